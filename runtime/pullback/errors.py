@@ -1,0 +1,43 @@
+"""Every error of the runtime; each message says what is wrong, where, and what to do next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pullback.parity import Report
+
+
+class PullbackError(Exception):
+    """Base class of every error that Pullback raises on purpose."""
+
+
+class BundleError(PullbackError, ValueError):
+    """A bundle, or a file in it, is missing, damaged, forged or not ours."""
+
+
+class FormatVersionError(BundleError):
+    """The bundle was written in a format version that this runtime does not read."""
+
+
+class InputError(PullbackError, ValueError):
+    """What the caller passed does not fit the signature of the function."""
+
+
+class NotExportedError(PullbackError, LookupError):
+    """The bundle does not hold what was asked for; export it again with the request."""
+
+
+class ParityError(PullbackError):
+    """Numbers differ from the live model's by more than the tolerance; see ``report``."""
+
+    def __init__(self, message: str, report: Report) -> None:
+        super().__init__(message)
+        self.report = report
+
+    def __reduce__(self) -> tuple[type[ParityError], tuple[str, Report]]:
+        return type(self), (self.args[0], self.report)
+
+
+class MissingDependencyError(PullbackError, ImportError):
+    """An optional package is needed; the message names the ``pip install`` that brings it."""
