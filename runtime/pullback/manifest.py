@@ -8,9 +8,32 @@ Format versions (a version is never changed once it was released; a new one is a
 from __future__ import annotations
 
 import dataclasses
+import keyword
+import math
+import re
+from collections.abc import Iterable, Sequence
+
+from pullback import schema
+from pullback.errors import BundleError, FormatVersionError
 
 FORMAT_VERSION = 1
 READABLE_VERSIONS = (1,)
+
+FUNCTION_NAMES = ("evaluate", "vjp", "jvp", "hvp")
+KINDS = ("gradient", "jacobian", "hessian", "laplacian", "vjp", "jvp", "hvp")
+DTYPES = (
+    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("float16", "float32", "float64"),
+)
+RESERVED_NAMES = ("fetch", "chunk")  # keywords of every call
+MAX_RANK = 32
+MAX_SIZE = 2**48
+
+# Keys of an ONNX file's ``metadata_props``, and the file that plays their part in a SavedModel.
+METADATA_FUNCTION = "pullback.function"
+METADATA_FORMAT_VERSION = "pullback.format_version"
+METADATA_TOLERANCE = "pullback.tolerance"
+SAVED_MODEL_SPEC = "assets.extra/pullback.json"
 
 # One dimension: a fixed size, or the name of a free one ("B" is the batch).
 Dim = int | str
@@ -23,6 +46,9 @@ class TensorSpec:
     name: str
     dtype: str
     shape: tuple[Dim, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype} {shape_text(self.shape)}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +77,15 @@ class FunctionSpec:
     derivatives: tuple[DerivativeSpec, ...]
     batched: bool
 
+    @property
+    def seeds(self) -> frozenset[str]:
+        """Names of the inputs that carry a direction or an adjoint."""
+        return frozenset(d.seed for d in self.derivatives if d.seed is not None)
+
+    def __str__(self) -> str:
+        inputs = ", ".join(map(str, self.inputs))
+        return f"{self.name}({inputs}) -> ({', '.join(map(str, self.outputs))})"
+
 
 @dataclasses.dataclass(frozen=True)
 class FileSpec:
@@ -77,10 +112,18 @@ class Tolerance:
     float32: float = 2e-5
     float64: float = 1e-11
 
+    def of(self, dtype: str) -> float:
+        """The bound for an array of ``dtype``: whole numbers and booleans must agree exactly."""
+        return {"float16": 2e-3, "float32": self.float32, "float64": self.float64}.get(dtype, 0.0)
+
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """``manifest.json``: everything the runtime needs to know before it opens another file."""
+    """``manifest.json``: everything the runtime needs to know before it opens another file.
+
+    ``ranges`` gives, for an input, the smallest and largest value among the samples that parity was
+    measured on: outside of it the model extrapolates.
+    """
 
     name: str
     producer: dict[str, str]
@@ -90,3 +133,227 @@ class Manifest:
     tolerance: Tolerance
     parity: dict[str, object]
     format_version: int = FORMAT_VERSION
+    ranges: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The text of ``manifest.json``: deterministic, sorted, readable; raises ``BundleError`` if invalid."""
+        _check_manifest(self, "manifest.json")
+        return schema.write_json(self)
+
+    @property
+    def files(self) -> tuple[FileSpec, ...]:
+        """Every file of the bundle but the manifest itself."""
+        graphs = tuple(graph.file for graph in self.functions if graph.file is not None)
+        return (*graphs, self.golden, *self.saved_model)
+
+
+@dataclasses.dataclass(frozen=True)
+class FunctionSet:
+    """What a SavedModel carries about itself, in ``assets.extra/pullback.json``."""
+
+    functions: tuple[FunctionSpec, ...]
+    tolerance: Tolerance
+    format_version: int = FORMAT_VERSION
+
+
+def shape_text(shape: Sequence[Dim]) -> str:
+    """``(B, 3)``, as people write it."""
+    return f"({shape[0]},)" if len(shape) == 1 else f"({', '.join(map(str, shape))})"
+
+
+def parse(text: str | bytes, where: str = "manifest.json") -> Manifest:
+    """The manifest in ``text``.
+
+    Raises:
+        FormatVersionError: it was written in a version that this runtime does not read.
+        BundleError: it breaks the format in any other way; the message names the place.
+    """
+    value = schema.read_json(text, where)
+    _check_version(value, where)
+    manifest = schema.decode(Manifest, value, where)
+    _check_manifest(manifest, where)
+    return manifest
+
+
+def function_to_json(spec: FunctionSpec) -> str:
+    """One line of JSON, for ``metadata_props[METADATA_FUNCTION]``."""
+    _check_function(spec, METADATA_FUNCTION)
+    return schema.write_compact_json(spec)
+
+
+def function_from_json(text: str | bytes, where: str = METADATA_FUNCTION) -> FunctionSpec:
+    """The inverse of ``function_to_json``; raises ``BundleError``."""
+    spec = schema.decode(FunctionSpec, schema.read_json(text, where), where)
+    _check_function(spec, where)
+    return spec
+
+
+def tolerance_to_json(tolerance: Tolerance) -> str:
+    """One line of JSON, for ``metadata_props[METADATA_TOLERANCE]``."""
+    return schema.write_compact_json(tolerance)
+
+
+def tolerance_from_json(text: str | bytes, where: str = METADATA_TOLERANCE) -> Tolerance:
+    """The inverse of ``tolerance_to_json``; raises ``BundleError``."""
+    tolerance = schema.decode(Tolerance, schema.read_json(text, where), where)
+    _check_tolerance(tolerance, where)
+    return tolerance
+
+
+def metadata_props(spec: FunctionSpec, tolerance: Tolerance) -> dict[str, str]:
+    """What an ONNX file must carry in ``metadata_props`` so that the bare file loads."""
+    return {
+        METADATA_FORMAT_VERSION: str(FORMAT_VERSION),
+        METADATA_FUNCTION: function_to_json(spec),
+        METADATA_TOLERANCE: tolerance_to_json(tolerance),
+    }
+
+
+def from_metadata_props(props: dict[str, str], where: str) -> tuple[FunctionSpec, Tolerance]:
+    """The inverse of ``metadata_props``; raises ``BundleError`` for a file that is not ours."""
+    missing = [k for k in (METADATA_FORMAT_VERSION, METADATA_FUNCTION, METADATA_TOLERANCE) if k not in props]
+    if missing:
+        raise BundleError(f"{where}: no {missing[0]!r} in its metadata; it was not written by pullback_export")
+    version = schema.read_json(props[METADATA_FORMAT_VERSION], f"{where}: {METADATA_FORMAT_VERSION}")
+    _check_version({"format_version": version}, where)
+    spec = function_from_json(props[METADATA_FUNCTION], f"{where}: {METADATA_FUNCTION}")
+    return spec, tolerance_from_json(props[METADATA_TOLERANCE], f"{where}: {METADATA_TOLERANCE}")
+
+
+def functions_to_json(functions: Iterable[FunctionSpec], tolerance: Tolerance) -> str:
+    """The text of a SavedModel's ``assets.extra/pullback.json``."""
+    found = FunctionSet(tuple(functions), tolerance)
+    _check_function_set(found, SAVED_MODEL_SPEC)
+    return schema.write_json(found)
+
+
+def functions_from_json(text: str | bytes, where: str = SAVED_MODEL_SPEC) -> FunctionSet:
+    """The inverse of ``functions_to_json``; raises ``BundleError``."""
+    value = schema.read_json(text, where)
+    _check_version(value, where)
+    found = schema.decode(FunctionSet, value, where)
+    _check_function_set(found, where)
+    return found
+
+
+def _check_version(value: object, where: str) -> None:
+    version = value.get("format_version") if isinstance(value, dict) else None
+    if type(version) is not int:
+        raise BundleError(f"{where}: 'format_version' must be a whole number, got {version!r}; this is not ours")
+    if version not in READABLE_VERSIONS:
+        known = ", ".join(map(str, READABLE_VERSIONS))
+        raise FormatVersionError(
+            f"{where}: format version {version}; this runtime reads {known}. "
+            "Upgrade pullback, or export the model again with the version installed here"
+        )
+
+
+def _check_manifest(manifest: Manifest, where: str) -> None:
+    if not manifest.name:
+        raise BundleError(f"{where}: 'name' is empty")
+    _check_functions(tuple(graph.function for graph in manifest.functions), where)
+    for graph in manifest.functions:
+        place = f"{where}: {graph.function.name}"
+        if graph.file is None and not manifest.saved_model:
+            raise BundleError(f"{place} has neither an ONNX file nor a SavedModel")
+        if not 1 <= graph.opset <= 1000:
+            raise BundleError(f"{place}: opset {graph.opset} does not exist")
+    for file in manifest.files:
+        _check_file(file, where)
+    paths = [file.path for file in manifest.files] + ["manifest.json"]
+    repeated = {path for path in paths if paths.count(path) > 1} if len(paths) < 1000 else set()
+    if repeated or len(set(paths)) < len(paths):
+        raise BundleError(f"{where}: file {min(repeated or paths)!r} is listed twice")
+    if any(not file.path.startswith("saved_model/") for file in manifest.saved_model):
+        raise BundleError(f"{where}: a file of the SavedModel lies outside saved_model/")
+    _check_tolerance(manifest.tolerance, where)
+    _check_ranges(manifest, where)
+
+
+def _check_ranges(manifest: Manifest, where: str) -> None:
+    inputs = {spec.name for graph in manifest.functions for spec in graph.function.inputs}
+    for name, (low, high) in manifest.ranges.items():
+        if name not in inputs:
+            raise BundleError(f"{where}: range of {name!r}, which is no input")
+        if not low <= high:
+            raise BundleError(f"{where}: range of {name!r} is empty: [{low}, {high}]")
+
+
+def _check_function_set(found: FunctionSet, where: str) -> None:
+    _check_functions(found.functions, where)
+    _check_tolerance(found.tolerance, where)
+
+
+def _check_functions(functions: tuple[FunctionSpec, ...], where: str) -> None:
+    names = [function.name for function in functions]
+    if "evaluate" not in names:
+        raise BundleError(f"{where}: there is no function 'evaluate'")
+    if len(set(names)) < len(names):
+        raise BundleError(f"{where}: a function is listed twice: {', '.join(names)}")
+    for function in functions:
+        _check_function(function, f"{where}: {function.name}")
+
+
+def _check_function(spec: FunctionSpec, where: str) -> None:
+    if spec.name not in FUNCTION_NAMES:
+        raise BundleError(f"{where}: function {spec.name!r} is none of {', '.join(FUNCTION_NAMES)}")
+    if not spec.inputs or not spec.outputs:
+        raise BundleError(f"{where}: a function needs an input and an output")
+    for tensors in (spec.inputs, spec.outputs):
+        names = [tensor.name for tensor in tensors]
+        if len(set(names)) < len(names):
+            raise BundleError(f"{where}: two arrays share a name: {', '.join(names)}")
+        for tensor in tensors:
+            _check_tensor(tensor, where)
+    for derivative in spec.derivatives:
+        _check_derivative(derivative, spec, where)
+
+
+def _check_derivative(derivative: DerivativeSpec, spec: FunctionSpec, where: str) -> None:
+    if derivative.kind not in KINDS:
+        raise BundleError(f"{where}: derivative kind {derivative.kind!r} is none of {', '.join(KINDS)}")
+    if derivative.name not in {tensor.name for tensor in spec.outputs}:
+        raise BundleError(f"{where}: derivative {derivative.name!r} is not among the outputs")
+    if derivative.seed is not None and derivative.seed not in {tensor.name for tensor in spec.inputs}:
+        raise BundleError(f"{where}: seed {derivative.seed!r} is not among the inputs")
+    if not derivative.of or not derivative.wrt:
+        raise BundleError(f"{where}: derivative {derivative.name!r} must say of what and with respect to what")
+
+
+def _check_tensor(tensor: TensorSpec, where: str) -> None:
+    check_name(tensor.name, where)
+    if tensor.dtype not in DTYPES:
+        raise BundleError(f"{where}: {tensor.name!r} has dtype {tensor.dtype!r}; known are {', '.join(DTYPES)}")
+    if len(tensor.shape) > MAX_RANK:
+        raise BundleError(f"{where}: {tensor.name!r} has {len(tensor.shape)} axes, at most {MAX_RANK} are read")
+    fixed = [dim for dim in tensor.shape if isinstance(dim, int)]
+    if any(dim < 0 for dim in fixed) or math.prod(fixed) > MAX_SIZE:
+        raise BundleError(f"{where}: {tensor.name!r} cannot have shape {shape_text(tensor.shape)}")
+    if any(isinstance(dim, str) and not re.fullmatch(r"[A-Za-z_]\w{0,63}", dim, re.ASCII) for dim in tensor.shape):
+        raise BundleError(f"{where}: {tensor.name!r} has a free axis that is no name: {tensor.shape!r}")
+
+
+def check_name(name: str, where: str) -> None:
+    """Refuse a name that cannot be a keyword argument and a field of a named tuple; raises ``BundleError``."""
+    if not re.fullmatch(r"[A-Za-z]\w{0,127}", name, re.ASCII) or keyword.iskeyword(name) or name in RESERVED_NAMES:
+        raise BundleError(
+            f"{where}: {name!r} cannot name an array; it must be a Python identifier of ASCII letters, digits and "
+            f"underscores that starts with a letter and is neither a keyword nor one of {', '.join(RESERVED_NAMES)}"
+        )
+
+
+def _check_tolerance(tolerance: Tolerance, where: str) -> None:
+    for name, bound in (("float32", tolerance.float32), ("float64", tolerance.float64)):
+        if not 0 < bound < 1:
+            raise BundleError(f"{where}: tolerance {name} must lie between 0 and 1, got {bound}")
+
+
+def _check_file(file: FileSpec, where: str) -> None:
+    parts = file.path.split("/")
+    bad = any(part in ("", ".", "..") for part in parts) or any(c in file.path for c in "\\:\0") or len(file.path) > 1024
+    if bad:
+        raise BundleError(f"{where}: file path {file.path!r} is not a plain relative path inside the bundle")
+    if not re.fullmatch(r"[0-9a-f]{64}", file.sha256):
+        raise BundleError(f"{where}: {file.path}: sha256 must be 64 hexadecimal digits")
+    if file.size < 0:
+        raise BundleError(f"{where}: {file.path}: size {file.size} is negative")
