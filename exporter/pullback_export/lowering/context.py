@@ -1,0 +1,155 @@
+"""What a rule sees of the op it lowers: attributes, ONNX operators as methods, and the few shared constructions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pullback_export.lowering.dims import Size, broadcast
+from pullback_export.lowering.graph import Graph, Value
+
+if TYPE_CHECKING:
+    from pullback_export.lowering.convert import Converter
+
+# Inputs that the ONNX specification wants as int64, by position.
+_INT64_INPUTS: dict[str, tuple[int, ...]] = {
+    "Reshape": (1,), "Expand": (1,), "Tile": (1,), "Slice": (1, 2, 3, 4), "Pad": (1, 3), "Unsqueeze": (1,),
+    "Squeeze": (1,), "ReduceSum": (1,), "ReduceMean": (1,), "ReduceMax": (1,), "ReduceMin": (1,), "ReduceProd": (1,),
+    "ReduceL1": (1,), "ReduceL2": (1,), "ReduceSumSquare": (1,), "ReduceLogSumExp": (1,), "ReduceLogSum": (1,),
+    "TopK": (1,), "ConstantOfShape": (0,), "Split": (1,), "ScatterND": (1,), "GatherND": (1,), "Resize": (3,),
+    "CumSum": (1,), "DFT": (1, 2),
+}
+
+
+class NotCovered(Exception):
+    """Raised by ``op.unsupported``: the op has a rule, which does not cover this attribute, dtype or shape."""
+
+
+class OpContext:
+    """The op being lowered. ``op.AnyOnnxOp(x, ..., attribute=...)`` adds a node and returns its value.
+
+    Operands may be numbers and lists: they become constants, of int64 where ONNX wants that and else of the dtype
+    of the first value among the operands. ``outputs=2`` returns a list of two values.
+    """
+
+    def __init__(self, graph: Graph, tf_op: Any, converter: Converter) -> None:
+        self.graph = graph
+        self.tf_op = tf_op
+        self.converter = converter
+
+    @property
+    def type(self) -> str:
+        """The TensorFlow op type."""
+        return str(self.tf_op.type)
+
+    def __getattr__(self, op_type: str) -> Callable[..., Any]:
+        if not op_type[:1].isupper():
+            raise AttributeError(op_type)
+
+        def emit(*operands: Any, outputs: int = 1, **attributes: Any) -> Any:
+            values = self._operands(op_type, operands)
+            result = self.graph.emit_many(op_type, values, attributes, outputs)
+            return result[0] if outputs == 1 else result
+
+        return emit
+
+    def _operands(self, op_type: str, operands: Sequence[Any]) -> list[Value | None]:
+        int64 = _INT64_INPUTS.get(op_type, ())
+        like = next((item.dtype for item in operands if isinstance(item, Value) and item.dtype != bool), None)
+        result: list[Value | None] = []
+        for index, item in enumerate(operands):
+            if item is None:
+                result.append(None)
+            elif isinstance(item, Value):
+                result.append(self.cast(item, np.int64) if index in int64 else item)
+            elif index in int64:
+                result.append(self.const(item, np.int64))
+            else:
+                result.append(self.const(item, like if not isinstance(item, np.ndarray) else None))
+        return result
+
+    def attr(self, name: str) -> Any:
+        """An attribute of the TensorFlow op: dtypes as NumPy's, bytes as str, lists as lists."""
+        item = self.tf_op.get_attr(name)
+        if isinstance(item, bytes):
+            return item.decode()
+        return item.as_numpy_dtype if hasattr(item, "as_numpy_dtype") else item
+
+    def output_dtype(self, index: int = 0) -> np.dtype[Any]:
+        return np.dtype(self.tf_op.outputs[index].dtype.as_numpy_dtype)
+
+    def output_shape(self, index: int = 0) -> tuple[int | None, ...] | None:
+        """TensorFlow's static shape of an output: None for a free size, None for an unknown rank."""
+        shape = self.tf_op.outputs[index].shape
+        return None if shape.rank is None else tuple(shape.as_list())
+
+    def unsupported(self, reason: str) -> NotCovered:
+        """``raise op.unsupported("data_format NCHW")``: stops the export, with the op, the layer and the reason."""
+        return NotCovered(reason)
+
+    def const(self, array: Any, dtype: Any = None) -> Value:
+        return self.graph.constant(array, dtype)
+
+    def cast(self, value: Value, dtype: Any) -> Value:
+        return self.graph.emit("Cast", [value], {"to": np.dtype(dtype)})
+
+    def shape_of(self, value: Value) -> Value:
+        """The shape as an int64 vector; a constant where the sizes are known."""
+        return self.graph.emit("Shape", [value])
+
+    def sizes(self, sizes: Sequence[Size]) -> Value:
+        """An int64 vector that holds ``sizes``."""
+        return self.graph.sizes_value(sizes)
+
+    def reshape(self, value: Value, sizes: Sequence[Size]) -> Value:
+        """``value`` in the shape ``sizes`` (ints, free sizes, one -1)."""
+        if sum(not isinstance(size, int) for size in sizes) == 1 and -1 not in sizes and 0 not in sizes:
+            sizes = [size if isinstance(size, int) else -1 for size in sizes]
+        return self.graph.emit("Reshape", [value, self.sizes(sizes)])
+
+    def full(self, shape: Value | Sequence[Size], number: Any, dtype: Any) -> Value:
+        """A tensor of ``shape`` that repeats ``number``; consumers that broadcast see the scalar."""
+        target = self.cast(shape, np.int64) if isinstance(shape, Value) else self.sizes(shape)
+        return self.graph.emit("Expand", [self.const(number, dtype), target])
+
+    def full_like(self, value: Value, number: Any, dtype: Any = None) -> Value:
+        return self.full(self.shape_of(value), number, dtype or value.dtype)
+
+    def mask(self, condition: Value, value: Value) -> Value:
+        """``value`` where ``condition`` holds, else 0, as a product: several times as fast as ``Where``.
+
+        Differs from ``Where`` for infinite and NaN ``value``: use it where TensorFlow's kernel multiplies too.
+        """
+        return value * self.cast(condition, value.dtype)
+
+    def transpose(self, value: Value, perm: Sequence[int]) -> Value:
+        return self.graph.emit("Transpose", [value], {"perm": [int(axis) for axis in perm]})
+
+    def sum_to_shape(self, value: Value, like: Value) -> Value:
+        """Sums the axes along which ``like`` was broadcast to the shape of ``value``."""
+        rank = value.rank - like.rank
+        axes = list(range(rank)) + [
+            rank + axis for axis, size in enumerate(like.dims) if size == 1 and value.dims[rank + axis] != 1
+        ]
+        if not axes:
+            return value
+        total = self.ReduceSum(value, axes, keepdims=1)
+        return self.reshape(total, like.dims) if rank else total
+
+    def expand_to(self, value: Value, like: Value) -> Value:
+        """``value`` broadcast to the shape of ``like``."""
+        if value.shape is not None and like.shape is not None and broadcast(value.shape, like.shape) == value.shape:
+            return value
+        return self.graph.emit("Expand", [value, self.shape_of(like)])
+
+    def constant_of(self, value: Value, what: str) -> np.ndarray[Any, Any]:
+        """The contents of an operand that must be known when the model is exported."""
+        if value.const is None:
+            raise self.unsupported(f"{what} depends on the data")
+        return value.const
+
+    def body(self, hoists: bool = False) -> OpContext:
+        """The same op in a new subgraph, for the body of a Loop or the branch of an If."""
+        return OpContext(Graph(self.graph, hoists), self.tf_op, self.converter)

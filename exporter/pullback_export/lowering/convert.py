@@ -1,0 +1,184 @@
+"""Walks a TensorFlow function graph and applies the rules; variables and captured tensors become constants."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from pullback_export.errors import PrecisionError, UnsupportedOpsError
+from pullback_export.lowering import registry
+from pullback_export.lowering.complex import ComplexValue
+from pullback_export.lowering.context import NotCovered, OpContext
+from pullback_export.lowering.graph import Graph, UnknownRank, Value
+
+# What flows along an edge: a tensor, a complex tensor, or a compile-time object (a variable's handle, a list).
+Flow = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class ResourceHandle:
+    """A variable that the function captured; reading it gives a constant."""
+
+    tensor: Any
+
+
+class Converter:
+    """One conversion: collects every op that has no rule, so that one error names them all."""
+
+    def __init__(self) -> None:
+        self.rules = registry.load_rules()
+        self.missing: dict[str, list[str]] = {}
+        self.reasons: dict[str, str] = {}
+
+    def convert(self, func_graph: Any, inputs: Sequence[Flow], graph: Graph, wanted: Sequence[int] | None = None) -> list[Flow]:
+        """Lowers ``func_graph`` into ``graph`` with ``inputs`` for its arguments (captures excluded or included).
+
+        ``wanted`` restricts to some outputs; the others come back as None and cost nothing.
+        """
+        flows: dict[Any, Flow] = {}
+        arguments = list(func_graph.inputs)
+        for placeholder, flow in zip(arguments, inputs, strict=False):
+            flows[placeholder.ref()] = flow
+        for external, internal in func_graph.captures:
+            if internal.ref() not in flows:
+                flows[internal.ref()] = self._capture(external, graph)
+        outputs = list(func_graph.outputs)
+        chosen = set(range(len(outputs)) if wanted is None else wanted)
+        for tf_op in _needed(func_graph, [outputs[index] for index in sorted(chosen)], flows):
+            self._lower(tf_op, flows, graph)
+        return [flows[tensor.ref()] if index in chosen else None for index, tensor in enumerate(outputs)]
+
+    def _capture(self, external: Any, graph: Graph) -> Flow:
+        if external.dtype in (tf.resource, tf.variant):
+            return ResourceHandle(external)
+        if not hasattr(external, "numpy"):
+            raise UnsupportedOpsError({"Capture": [external.name]}, {"Capture": "a tensor of another graph"})
+        return as_constant(graph, external.numpy())
+
+    def function(self, func_graph: Any, name: str) -> Any:
+        """The graph of the function that an op of ``func_graph`` calls by ``name``."""
+        from tensorflow.python.framework import function_def_to_graph
+
+        atomic = func_graph._get_function(name)
+        graph = getattr(atomic, "graph", None)
+        if graph is not None:
+            return graph
+        return function_def_to_graph.function_def_to_graph(atomic.cached_definition)
+
+    def _lower(self, tf_op: Any, flows: dict[Any, Flow], graph: Graph) -> None:
+        rule = self.rules.get(tf_op.type)
+        op = OpContext(graph, tf_op, self)
+        inputs = [flows[tensor.ref()] for tensor in tf_op.inputs]
+        if rule is None:
+            self._miss(tf_op, None)
+            results: Any = _stand_ins(tf_op, graph)
+        else:
+            try:
+                results = _apply(rule, op, inputs)
+            except (NotCovered, UnknownRank) as problem:
+                self._miss(tf_op, str(problem))
+                results = _stand_ins(tf_op, graph)
+        if not isinstance(results, list | tuple):
+            results = [results]
+        for tensor, flow in zip(tf_op.outputs, results, strict=True):
+            _refine(flow, tensor, graph)
+            flows[tensor.ref()] = flow
+
+    def _miss(self, tf_op: Any, reason: str | None) -> None:
+        places = self.missing.setdefault(tf_op.type, [])
+        place = tf_op.name.rsplit("/", 1)[0]
+        if place not in places:
+            places.append(place)
+        if reason is not None:
+            self.reasons[tf_op.type] = reason
+
+    def check(self) -> None:
+        """Raises :class:`UnsupportedOpsError` with every op that could not be lowered."""
+        if self.missing:
+            raise UnsupportedOpsError(self.missing, self.reasons)
+
+
+def as_constant(graph: Graph, array: np.ndarray[Any, Any]) -> Flow:
+    """A constant; complex numbers as a pair of real ones. Half precision is refused."""
+    check_dtype(array.dtype)
+    if array.dtype.kind == "c":
+        return ComplexValue(graph.constant(array.real), graph.constant(array.imag))
+    return graph.constant(array)
+
+
+def check_dtype(dtype: Any) -> None:
+    name = np.dtype(dtype).name if not hasattr(dtype, "name") else dtype.name
+    if name in ("float16", "bfloat16", "half") or name.startswith("float8"):
+        raise PrecisionError(
+            f"the model computes in {name}; export needs float32 or float64: rebuild it with"
+            " keras.config.set_dtype_policy('float32') (or dtype='float32' on the layers) and load its weights"
+        )
+
+
+def _apply(rule: registry.Rule, op: OpContext, inputs: list[Flow]) -> Any:
+    if op.type in registry.COMPLEX and any(isinstance(item, ComplexValue) for item in inputs):
+        parts = []
+        for part in ("real", "imag"):
+            operands = [getattr(item, part) if isinstance(item, ComplexValue) else item for item in inputs]
+            result = rule(op, *operands)
+            parts.append(list(result) if isinstance(result, list | tuple) else [result])
+        return [ComplexValue(real, imag) for real, imag in zip(*parts, strict=True)]
+    return rule(op, *inputs)
+
+
+def _needed(func_graph: Any, outputs: Sequence[Any], known: dict[Any, Flow]) -> list[Any]:
+    """The ops that lead to ``outputs``, inputs first, in an order that only depends on the graph."""
+    order: list[Any] = []
+    done: set[int] = set()
+    stack = [(tensor.op, False) for tensor in reversed(outputs) if tensor.ref() not in known]
+    while stack:
+        tf_op, ready = stack.pop()
+        if id(tf_op) in done:
+            continue
+        if ready:
+            done.add(id(tf_op))
+            order.append(tf_op)
+            continue
+        stack.append((tf_op, True))
+        stack.extend((t.op, False) for t in reversed(list(tf_op.inputs)) if t.ref() not in known and id(t.op) not in done)
+    return order
+
+
+def _stand_ins(tf_op: Any, graph: Graph) -> list[Flow]:
+    """Values of the right dtype and shape, so that the walk goes on and finds every missing op."""
+    results: list[Flow] = []
+    for tensor in tf_op.outputs:
+        if tensor.dtype in (tf.resource, tf.variant, tf.string):
+            results.append(None)
+            continue
+        check_dtype(tensor.dtype)
+        dtype = np.dtype(tensor.dtype.as_numpy_dtype)
+        if dtype.kind == "c":
+            real = np.dtype(np.float32 if dtype == np.complex64 else np.float64)
+            results.append(ComplexValue(Value(graph, real, None), Value(graph, real, None)))
+        else:
+            results.append(Value(graph, dtype, None))
+    return results
+
+
+def _refine(flow: Flow, tensor: Any, graph: Graph) -> None:
+    """Takes over the sizes that TensorFlow knows and the rule's result does not."""
+    if isinstance(flow, ComplexValue):
+        _refine(flow.real, tensor, graph)
+        _refine(flow.imag, tensor, graph)
+    if not isinstance(flow, Value) or tensor.shape.rank is None:
+        return
+    static = tensor.shape.as_list()
+    if flow.shape is None:
+        flow.shape = tuple(graph.fresh_size() if size is None else size for size in static)
+    else:
+        if len(flow.shape) != len(static):
+            raise AssertionError(f"{tensor.op.type}: rule gives shape {flow.shape}, TensorFlow {static} ({tensor.op.name})")
+        flow.shape = tuple(
+            known if known is not None and not isinstance(size, int) else size
+            for size, known in zip(flow.shape, static, strict=True)
+        )

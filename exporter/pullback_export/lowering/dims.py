@@ -1,0 +1,157 @@
+"""Sizes of axes that are not known when the graph is written: integer polynomials in named free sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Union
+
+Monomial = tuple[str, ...]
+
+
+class Dim:
+    """A size such as ``B``, ``2*B`` or ``B*T + 1``; plain sizes are plain ``int``.
+
+    Division that does not come out even yields a new atom whose name is the expression, so that two axes
+    computed in the same way compare equal.
+    """
+
+    __slots__ = ("terms",)
+
+    def __init__(self, terms: Mapping[Monomial, int]) -> None:
+        self.terms = tuple(sorted(terms.items()))
+
+    @staticmethod
+    def atom(name: str) -> Dim:
+        return Dim({(name,): 1})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Dim) and self.terms == other.terms
+
+    def __hash__(self) -> int:
+        return hash(self.terms)
+
+    def __str__(self) -> str:
+        return "+".join(_term(names, factor) for names, factor in reversed(self.terms)).replace("+-", "-")
+
+    __repr__ = __str__
+
+    def __add__(self, other: Size) -> Size:
+        total = dict(self.terms)
+        for names, factor in _terms(other):
+            total[names] = total.get(names, 0) + factor
+        return _simplest(total)
+
+    def __mul__(self, other: Size) -> Size:
+        total: dict[Monomial, int] = {}
+        for left, a in self.terms:
+            for right, b in _terms(other):
+                names = tuple(sorted(left + right))
+                total[names] = total.get(names, 0) + a * b
+        return _simplest(total)
+
+    def __neg__(self) -> Size:
+        return self * -1
+
+    def __sub__(self, other: Size) -> Size:
+        return self + (-other)
+
+    def __rsub__(self, other: int) -> Size:
+        return (-self) + other
+
+    def __floordiv__(self, other: Size) -> Size:
+        exact = divide(self, other)
+        return exact if exact is not None else Dim.atom(f"floor(({self})/({other}))")
+
+    def __rfloordiv__(self, other: int) -> Size:
+        return Dim.atom(f"floor(({other})/({self}))")
+
+    def __mod__(self, other: Size) -> Size:
+        return 0 if divide(self, other) is not None else Dim.atom(f"mod({self},{other})")
+
+    def __rmod__(self, other: int) -> Size:
+        return Dim.atom(f"mod({other},{self})")
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+
+Size = Union[int, Dim]  # noqa: UP007 - evaluated at run time, where Dim has no ``|``
+Shape = tuple[Size, ...]
+
+
+def divide(size: Size, divisor: Size) -> Size | None:
+    """``size / divisor`` where that is again a polynomial, else None."""
+    if isinstance(size, int) and isinstance(divisor, int):
+        return size // divisor if divisor and size % divisor == 0 else None
+    divisor_terms = _terms(divisor)
+    if size == 0:
+        return 0
+    if len(divisor_terms) != 1:
+        return 1 if size == divisor else None
+    (by, by_factor), quotient = divisor_terms[0], {}
+    for names, factor in _terms(size):
+        rest = list(names)
+        for name in by:
+            if name not in rest:
+                return None
+            rest.remove(name)
+        if by_factor == 0 or factor % by_factor:
+            return None
+        quotient[tuple(rest)] = factor // by_factor
+    return _simplest(quotient)
+
+
+def product(sizes: Iterable[Size]) -> Size:
+    total: Size = 1
+    for size in sizes:
+        total = total * size
+    return total
+
+
+def broadcast(left: Shape, right: Shape) -> Shape:
+    """NumPy's broadcast of two shapes. Two different free sizes: the one that is not 1, under a new name."""
+    rank = max(len(left), len(right))
+    left = (1,) * (rank - len(left)) + left
+    right = (1,) * (rank - len(right)) + right
+    return tuple(_broadcast_size(a, b) for a, b in zip(left, right, strict=True))
+
+
+def _broadcast_size(a: Size, b: Size) -> Size:
+    if a == b or b == 1:
+        return a
+    if a == 1:
+        return b
+    if isinstance(a, int):
+        return a
+    if isinstance(b, int):
+        return b
+    return Dim.atom(f"broadcast({min(str(a), str(b))},{max(str(a), str(b))})")
+
+
+def maximum(a: Size, b: Size) -> Size:
+    if isinstance(a, int) and isinstance(b, int):
+        return max(a, b)
+    return a if a == b else Dim.atom(f"max({a},{b})")
+
+
+def minimum(a: Size, b: Size) -> Size:
+    if isinstance(a, int) and isinstance(b, int):
+        return min(a, b)
+    return a if a == b else Dim.atom(f"min({a},{b})")
+
+
+def _terms(size: Size) -> tuple[tuple[Monomial, int], ...]:
+    return size.terms if isinstance(size, Dim) else (((), int(size)),)
+
+
+def _simplest(terms: Mapping[Monomial, int]) -> Size:
+    kept = {names: factor for names, factor in terms.items() if factor}
+    if not kept:
+        return 0
+    return kept[()] if set(kept) == {()} else Dim(kept)
+
+
+def _term(names: Monomial, factor: int) -> str:
+    if not names:
+        return str(factor)
+    return "*".join(names) if factor == 1 else f"{factor}*" + "*".join(names)

@@ -1,0 +1,45 @@
+"""The closed table of rules: one function for each TensorFlow op.
+
+A rule is called as ``rule(op, *inputs)`` with an :class:`~pullback_export.lowering.context.OpContext` and one
+:class:`~pullback_export.lowering.graph.Value` for each data input, and returns one value for each output.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+Rule = Callable[..., Any]
+F = TypeVar("F", bound=Rule)
+
+RULES: dict[str, Rule] = {}
+COMPLEX: set[str] = set()
+
+
+def lowers(*op_types: str, complex_parts: bool = False) -> Callable[[F], F]:
+    """Registers a function as the rule of ``op_types``; a second rule for an op is an error.
+
+    ``complex_parts``: the op is linear and structural, so on complex values the rule is applied to the real
+    and to the imaginary part. Other rules see :class:`~pullback_export.lowering.complex.ComplexValue`.
+    """
+
+    def register(rule: F) -> F:
+        for op_type in op_types:
+            if op_type in RULES:
+                raise ValueError(f"{op_type} has a rule already: {RULES[op_type].__module__}")
+            RULES[op_type] = rule
+            if complex_parts:
+                COMPLEX.add(op_type)
+        return rule
+
+    return register
+
+
+def load_rules() -> dict[str, Rule]:
+    """Imports every family file of this package and returns the table."""
+    package = importlib.import_module("pullback_export.lowering")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"pullback_export.lowering.{module.name}")
+    return RULES

@@ -1,0 +1,1 @@
+"""The table of operator tests, one file per family."""
