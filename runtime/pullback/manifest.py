@@ -350,7 +350,9 @@ def _check_tolerance(tolerance: Tolerance, where: str) -> None:
 
 def _check_file(file: FileSpec, where: str) -> None:
     parts = file.path.split("/")
-    bad = any(part in ("", ".", "..") for part in parts) or any(c in file.path for c in "\\:\0") or len(file.path) > 1024
+    bad = (
+        any(part in ("", ".", "..") for part in parts) or any(c in file.path for c in "\\:\0") or len(file.path) > 1024
+    )
     if bad:
         raise BundleError(f"{where}: file path {file.path!r} is not a plain relative path inside the bundle")
     if not re.fullmatch(r"[0-9a-f]{64}", file.sha256):

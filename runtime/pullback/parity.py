@@ -163,7 +163,8 @@ def _misplaced(want: Array, got: Array) -> Array:
     """Where NaN or an infinity stands in one array and not in the other."""
     wrong_nan = np.isnan(want) != np.isnan(got)
     infinite = np.isinf(want) | np.isinf(got)
-    return wrong_nan | (infinite & ~np.isnan(want) & ~np.isnan(got) & (want != got))
+    wrong: Array = wrong_nan | (infinite & ~np.isnan(want) & ~np.isnan(got) & (want != got))
+    return wrong
 
 
 def _problem(row: Row, want: float, got: float, strange: bool) -> str:
@@ -187,7 +188,8 @@ def _json_value(value: object) -> object:
 def _table(rows: tuple[Row, ...]) -> list[str]:
     """Aligned text, one line per row."""
     head = ("stage", "output", "shape", "scale", "max error", "rms error", "relative", "bound", "worst at", "")
-    lines = [head] + [
+    lines: list[tuple[str, ...]] = [head]
+    lines += [
         (
             *(row.stage, row.output, "x".join(map(str, row.shape)) or "-", f"{row.scale:.3g}", f"{row.max_error:.2e}"),
             *(f"{row.rms_error:.2e}", f"{row.relative_error:.2e}", f"{row.bound:.1e}"),

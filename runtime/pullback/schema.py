@@ -83,7 +83,7 @@ def plain(value: object) -> object:
 
 
 @functools.cache
-def _fields(cls: type) -> dict[str, tuple[Any, bool]]:
+def _fields(cls: Any) -> dict[str, tuple[Any, bool]]:
     """Type and "may be left out" of each field."""
     hints = typing.get_type_hints(cls)
     missing = dataclasses.MISSING
@@ -97,7 +97,7 @@ def decode(cls: type[T], value: object, where: str) -> T:
     """``value``, as read from JSON, as an instance of the dataclass ``cls``; raises ``BundleError``."""
     if not isinstance(value, dict):
         raise _wrong(where, "an object", value)
-    fields = _fields(cls)
+    fields = _fields(typing.cast("Any", cls))
     unknown = sorted(set(value) - set(fields))
     if unknown:
         raise BundleError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(sorted(fields))}")
@@ -131,9 +131,7 @@ def _decode_tuple(kinds: tuple[Any, ...], value: object, where: str) -> tuple[An
         kinds = (kinds[0],) * len(value)
     if len(kinds) != len(value):
         raise _wrong(where, f"a list of {len(kinds)}", value)
-    return tuple(
-        _decode(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(kinds, value, strict=True))
-    )
+    return tuple(_decode(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(kinds, value, strict=True)))
 
 
 def _decode_union(kinds: tuple[Any, ...], value: object, where: str) -> Any:

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from pullback.manifest import FunctionSpec
+
 Array = npt.NDArray[Any]
 
-
-class Runner(Protocol):
-    """One function, ready to run: feeds by input name in, arrays in the order of ``outputs`` back."""
-
-    def __call__(self, outputs: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]: ...
+# Feeds by input name in, arrays in the order that was prepared back.
+Run = Callable[[dict[str, Array]], Sequence[Array]]
 
 
 class Backend(Protocol):
-    """Makes runners; safe to use from several threads and, after ``reset``, in a forked child."""
+    """Prepares runs; safe to use from several threads and, after ``reset``, in a forked child."""
 
     name: str
 
-    def runner(self, function: str) -> Runner:
-        """The runner of ``function``, made at the first call."""
+    def prepare(self, function: FunctionSpec, outputs: tuple[str, ...]) -> Run:
+        """What computes ``outputs`` of ``function`` and nothing more, where the backend can."""
+
+    def chunk_rows(self, function: FunctionSpec) -> int:
+        """Rows of a batch to compute at a time so that intermediate values stay in the cache; 0 for all."""
 
     def reset(self) -> None:
-        """Forget every runner without touching its threads; called in the child after a fork."""
+        """Forget what belongs to the parent process; called in the child after a fork."""
 
 
-__all__ = ["Array", "Backend", "Runner", "np"]
+__all__ = ["Array", "Backend", "Run", "np"]

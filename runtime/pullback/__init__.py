@@ -1,0 +1,43 @@
+"""Evaluate a trained model and its derivatives from a bundle, with NumPy and ONNX Runtime alone."""
+
+from __future__ import annotations
+
+from pullback.bundle import Bundle, load
+from pullback.errors import (
+    BundleError,
+    FormatVersionError,
+    InputError,
+    MissingDependencyError,
+    NotExportedError,
+    ParityError,
+    PullbackError,
+)
+from pullback.function import Function
+from pullback.guards import RangeWarning
+from pullback.manifest import DerivativeSpec, FunctionSpec, Manifest, TensorSpec, Tolerance
+from pullback.parity import Report, compare
+from pullback.prepared import Prepared
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "DerivativeSpec",
+    "FormatVersionError",
+    "Function",
+    "FunctionSpec",
+    "InputError",
+    "Manifest",
+    "MissingDependencyError",
+    "NotExportedError",
+    "ParityError",
+    "Prepared",
+    "PullbackError",
+    "RangeWarning",
+    "Report",
+    "TensorSpec",
+    "Tolerance",
+    "compare",
+    "load",
+]

@@ -1,0 +1,148 @@
+"""ONNX Runtime on the graphs of a bundle; sessions are made at the first call of each function."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pullback.backends import Array, Run
+from pullback.errors import BundleError, InputError, NotExportedError, PullbackError
+from pullback.manifest import FunctionSpec
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+LEVELS = {"disabled": 0, "basic": 1, "extended": 2, "all": 99}
+
+# Up to this many bytes of graph and weights one thread is faster than several (measured, see docs/format.md).
+ONE_THREAD_BYTES = 4 * 2**20
+
+# A chunk's widest value should have about this size, to stay in the cache, and a chunk at least so many rows.
+CHUNK_BYTES = 2**18
+LEAST_CHUNK = 64
+
+
+class OnnxBackend:
+    """Sessions of the functions whose ONNX bytes ``content`` gives when asked."""
+
+    name = "onnx"
+
+    def __init__(
+        self,
+        content: Mapping[str, Callable[[], bytes]],
+        *,
+        threads: int | None = None,
+        providers: Sequence[Any] | None = None,
+        optimization: str = "all",
+        row_bytes: Mapping[str, int] | None = None,
+    ) -> None:
+        _check_options(threads, optimization)
+        self._content = dict(content)
+        self._threads = threads
+        self._providers = _check_providers(providers)
+        self._optimization = optimization
+        self._row_bytes = dict(row_bytes or {})
+        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
+        self._lock = threading.Lock()
+
+    def prepare(self, function: FunctionSpec, outputs: tuple[str, ...]) -> Run:
+        """Runs only the nodes that lead to ``outputs``."""
+        session = self.session(function.name)
+        options = None
+        if len(outputs) < len(function.outputs):
+            options = _onnxruntime().RunOptions()
+            options.only_execute_path_to_fetches = True
+        return functools.partial(_run, function.name, session.run, list(outputs), options)
+
+    def session(self, name: str, *, profile: str | None = None) -> onnxruntime.InferenceSession:
+        """The session of function ``name``; a new one when ``profile``, a file prefix, is given."""
+        with self._lock:
+            if name in self._sessions and profile is None:
+                return self._sessions[name]
+            if name not in self._content:
+                raise NotExportedError(f"there is no ONNX graph of {name!r}; it holds {', '.join(self._content)}")
+            session = self._open(name, self._content[name](), profile)
+            if profile is None:
+                self._sessions[name] = session
+            return session
+
+    def chunk_rows(self, function: FunctionSpec) -> int:
+        """Rows at a time, by the widest intermediate value."""
+        widest = self._row_bytes.get(function.name, 0)
+        return max(CHUNK_BYTES // widest, LEAST_CHUNK) if widest else 0
+
+    def reset(self) -> None:
+        """New lock, no sessions; the parent's are kept alive, for their threads do not exist in this process."""
+        for session in self._sessions.values():
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+        self._sessions = {}
+        self._lock = threading.Lock()
+
+    def _open(self, name: str, content: bytes, profile: str | None) -> onnxruntime.InferenceSession:
+        ort = _onnxruntime()
+        options = session_options(len(content), threads=self._threads, optimization=self._optimization)
+        if profile is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = profile
+        try:
+            return ort.InferenceSession(content, options, providers=self._providers)
+        except Exception as error:
+            version = ort.__version__
+            raise BundleError(f"{name}: ONNX Runtime {version} cannot open its graph: {_first_line(error)}") from error
+
+
+def session_options(size: int, *, threads: int | None = None, optimization: str = "all") -> onnxruntime.SessionOptions:
+    """Options for a graph of ``size`` bytes: one thread where that is faster, and none that spins."""
+    ort = _onnxruntime()
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads if threads is not None else (1 if size <= ONE_THREAD_BYTES else 0)
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel(LEVELS[optimization])
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    return options
+
+
+def _run(
+    name: str, run: Callable[..., Sequence[Array]], outputs: list[str], options: Any, feeds: dict[str, Array]
+) -> Sequence[Array]:
+    try:
+        return run(outputs, feeds, options)
+    except Exception as error:
+        raise PullbackError(f"{name}: ONNX Runtime failed: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _check_options(threads: int | None, optimization: str) -> None:
+    if threads is not None and (type(threads) is not int or threads < 0):
+        raise InputError(f"threads must be a number of threads, 0 for one per core, or None; got {threads!r}")
+    if optimization not in LEVELS:
+        raise InputError(f"optimization must be one of {', '.join(LEVELS)}; got {optimization!r}")
+
+
+def _check_providers(providers: Sequence[Any] | None) -> list[Any]:
+    if providers is None:
+        return ["CPUExecutionProvider"]
+    known = _onnxruntime().get_available_providers()
+    if isinstance(providers, str) or not providers:
+        raise InputError(f"providers must be a list of names; available here: {', '.join(known)}")
+    for provider in providers:
+        name = provider[0] if isinstance(provider, tuple) and provider else provider
+        if name not in known:
+            raise InputError(f"provider {name!r} is not in this ONNX Runtime; available here: {', '.join(known)}")
+    return list(providers)
+
+
+@functools.cache
+def _onnxruntime() -> Any:
+    import onnxruntime
+
+    return onnxruntime

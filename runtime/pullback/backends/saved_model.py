@@ -1,0 +1,75 @@
+"""TensorFlow on the SavedModel of a bundle, for machines that have TensorFlow; Keras is not needed.
+
+A SavedModel is a program: loading and calling one can run code that its author chose, read files and
+write files. Open only those you trust; nothing here is opened unless the caller asks for it.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from pathlib import Path
+from typing import Any
+
+from pullback.backends import Array, Run
+from pullback.errors import BundleError, MissingDependencyError, NotExportedError, PullbackError
+from pullback.manifest import FunctionSpec
+
+
+class SavedModelBackend:
+    """Signatures of the SavedModel in ``folder``; it is loaded at the first call."""
+
+    name = "saved_model"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._model: Any = None
+        self._lock = threading.Lock()
+        _tensorflow()
+
+    def prepare(self, function: FunctionSpec, outputs: tuple[str, ...]) -> Run:
+        """Runs the whole signature and hands out ``outputs``."""
+        with self._lock:
+            if self._model is None:
+                self._model = _load(self._folder)
+        try:
+            signature = self._model.signatures[function.name]
+        except KeyError as error:
+            raise NotExportedError(f"{self._folder}: there is no signature {function.name!r}") from error
+        return functools.partial(_run, function.name, signature, outputs)
+
+    def chunk_rows(self, function: FunctionSpec) -> int:
+        """TensorFlow splits its own work."""
+        return 0
+
+    def reset(self) -> None:
+        """Load it again; TensorFlow itself does not survive a fork once it has run, so spawn workers instead."""
+        self._model = None
+        self._lock = threading.Lock()
+
+
+def _load(folder: Path) -> Any:
+    try:
+        return _tensorflow().saved_model.load(str(folder))
+    except Exception as error:
+        raise BundleError(f"{folder}: TensorFlow cannot load this SavedModel: {error}") from error
+
+
+def _run(name: str, signature: Any, outputs: tuple[str, ...], feeds: dict[str, Array]) -> list[Array]:
+    constant = _tensorflow().constant
+    try:
+        found = signature(**{key: constant(array) for key, array in feeds.items()})
+        return [found[output].numpy() for output in outputs]
+    except Exception as error:
+        raise PullbackError(f"{name}: TensorFlow failed: {error}") from error
+
+
+@functools.cache
+def _tensorflow() -> Any:
+    try:
+        import tensorflow
+    except ImportError as error:
+        raise MissingDependencyError(
+            'backend "saved_model" needs TensorFlow: pip install "pullback[savedmodel]"'
+        ) from error
+    return tensorflow

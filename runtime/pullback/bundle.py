@@ -1,0 +1,230 @@
+"""``load`` and ``Bundle``: from a path to numbers."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pullback import golden, opening
+from pullback.backends import Backend
+from pullback.backends.onnx import OnnxBackend
+from pullback.errors import BundleError, InputError, NotExportedError
+from pullback.function import Function
+from pullback.guards import Guard
+from pullback.manifest import FunctionSpec, Manifest, Tolerance
+from pullback.parity import Report, compare
+from pullback.prepared import Prepared
+
+BACKENDS = ("onnx", "saved_model")
+RANGE_CHECKS = (None, "warn", "raise")
+
+_live: weakref.WeakSet[Bundle] = weakref.WeakSet()
+
+
+def load(
+    path: str | os.PathLike[str],
+    backend: str | None = None,
+    *,
+    threads: int | None = None,
+    providers: Sequence[Any] | None = None,
+    optimization: str = "all",
+    check_finite: bool = False,
+    check_range: str | None = None,
+) -> Bundle:
+    """Load a bundle folder, a single ``.onnx`` file of one, or the SavedModel folder of one.
+
+    Args:
+        path: where it is. Every file in it is checked before anything is opened.
+        backend: ``"onnx"`` (the default) or ``"saved_model"`` (the default for a SavedModel folder). A
+            SavedModel can run code of its author's; the runtime opens one only when it is asked for.
+        threads: threads of one call; None: one for a small net, one per core for a large one; 0: one per core.
+        providers: ONNX Runtime execution providers; None: the CPU.
+        optimization: ONNX Runtime's graph optimisation: ``disabled``, ``basic``, ``extended`` or ``all``.
+        check_finite: raise ``InputError`` when an input or a result is NaN or infinite.
+        check_range: ``"warn"`` or ``"raise"`` when an input lies outside of what parity was measured on.
+
+    Raises:
+        BundleError: missing, damaged, forged, or not ours. FormatVersionError: of an unknown version.
+        MissingDependencyError: the backend's package is not installed. InputError: a wrong option.
+    """
+    if backend not in (None, *BACKENDS):
+        raise InputError(f"backend must be one of {', '.join(BACKENDS)}; got {backend!r}")
+    if check_range not in RANGE_CHECKS:
+        raise InputError(f"check_range must be 'warn', 'raise' or None; got {check_range!r}")
+    try:
+        place = Path(os.path.abspath(os.fspath(path)))
+    except TypeError as error:
+        raise InputError(f"path must be a string or a Path; got {type(path).__name__}") from error
+    options = {"threads": threads, "providers": providers, "optimization": optimization}
+    options |= {"check_finite": check_finite, "check_range": check_range}
+    return Bundle(opening.open_path(place, backend == "saved_model"), backend, options)
+
+
+class Bundle:
+    """A loaded bundle: call it for the outputs and derivatives of ``spec``. Safe to share between threads.
+
+    Pickling keeps the path and the digest; whoever unpickles it loads the same bundle from the same path.
+    """
+
+    def __init__(self, opened: opening.Opened, backend: str | None, options: dict[str, Any]) -> None:
+        self._opened = opened
+        self._options = options
+        if backend is None:
+            backend = "onnx" if opened.manifest is not None or opened.graphs else "saved_model"
+        self.backend = backend
+        self._backend = _backend(opened, backend, options)
+        self._functions = {spec.name: self._function(spec) for spec in opened.functions}
+        self._evaluate = self._functions.get("evaluate") or self._missing("evaluate")
+        _live.add(self)
+
+    def __call__(self, /, *args: Any, **named: Any) -> Any:
+        """Outputs and seedless derivatives, a named tuple of arrays; see ``Function.__call__``."""
+        return self._evaluate(*args, **named)
+
+    @property
+    def vjp(self) -> Callable[..., Any]:
+        """``vjp(x=x, adj_y=v)``: the product of an adjoint seed with the Jacobian, ``adj_x`` of shape ``(B, *in)``."""
+        return self._get("vjp")
+
+    @property
+    def jvp(self) -> Callable[..., Any]:
+        """``jvp(x=x, fwd_x=t)``: the derivative along a direction, ``fwd_y`` of shape ``(B, *out)``."""
+        return self._get("jvp")
+
+    @property
+    def hvp(self) -> Callable[..., Any]:
+        """``hvp(x=x, fwd_x=t)``: the Hessian times a direction, ``hvp_y_x`` of shape ``(B, *in)``."""
+        return self._get("hvp")
+
+    @property
+    def functions(self) -> dict[str, Function]:
+        """Every function by name."""
+        return dict(self._functions)
+
+    @property
+    def spec(self) -> FunctionSpec:
+        """Inputs, outputs and derivatives of the call (of the only function in a bare file)."""
+        return self._functions.get("evaluate", next(iter(self._functions.values()))).spec
+
+    @property
+    def path(self) -> Path:
+        """Where it was loaded from."""
+        return self._opened.path
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 that changes whenever a byte of the bundle does."""
+        return self._opened.digest
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """The manifest; None for a bare file."""
+        return self._opened.manifest
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """The tolerance that parity was measured against."""
+        return self._opened.tolerance
+
+    def samples(self) -> dict[str, list[golden.Case]]:
+        """The golden samples by function; raises ``NotExportedError`` for a bare file."""
+        if self._opened.golden is None:
+            raise NotExportedError(f"{self.path}: a bare file carries no golden samples; load the bundle folder")
+        return golden.read(self._opened.golden(), self._opened.functions, str(self.path / "golden.npz"))
+
+    def verify(self) -> Report:
+        """Replay ``golden.npz`` and compare with the live model's answers.
+
+        Raises:
+            ParityError: a number is off by more than the tolerance; the report is its ``.report``.
+        """
+        return self.compare().require(f"{self.path}: {self.backend}")
+
+    def compare(self) -> Report:
+        """The report of ``verify``, passed or not; stages are ``<function>/<case>``."""
+        report = Report()
+        for name, cases in self.samples().items():
+            if name not in self._functions:
+                continue
+            function: Any = self._functions[name]
+            derivatives = {derivative.name for derivative in function.spec.derivatives}
+            for number, case in enumerate(cases):
+                actual, stage = function(**case.inputs)._asdict(), f"{name}/{number}"
+                report += compare(case.outputs, actual, self.tolerance, stage=stage, derivatives=derivatives)
+        return report
+
+    def prepared(
+        self, batch: int | None = None, /, function: str = "evaluate", fetch: Iterable[str] | None = None, **sizes: int
+    ) -> Prepared:
+        """A call with fixed sizes and its own buffers, for loops; see ``Prepared``. ONNX only."""
+        if not isinstance(self._backend, OnnxBackend):
+            raise NotExportedError(f"{self.path}: prepared calls need backend='onnx'")
+        chosen = self._get(function)
+        if batch is not None:
+            sizes["B"] = batch
+        return Prepared(chosen.spec, self._backend.session(function), chosen.fetch_names(fetch), sizes)
+
+    def __reduce__(self) -> tuple[Callable[..., Bundle], tuple[Any, ...]]:
+        return _reload, (str(self.path), self.backend, self._options, self.digest)
+
+    def __repr__(self) -> str:
+        return f"<pullback.Bundle {self.path.name}: {'; '.join(str(f.spec) for f in self._functions.values())}>"
+
+    def _function(self, spec: FunctionSpec) -> Function:
+        found = self._opened.manifest
+        ranges = found.ranges if found is not None else {}
+        finite, ranged = bool(self._options["check_finite"]), self._options["check_range"]
+        return Function(spec, self._backend, Guard(spec.name, finite, ranged, ranges))
+
+    def _get(self, name: str) -> Function:
+        try:
+            return self._functions[name]
+        except KeyError:
+            raise NotExportedError(self._missing_text(name)) from None
+
+    def _missing(self, name: str) -> Callable[..., Any]:
+        def missing(*args: Any, **named: Any) -> Any:
+            raise NotExportedError(self._missing_text(name))
+
+        return missing
+
+    def _missing_text(self, name: str) -> str:
+        held = ", ".join(self._functions)
+        return f"{self.path}: holds no function {name!r}, only {held}; export the model with a derivative of that kind"
+
+    def _reset(self) -> None:
+        self._backend.reset()
+        for function in self._functions.values():
+            function.reset()
+
+
+def _backend(opened: opening.Opened, backend: str, options: dict[str, Any]) -> Backend:
+    if backend == "saved_model":
+        if opened.saved_model is None:
+            raise NotExportedError(f"{opened.path}: holds no SavedModel; load it with backend='onnx'")
+        from pullback.backends.saved_model import SavedModelBackend
+
+        return SavedModelBackend(opened.saved_model)
+    opening.require_functions(opened)
+    names = ("threads", "providers", "optimization")
+    return OnnxBackend(opened.graphs, row_bytes=opened.row_bytes, **{name: options[name] for name in names})
+
+
+def _reload(path: str, backend: str, options: dict[str, Any], digest: str) -> Bundle:
+    """What unpickling calls."""
+    bundle = load(path, backend, **options)
+    if bundle.digest != digest:
+        raise BundleError(f"{path}: it is not the bundle that was pickled, it was replaced since; pickle it again")
+    return bundle
+
+
+def _after_fork() -> None:
+    for bundle in list(_live):
+        bundle._reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

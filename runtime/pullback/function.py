@@ -1,0 +1,130 @@
+"""One function of a bundle as a callable: arguments in, a named tuple of arrays out."""
+
+from __future__ import annotations
+
+import collections
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from pullback.backends import Array, Backend, Run
+from pullback.directions import Directions
+from pullback.errors import InputError, NotExportedError
+from pullback.guards import Guard
+from pullback.inputs import Binder
+from pullback.manifest import FunctionSpec
+
+
+@functools.cache
+def result_class(fields: tuple[str, ...]) -> Any:
+    """The named tuple with these fields; the same class for the same fields."""
+    base: Any = collections.namedtuple("Result", fields)  # type: ignore[misc]  # the names are known at run time only
+    return type("Result", (base,), {"__slots__": (), "__reduce__": _reduce_result})
+
+
+def _reduce_result(result: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    return _make_result, (result._fields, tuple(result))
+
+
+def _make_result(fields: tuple[str, ...], values: tuple[Any, ...]) -> Any:
+    return result_class(fields)(*values)
+
+
+class Function:
+    """Callable by position and by name; ``spec`` says with what shapes.
+
+    A seed (``adj_y``, ``fwd_x``) may have a leading axis of ``k`` directions; every result then has it too.
+    """
+
+    def __init__(self, spec: FunctionSpec, backend: Backend, guard: Guard) -> None:
+        self.spec = spec
+        self._backend = backend
+        self._guard = None if guard.idle else guard
+        self._binder = Binder(spec)
+        self._outputs = tuple(tensor.name for tensor in spec.outputs)
+        # Every array has the batch axis first, so that rows may be computed apart from each other.
+        self._rowwise = spec.batched and all(t.shape[:1] == ("B",) for t in (*spec.inputs, *spec.outputs))
+        self._directions = Directions(spec, self._binder, self._rowwise) if spec.seeds else None
+        self._runs: dict[Any, tuple[Run, Any, int]] = {}
+
+    def __call__(
+        self, /, *args: Any, fetch: Iterable[str] | None = None, chunk: int | None = None, **named: Any
+    ) -> Any:
+        """The results, in the order of ``spec.outputs`` or of ``fetch``, as a named tuple.
+
+        Large batches are computed ``chunk`` rows at a time (None: a size that suits the cache; 0: never).
+
+        Raises:
+            InputError: an input does not fit ``spec.inputs``.
+            NotExportedError: ``fetch`` names something that the bundle does not hold.
+        """
+        try:
+            run, make, auto = self._runs[fetch]
+        except (KeyError, TypeError):
+            run, make, auto = self._prepare(fetch)
+        values = self._binder.values(args, named)
+        if self._directions is not None and (many := self._directions.many(values)):
+            return self._directions.call(self, many, values, {"fetch": fetch, "chunk": chunk})
+        feeds = self._binder.feeds(values)
+        if self._guard is not None:
+            self._guard.inputs(feeds)
+        if chunk is not None or auto:
+            run = self._chunked(run, chunk, auto, feeds)
+        result = tuple.__new__(make, run(feeds))
+        if self._guard is not None:
+            self._guard.results(make._fields, result)
+        return result
+
+    def reset(self) -> None:
+        """Forget prepared runs; called in the child after a fork."""
+        self._runs = {}
+
+    def fetch_names(self, fetch: Iterable[str] | None) -> tuple[str, ...]:
+        """The outputs meant by ``fetch``; raises ``InputError`` and ``NotExportedError``."""
+        if fetch is None:
+            return self._outputs
+        if not isinstance(fetch, (str, list, tuple, set, frozenset, dict)):
+            raise InputError(f"{self.spec.name}: fetch must be names of outputs, got {type(fetch).__name__}")
+        names = (fetch,) if isinstance(fetch, str) else tuple(fetch)
+        if not names or len(set(map(repr, names))) < len(names):
+            raise InputError(f"{self.spec.name}: fetch must name each output once, and at least one; got {names!r}")
+        for name in names:
+            if name not in self._outputs:
+                held = ", ".join(self._outputs)
+                raise NotExportedError(f"{self.spec.name}: there is no output {name!r}; the bundle holds {held}")
+        return names
+
+    def _prepare(self, fetch: Iterable[str] | None) -> tuple[Run, Any, int]:
+        names = self.fetch_names(fetch)
+        auto = self._backend.chunk_rows(self.spec) if self._rowwise else 0
+        entry = (self._backend.prepare(self.spec, names), result_class(names), auto)
+        if fetch is None or isinstance(fetch, (str, tuple)):
+            self._runs[fetch] = entry
+        return entry
+
+    def _chunked(self, run: Run, chunk: int | None, auto: int, feeds: Mapping[str, Array]) -> Run:
+        """``run`` by chunks where the batch is large enough, else itself."""
+        if chunk is not None:
+            if type(chunk) is not int or chunk < 0:
+                raise InputError(f"{self.spec.name}: chunk must be a number of rows, got {chunk!r}")
+            if chunk and not self._rowwise:
+                raise InputError(f"{self.spec.name}: chunk needs a batch axis in every input and output")
+        rows = auto if chunk is None else chunk
+        batch = len(next(iter(feeds.values()))) if rows else 0
+        enough = batch > rows if chunk is not None else batch >= 2 * rows
+        return functools.partial(_in_chunks, run, rows) if rows and enough else run
+
+
+def _in_chunks(run: Run, rows: int, feeds: Mapping[str, Array]) -> list[Array]:
+    """The same results, ``rows`` rows at a time."""
+    batch = len(next(iter(feeds.values())))
+    results: list[Array] = []
+    for start in range(0, batch, rows):
+        part = run({name: array[start : start + rows] for name, array in feeds.items()})
+        if not results:
+            results = [np.empty((batch, *array.shape[1:]), array.dtype) for array in part]
+        for whole, array in zip(results, part, strict=True):
+            whole[start : start + rows] = array
+    return results

@@ -1,0 +1,139 @@
+"""``golden.npz``: inputs and the live model's answers, for self-checks where there is no TensorFlow.
+
+Keys are ``<function>/<case>/in/<name>`` and ``<function>/<case>/out/<name>``; cases count from 0. Arrays are
+read by hand, header first, so that neither a pickle nor a bomb gets as far as NumPy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from pullback.errors import BundleError
+from pullback.manifest import Dim, FunctionSpec, TensorSpec
+
+Array = npt.NDArray[Any]
+
+MAX_BYTES = 2**30
+MAX_MEMBERS = 100_000
+_MAX_HEADER = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One call and its answer, arrays by name."""
+
+    inputs: dict[str, Array]
+    outputs: dict[str, Array]
+
+
+def write(target: str | Path | BinaryIO, cases: Mapping[str, Sequence[Case]]) -> None:
+    """Write the cases of each function; the same arrays give the same bytes."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for function, its_cases in cases.items():
+            for number, case in enumerate(its_cases):
+                for way, arrays in (("in", case.inputs), ("out", case.outputs)):
+                    for name, array in arrays.items():
+                        content = io.BytesIO()
+                        np.lib.format.write_array(content, np.asarray(array), (1, 0), allow_pickle=False)
+                        info = zipfile.ZipInfo(f"{function}/{number}/{way}/{name}.npy")  # dated 1980
+                        info.compress_type = zipfile.ZIP_DEFLATED
+                        archive.writestr(info, content.getvalue())
+
+
+def read(content: bytes, functions: Sequence[FunctionSpec], where: str) -> dict[str, list[Case]]:
+    """The cases of each function, in order.
+
+    Raises:
+        BundleError: an array is missing, unknown, too large or not of its function's dtype and shape.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = _members(archive, where)
+            found = {spec.name: _cases(archive, members, spec, where) for spec in functions}
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        raise BundleError(f"{where}: not a readable archive ({error}); it is damaged") from error
+    if members:
+        raise BundleError(f"{where}: {min(members)!r} belongs to no input or output")
+    return found
+
+
+def _members(archive: zipfile.ZipFile, where: str) -> dict[str, zipfile.ZipInfo]:
+    entries = archive.infolist()
+    if len(entries) > MAX_MEMBERS:
+        raise BundleError(f"{where}: {len(entries)} arrays, at most {MAX_MEMBERS} are read")
+    if sum(entry.file_size for entry in entries) > MAX_BYTES:
+        raise BundleError(f"{where}: larger than {MAX_BYTES} bytes when unpacked; this is no set of samples")
+    members: dict[str, zipfile.ZipInfo] = {}
+    for entry in entries:
+        key = entry.filename.removesuffix(".npy")
+        if key in members or key == entry.filename:
+            raise BundleError(f"{where}: {entry.filename!r} is there twice or is no array")
+        members[key] = entry
+    return members
+
+
+def _cases(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], spec: FunctionSpec, where: str) -> list[Case]:
+    """Takes what it reads out of ``members``."""
+    cases: list[Case] = []
+    while any(f"{spec.name}/{len(cases)}/in/{tensor.name}" in members for tensor in spec.inputs):
+        prefix, free = f"{spec.name}/{len(cases)}", dict[str, int]()
+        groups = []
+        for way, tensors in (("in", spec.inputs), ("out", spec.outputs)):
+            arrays = {}
+            for tensor in tensors:
+                key = f"{prefix}/{way}/{tensor.name}"
+                if key not in members:
+                    raise BundleError(f"{where}: {key!r} is missing")
+                arrays[tensor.name] = _array(archive, members.pop(key), tensor, free, f"{where}: {key}")
+            groups.append(arrays)
+        cases.append(Case(*groups))
+    if not cases:
+        raise BundleError(f"{where}: no sample for function {spec.name!r}")
+    return cases
+
+
+def _array(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, tensor: TensorSpec, free: dict[str, int], where: str
+) -> Array:
+    with archive.open(member) as stream:
+        shape, fortran, dtype = _header(stream.read(_MAX_HEADER), where)
+    wanted = np.dtype(tensor.dtype)
+    if dtype != wanted or not fits(shape, tensor.shape, free):
+        raise BundleError(f"{where}: it holds {dtype} {shape}, the specification says {tensor}")
+    size = math.prod(shape) * wanted.itemsize
+    data = archive.read(member)  # never more than member.file_size, which is limited
+    if not size <= len(data) - 10 <= size + _MAX_HEADER:
+        raise BundleError(f"{where}: {len(data)} bytes cannot hold {dtype} {shape}; it is damaged")
+    flat = np.frombuffer(data, dtype=dtype, offset=len(data) - size)
+    return flat.reshape(shape, order="F" if fortran else "C").astype(wanted, order="C")
+
+
+def _header(start: bytes, where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    stream = io.BytesIO(start)
+    try:
+        version = np.lib.format.read_magic(stream)
+        reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        shape, fortran, dtype = reader(stream, max_header_size=_MAX_HEADER)
+    except (ValueError, KeyError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
+        raise BundleError(f"{where}: not a plain NumPy array ({error})") from error
+    if dtype.hasobject or any(type(size) is not int or size < 0 for size in shape):
+        raise BundleError(f"{where}: it holds {dtype} {shape}, which is no array of numbers")
+    return shape, fortran, dtype
+
+
+def fits(shape: Sequence[int], dims: Sequence[Dim], free: dict[str, int]) -> bool:
+    """Whether an array of ``shape`` fits ``dims``; free dimensions are kept in ``free`` and must agree."""
+    if len(shape) != len(dims):
+        return False
+    pairs = zip(shape, dims, strict=True)
+    return all(free.setdefault(dim, size) == size if isinstance(dim, str) else dim == size for size, dim in pairs)

@@ -1,0 +1,161 @@
+"""What the caller passes: matched by name, converted where nothing is lost, refused with a reason otherwise.
+
+Accepted: arrays of the promised dtype and shape; besides, lists, other float widths, whole numbers for a
+float input, non-contiguous arrays and anything NumPy reads as an array of numbers. A Python scalar is
+taken only where the shape is ``()``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pullback.errors import InputError
+from pullback.manifest import FunctionSpec, TensorSpec, shape_text
+
+Array = npt.NDArray[Any]
+
+
+class Binder:
+    """Turns the arguments of one function into feeds; built once, used at every call."""
+
+    def __init__(self, spec: FunctionSpec) -> None:
+        self._function = spec.name
+        self._specs = {tensor.name: tensor for tensor in spec.inputs}
+        self._rows = tuple(_row(tensor) for tensor in spec.inputs)
+        self._names = tuple(self._specs)
+
+    def values(self, args: Sequence[Any], named: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Every argument by name, in calling order or not; raises ``InputError``."""
+        if not args and len(named) == len(self._names):
+            return named  # a wrong name among them is found by ``feeds``
+        if len(args) > len(self._names):
+            raise InputError(f"{self._function}: {len(args)} positional inputs, it takes {self._signature()}")
+        values = dict(zip(self._names, args, strict=False))
+        for name, value in named.items():
+            if name in values:
+                raise InputError(f"{self._function}: input {name!r} is given twice, by position and by name")
+            values[name] = value
+        return values
+
+    def feeds(self, values: Mapping[str, Any]) -> dict[str, Array]:
+        """Arrays of exactly the promised dtypes, with shapes that agree with each other; raises ``InputError``."""
+        if len(values) != len(self._rows):
+            raise self._names_error(values)
+        feeds: dict[str, Array] = {}
+        batch = -1
+        for name, dtype, rank, tail in self._rows:
+            try:
+                value = values[name]
+            except KeyError:
+                raise self._names_error(values) from None
+            if type(value) is not np.ndarray or value.dtype is not dtype:
+                value = self.convert(name, value)
+            shape = value.shape
+            if tail is None or len(shape) != rank or shape[1:] != tail:
+                return self._checked(values)
+            if batch < 0:
+                batch = shape[0]
+            elif batch != shape[0]:
+                return self._checked(values)
+            feeds[name] = value
+        return feeds
+
+    def convert(self, name: str, value: Any) -> Array:
+        """``value`` as a C-ordered array of the input's dtype, of whatever shape; raises ``InputError``."""
+        tensor = self._specs[name]
+        array = self._array(tensor, value)
+        wanted = np.dtype(tensor.dtype)
+        if array.dtype == wanted:
+            return np.asarray(array, dtype=wanted, order="C")
+        if array.size and not _convertible(array.dtype, wanted):
+            why = "" if array.dtype.kind not in "fiub" else "; convert it yourself if that is meant"
+            raise self._error(tensor, f"{_shown(array, value)}{why}")
+        with np.errstate(over="ignore", invalid="ignore"):
+            converted = np.asarray(array.astype(wanted), order="C")
+        self._check_conversion(tensor, array, converted)
+        return converted
+
+    def _checked(self, values: Mapping[str, Any]) -> dict[str, Array]:
+        """The slow way: any shape, any order of free dimensions."""
+        feeds: dict[str, Array] = {}
+        free: dict[str, tuple[int, str]] = {}
+        for name, tensor in self._specs.items():
+            value = self.convert(name, values[name])
+            self._check_shape(tensor, value, values[name], free)
+            feeds[name] = value
+        return feeds
+
+    def _check_shape(self, tensor: TensorSpec, array: Array, value: Any, free: dict[str, tuple[int, str]]) -> None:
+        if array.ndim != len(tensor.shape):
+            hint = ""
+            if array.ndim == len(tensor.shape) - 1 and tensor.shape[0] == "B":
+                hint = f"; the batch axis is missing, pass np.asarray({tensor.name})[None] for one sample"
+            raise self._error(tensor, _shown(array, value) + hint)
+        for axis, (size, dim) in enumerate(zip(array.shape, tensor.shape, strict=True)):
+            if isinstance(dim, int):
+                if size != dim:
+                    raise self._error(tensor, f"{_shown(array, value)}: axis {axis} must have size {dim}")
+                continue
+            first, owner = free.setdefault(dim, (size, tensor.name))
+            if first != size:
+                same = "it" if owner == tensor.name else f"input {owner!r}"
+                raise self._error(tensor, f"{_shown(array, value)}: {dim} is {size} here and {first} in {same}")
+
+    def _array(self, tensor: TensorSpec, value: Any) -> Array:
+        if isinstance(value, np.ma.MaskedArray):
+            raise self._error(tensor, "a masked array; fill it first, with .filled(...)")
+        try:
+            array = np.asarray(value)
+        except Exception as error:  # whatever a foreign __array__ raises
+            raise self._error(tensor, f"{type(value).__name__} that is no array: {error}") from error
+        if array.dtype.kind not in "fiub":
+            raise self._error(tensor, _shown(array, value))
+        return array
+
+    def _check_conversion(self, tensor: TensorSpec, array: Array, converted: Array) -> None:
+        if converted.dtype.kind == "f":
+            lost = np.isinf(converted) & np.isfinite(array) if array.dtype.kind == "f" else np.isinf(converted)
+        else:
+            lost = (converted != array) | ((converted < 0) != (array < 0))
+        if lost.any():
+            raise self._error(tensor, f"the value {array[lost].flat[0]!s}, which {tensor.dtype} cannot hold")
+
+    def _error(self, tensor: TensorSpec, got: str) -> InputError:
+        want = f"{tensor.dtype} of shape {shape_text(tensor.shape)}"
+        return InputError(f"{self._function}: input {tensor.name!r} must be {want}, got {got}")
+
+    def _names_error(self, values: Mapping[str, Any]) -> InputError:
+        unknown = [name for name in values if name not in self._specs]
+        missing = [name for name in self._names if name not in values]
+        what = [f"unknown input {unknown[0]!r}"] if unknown else []
+        if missing:
+            what.append(f"input {missing[0]!r} is missing")
+        return InputError(f"{self._function}: {' and '.join(what)}; it takes {self._signature()}")
+
+    def _signature(self) -> str:
+        return ", ".join(f"{t.name} ({t.dtype} {shape_text(t.shape)})" for t in self._specs.values())
+
+
+def _row(tensor: TensorSpec) -> tuple[str, np.dtype[Any], int, tuple[int, ...] | None]:
+    """Name, dtype, rank and fixed sizes after the batch axis (None where free axes lie elsewhere)."""
+    tail = tuple(dim for dim in tensor.shape[1:] if isinstance(dim, int))
+    simple = tensor.shape[:1] == ("B",) and len(tail) == len(tensor.shape) - 1
+    return tensor.name, np.dtype(tensor.dtype), len(tensor.shape), tail if simple else None
+
+
+def _convertible(have: np.dtype[Any], want: np.dtype[Any]) -> bool:
+    """Any number to a float, whole numbers and booleans to whole numbers, booleans to booleans."""
+    if want.kind == "f":
+        return have.kind in "fiub"
+    return have.kind in "iub" if want.kind in "iu" else have.kind == "b"
+
+
+def _shown(array: Array, value: Any) -> str:
+    """What came, in a few words."""
+    if isinstance(value, np.ndarray):
+        return f"{array.dtype} of shape {array.shape}"
+    return f"{type(value).__name__} (read as {array.dtype} of shape {array.shape})"
