@@ -55,7 +55,11 @@ class OnnxBackend:
         if len(outputs) < len(function.outputs):
             options = _onnxruntime().RunOptions()
             options.only_execute_path_to_fetches = True
-        return functools.partial(_run, function.name, session.run, list(outputs), options)
+        run = session.run
+        if self._providers == ["CPUExecutionProvider"]:
+            # What session.run calls after checks that ours make needless, and its retry on another provider.
+            run = getattr(getattr(session, "_sess", None), "run", run)
+        return functools.partial(_run, function.name, run, list(outputs), options)
 
     def session(self, name: str, *, profile: str | None = None) -> onnxruntime.InferenceSession:
         """The session of function ``name``; a new one when ``profile``, a file prefix, is given."""
