@@ -20,7 +20,7 @@ FORMAT_VERSION = 1
 READABLE_VERSIONS = (1,)
 
 FUNCTION_NAMES = ("evaluate", "vjp", "jvp", "hvp")
-KINDS = ("gradient", "jacobian", "hessian", "laplacian", "vjp", "jvp", "hvp")
+KINDS = ("gradient", "jacobian", "hessian", "laplacian", "derivative", "vjp", "jvp", "hvp")
 DTYPES = (
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     *("float16", "float32", "float64"),
@@ -56,7 +56,8 @@ class DerivativeSpec:
     """One requested derivative: ``request`` as written (``"gradient(y, x)"``), ``name`` of its result.
 
     ``of`` and ``wrt`` are names of outputs and inputs; ``wrt`` has one entry for each order.
-    ``seed`` is the extra input (``adj_y``, ``fwd_x``) or None.
+    ``seed`` is the extra input (``adj_y``, ``fwd_x``) or None. ``scale`` multiplies the derivative
+    (forces are a gradient with -1).
     """
 
     request: str
@@ -65,6 +66,7 @@ class DerivativeSpec:
     of: str
     wrt: tuple[str, ...]
     seed: str | None = None
+    scale: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
