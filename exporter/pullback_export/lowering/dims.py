@@ -8,6 +8,12 @@ from typing import Union
 Monomial = tuple[str, ...]
 
 
+class Atom(str):
+    """The name of a free size; ``recipe``, where there is one, says how to compute it: ``("max", a, b)``."""
+
+    recipe: tuple[str, Size, Size] | None = None
+
+
 class Dim:
     """A size such as ``B``, ``2*B`` or ``B*T + 1``; plain sizes are plain ``int``.
 
@@ -24,6 +30,13 @@ class Dim:
     def atom(name: str) -> Dim:
         return Dim({(name,): 1})
 
+    @staticmethod
+    def computed(operation: str, a: Size, b: Size) -> Dim:
+        """A size that follows from others by ``floor``, ``mod``, ``max`` or ``broadcast``."""
+        name = Atom(f"{operation}({a},{b})")
+        name.recipe = (operation, a, b)
+        return Dim({(name,): 1})
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Dim) and self.terms == other.terms
 
@@ -34,6 +47,12 @@ class Dim:
         return "+".join(_term(names, factor) for names, factor in reversed(self.terms)).replace("+-", "-")
 
     __repr__ = __str__
+
+    def solve(self, name: str) -> tuple[int, int] | None:
+        """``(a, b)`` where this size is ``a * name + b``, else None."""
+        terms = dict(self.terms)
+        factor, rest = terms.pop((name,), 0), terms.pop((), 0)
+        return (factor, rest) if factor and not terms else None
 
     def __add__(self, other: Size) -> Size:
         total = dict(self.terms)
@@ -60,16 +79,16 @@ class Dim:
 
     def __floordiv__(self, other: Size) -> Size:
         exact = divide(self, other)
-        return exact if exact is not None else Dim.atom(f"floor(({self})/({other}))")
+        return exact if exact is not None else Dim.computed("floor", self, other)
 
     def __rfloordiv__(self, other: int) -> Size:
-        return Dim.atom(f"floor(({other})/({self}))")
+        return Dim.computed("floor", other, self)
 
     def __mod__(self, other: Size) -> Size:
-        return 0 if divide(self, other) is not None else Dim.atom(f"mod({self},{other})")
+        return 0 if divide(self, other) is not None else Dim.computed("mod", self, other)
 
     def __rmod__(self, other: int) -> Size:
-        return Dim.atom(f"mod({other},{self})")
+        return Dim.computed("mod", other, self)
 
     __radd__ = __add__
     __rmul__ = __mul__
@@ -125,19 +144,37 @@ def _broadcast_size(a: Size, b: Size) -> Size:
         return a
     if isinstance(b, int):
         return b
-    return Dim.atom(f"broadcast({min(str(a), str(b))},{max(str(a), str(b))})")
+    return Dim.computed("broadcast", *sorted((a, b), key=str))
 
 
 def maximum(a: Size, b: Size) -> Size:
+    """``max(a, b)``. Written as ``b + max(a - b, 0)``, so that pieces of an axis add up to the axis again."""
     if isinstance(a, int) and isinstance(b, int):
         return max(a, b)
-    return a if a == b else Dim.atom(f"max({a},{b})")
+    base, other = (a, b) if isinstance(b, Dim) and (isinstance(a, int) or str(a) < str(b)) else (b, a)
+    difference = other - base
+    if _never_negative(difference):
+        return other
+    if _never_negative(-difference):
+        return base
+    return base + Dim.computed("max", difference, 0)
+
+
+def _never_negative(size: Size) -> bool:
+    """Whether that follows from the form of ``size``: free sizes themselves never are."""
+    if isinstance(size, int):
+        return size >= 0
+    return all(factor >= 0 and all(map(_natural, names)) for names, factor in size.terms)
+
+
+def _natural(name: str) -> bool:
+    recipe = getattr(name, "recipe", None)
+    return recipe is None or recipe[0] != "floor" or (_never_negative(recipe[1]) and _never_negative(recipe[2]))
 
 
 def minimum(a: Size, b: Size) -> Size:
-    if isinstance(a, int) and isinstance(b, int):
-        return min(a, b)
-    return a if a == b else Dim.atom(f"min({a},{b})")
+    """``min(a, b) = a + b - max(a, b)``."""
+    return a + b - maximum(a, b)
 
 
 def _terms(size: Size) -> tuple[tuple[Monomial, int], ...]:

@@ -297,8 +297,24 @@ class Graph:
                 if value.shape is not None and atom in value.shape:
                     axis = value.shape.index(atom)
                     return self.emit("Shape", [value], {"start": axis, "end": axis + 1})
+            for value in sources:
+                for axis, size in enumerate(value.shape or ()):
+                    if isinstance(size, Dim) and (solved := size.solve(name)) is not None:
+                        factor, rest = solved
+                        whole = self.emit("Shape", [value], {"start": axis, "end": axis + 1})
+                        return (whole - rest) / factor
             graph = graph.parent
+        recipe = getattr(name, "recipe", None)
+        if recipe is not None:
+            return self._computed_size(*recipe)
         raise KeyError(f"no tensor of the graph has an axis of size {name}")
+
+    def _computed_size(self, operation: str, a: Size, b: Size) -> Value:
+        left, right = self._size_value(a), self._size_value(b)
+        if operation == "broadcast":
+            return self.emit("Where", [left.equals(1), right, left])
+        op_type = {"floor": "Div", "mod": "Mod", "max": "Max"}[operation]
+        return self.emit(op_type, [left, right])
 
 
 def _key(op_type: str, operands: list[Value | None], attributes: dict[str, Attribute], outputs: int) -> Any:

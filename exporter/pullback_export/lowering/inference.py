@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pullback_export.lowering.dims import Shape, Size, broadcast, divide, product
+from pullback_export.lowering.dims import Shape, Size, broadcast, divide, maximum, minimum, product
 
 if TYPE_CHECKING:
     from pullback_export.lowering.graph import Graph, Value
@@ -42,7 +42,7 @@ def infer(graph: Graph, op_type: str, operands: Operands, attributes: Attributes
         shapes = rule(graph, operands, attributes, outputs)
     except CannotInfer:
         return [(dtype, None)] * outputs
-    if op_type == "TopK":
+    if op_type == "TopK" or (op_type == "MaxPool" and outputs == 2):
         return [(dtype, shapes[0]), (_INT64, shapes[0])]
     return [(dtype, shape) for shape in shapes]
 
@@ -206,16 +206,21 @@ def _slice_length(size: Size, start: Size, end: Size, step: Size) -> Size | None
     if isinstance(size, int) and isinstance(start, int) and isinstance(end, int):
         stop = None if step < 0 and end < -size else end
         return len(range(*slice(start, stop, step).indices(size)))
-    if step == 1 and start == 0:
-        if end == size or (isinstance(end, int) and end >= 2**31 - 1):
-            return size
-        if isinstance(size, int) or isinstance(end, int):
-            return None
-    if step == -1 and start == -1 and isinstance(end, int) and end < -(2**31) + 2:
-        return size
-    if step == 1 and isinstance(start, int) and start < 0 and isinstance(end, int) and end >= 2**31 - 1:
+    if step < 0:
+        return size if step == -1 and start == -1 and isinstance(end, int) and end < -(2**31) + 2 else None
+    first, last = _position(size, start), _position(size, end)
+    if first is None or last is None:
         return None
-    return None
+    return (maximum(last - first, 0) + (step - 1)) // step
+
+
+def _position(size: Size, bound: Size) -> Size | None:
+    """``bound`` of a forward slice as a number from 0 to ``size``; None where its sign is not known."""
+    if isinstance(bound, int):
+        if bound >= 2**31 - 1:
+            return size
+        return minimum(bound, size) if bound >= 0 else maximum(size + bound, 0)
+    return minimum(bound, size) if maximum(bound, 0) == bound else None
 
 
 def _gather(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
@@ -335,6 +340,9 @@ def _windows(graph: Graph, operands: Operands, attributes: Attributes, outputs: 
     pads = attributes.get("pads") or [0] * (2 * count)
     spatial = []
     for axis in range(count):
+        if attributes.get("auto_pad") == "SAME_UPPER":
+            spatial.append((shape[2 + axis] + (strides[axis] - 1)) // strides[axis])
+            continue
         reach = dilations[axis] * (kernel[axis] - 1) + 1
         room = shape[2 + axis] + (pads[axis] + pads[count + axis]) + (-reach)
         spatial.append(room // strides[axis] + 1)
