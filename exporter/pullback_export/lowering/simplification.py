@@ -192,7 +192,7 @@ def _reduce(graph: Graph, operands: Operands, attributes: Attributes) -> Value |
         return value
     if axes is None or axes.const is None or value.shape is None or axes.const.size == 0:
         return None
-    if all(value.shape[int(axis)] == 1 for axis in axes.const):
+    if all(value.shape[int(axis)] == 1 for axis in axes.const.ravel()):
         return value if attributes.get("keepdims", 1) else graph.emit("Squeeze", [value, axes])
     return None
 

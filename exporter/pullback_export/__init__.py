@@ -1,0 +1,33 @@
+"""Exports a Keras or TensorFlow model with its input derivatives; see :func:`export`."""
+
+from pullback.errors import MissingDependencyError
+
+try:
+    import onnx as _onnx  # noqa: F401
+    import tensorflow as _tensorflow  # noqa: F401
+except ImportError as problem:
+    raise MissingDependencyError(
+        f'exporting needs TensorFlow and ONNX ({problem.name} is missing): pip install "pullback[export]"'
+    ) from problem
+
+from pullback_export.errors import ExportError, PrecisionError, UnsupportedOpsError
+from pullback_export.export import export
+from pullback_export.requests import HVP, JVP, VJP, Derivative, Gradient, Hessian, Jacobian, Laplacian, Request, forces
+
+__all__ = [
+    "HVP",
+    "JVP",
+    "VJP",
+    "Derivative",
+    "ExportError",
+    "Gradient",
+    "Hessian",
+    "Jacobian",
+    "Laplacian",
+    "MissingDependencyError",
+    "PrecisionError",
+    "Request",
+    "UnsupportedOpsError",
+    "export",
+    "forces",
+]

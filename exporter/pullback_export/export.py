@@ -1,0 +1,126 @@
+"""The story on one page: source -> derivatives -> graphs -> parity -> bundle."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import pathlib
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+import pullback
+from pullback.manifest import Tolerance
+from pullback_export import bundle_writer, onnx_graph, parity, saved_model
+from pullback_export.derivatives import Derivatives
+from pullback_export.errors import ExportError
+from pullback_export.requests import Request, parse_request
+from pullback_export.safe_convolution import safe_convolution
+from pullback_export.source import open_source
+from pullback_export.tracing import trace
+
+FORMATS = ("onnx", "saved_model")
+
+
+def export(
+    model: Any,
+    path: str | os.PathLike[str],
+    derivatives: Iterable[str | Request] = (),
+    *,
+    inputs: Sequence[Any] | None = None,
+    outputs: Sequence[str] | None = None,
+    samples: Mapping[str, Any] | None = None,
+    batched: bool | None = None,
+    training: bool = False,
+    formats: Sequence[str] = FORMATS,
+    unconnected: str = "error",
+    opset: int = 18,
+    tolerance: float | Tolerance | None = None,
+    overwrite: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> pullback.Bundle:
+    """Writes ``model`` with ``derivatives`` to the bundle ``path`` and returns it loaded and verified.
+
+    Args:
+        model: a ``keras.Model``, the path of a ``.keras`` file, a SavedModel folder, a ``tf.Module``, a
+            ``tf.function`` or a plain function of tensors.
+        path: the folder to write, by custom ``<name>.pullback``.
+        derivatives: requests such as ``Gradient("y", "x")`` or ``"gradient(y, x)"``.
+        inputs: ``tf.TensorSpec`` with names; needed for a plain function, else it renames.
+        outputs: names for the outputs, where the model has none or poor ones.
+        samples: real inputs for parity, arrays by input name; drawn at random where left out.
+        batched: None takes the leading free axis for the batch; False means whole-tensor derivatives.
+        training: exports the training-mode function, which must not draw random numbers.
+        formats: ``"onnx"``, ``"saved_model"`` or both; parity checks each that is written.
+        unconnected: ``"error"``, or ``"zero"`` for a derivative of something that does not depend on the input.
+        opset: ONNX opset, 18 to 23.
+        tolerance: largest error relative to the largest reference value; None for the defaults of
+            :class:`pullback.manifest.Tolerance`.
+        overwrite: replaces a bundle at ``path``; without it an existing path is an error.
+        progress: called with one line at each stage.
+
+    Raises:
+        ExportError: the model or a request cannot be exported; the message says what to write instead.
+        UnsupportedOpsError: operators without an exact form, each with the layer it comes from.
+        PrecisionError: the model computes in half precision.
+        pullback.ParityError: an artifact differs from the live model; nothing was written.
+    """
+    say = progress or (lambda line: None)
+    target = pathlib.Path(path)
+    bundle_writer.check_target(target, overwrite)
+    chosen = _formats(formats)
+    if unconnected not in ("error", "zero"):
+        raise ExportError(f"unconnected={unconnected!r}: write 'error' or 'zero'")
+    limit = _tolerance(tolerance)
+    with safe_convolution():
+        source = open_source(model, inputs, outputs, batched, training)
+        requests = [parse_request(item) for item in ([derivatives] if isinstance(derivatives, str | Request) else derivatives)]
+        functions = Derivatives(source, requests, unconnected).functions()
+        say(f"tracing {', '.join(function.name for function in functions)}")
+        traced = [trace(function) for function in functions]
+        say("lowering to ONNX")
+        built = [onnx_graph.build(one, source.batched, opset, limit) for one in traced]
+        with bundle_writer.staged(target, overwrite) as staging:
+            if "onnx" in chosen:
+                for one in built:
+                    staging.write_bytes(f"{one.spec.name}.onnx", one.model.SerializeToString(deterministic=True))
+            if "saved_model" in chosen:
+                say("writing the SavedModel")
+                saved_model.write(staging.path / "saved_model", traced, [one.spec for one in built], limit, source.trackable)
+            say("comparing with the live model")
+            checked = parity.check(source, functions, staging.path, chosen, samples or {}, limit, training)
+            checked.report.require(f"export of {target.name}")
+            staging.finish(built, opset, limit, checked, producer())
+    say(f"wrote {target}")
+    return pullback.load(target, backend="onnx" if "onnx" in chosen else "saved_model")
+
+
+def producer() -> dict[str, str]:
+    """Versions of everything that had a part in the bundle."""
+    packages = ("pullback", "tensorflow", "keras", "onnx", "onnxruntime", "numpy")
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _formats(formats: Sequence[str]) -> tuple[str, ...]:
+    chosen = (formats,) if isinstance(formats, str) else tuple(formats)
+    if not chosen or any(item not in FORMATS for item in chosen):
+        raise ExportError(f"formats={formats!r}: write ('onnx',), ('saved_model',) or both")
+    return chosen
+
+
+def _tolerance(tolerance: float | Tolerance | None) -> Tolerance:
+    if isinstance(tolerance, Tolerance):
+        return tolerance
+    if tolerance is None:
+        return Tolerance()
+    if not isinstance(tolerance, int | float) or not 0 < tolerance < np.inf:
+        raise ExportError(f"tolerance={tolerance!r}: give a positive number or a pullback.manifest.Tolerance")
+    return Tolerance(float(tolerance), float(tolerance))

@@ -1,0 +1,156 @@
+"""Keras models as sources: names, training mode, inner layers, and the float64 twin."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from pullback_export.errors import ExportError, PrecisionError
+from pullback_export.source import Source, Tap, numbered, readable, rename
+
+
+def keras_source(model: Any, inputs: Sequence[Any] | None, outputs: Sequence[str] | None, training: bool) -> Source:
+    """The function ``model(x, training=training)`` of a built Keras model (or of any Keras layer with ``inputs=``)."""
+    if keras.config.backend() != "tensorflow":
+        raise ExportError(f"Keras runs on {keras.config.backend()}: set KERAS_BACKEND=tensorflow before it is imported")
+    _check_precision(model)
+    template = _input_template(model, inputs)
+    flat = keras.tree.flatten(template)
+    names = _input_names(model, flat, inputs)
+    specs = tuple(
+        tf.TensorSpec(item.shape, tf.as_dtype(keras.backend.standardize_dtype(item.dtype)), name)
+        for item, name in zip(flat, names, strict=True)
+    )
+
+    def call(*tensors: Any) -> tuple[Any, ...]:
+        return _call(model, template, training, tensors)
+
+    count, found = _output_names(model, call, specs)
+    chosen = rename(outputs, found if len(found) == count else numbered("y", count))
+    layers = tuple(layer.name for layer in model._flatten_layers(include_self=False))
+
+    def twin() -> Callable[..., tuple[Any, ...]] | None:
+        return _float64_twin(model, template, training)
+
+    return Source(
+        "keras", specs, chosen, call, True, model, layers, lambda wanted, tap: _tapped(model, wanted, tap), twin
+    )
+
+
+def _call(model: Any, template: Any, training: bool, tensors: Sequence[Any]) -> tuple[Any, ...]:
+    arguments = keras.tree.pack_sequence_as(template, list(tensors))
+    kwargs = {"training": training} if model._call_has_training_arg else {}
+    return tuple(tf.convert_to_tensor(item) for item in keras.tree.flatten(model(arguments, **kwargs)))
+
+
+def _check_precision(model: Any) -> None:
+    for layer in model._flatten_layers():
+        policy = layer.dtype_policy
+        for dtype in (policy.compute_dtype, policy.variable_dtype):
+            if dtype in ("float16", "bfloat16") or str(dtype).startswith(("float8", "int8", "int4")):
+                raise PrecisionError(
+                    f"layer {layer.name!r} computes in {dtype} (policy {policy.name!r}); export needs float32 or float64:"
+                    " rebuild the model with dtype='float32' and load its weights"
+                )
+
+
+def _input_template(model: Any, inputs: Sequence[Any] | None) -> Any:
+    if inputs is not None:
+        items = [keras.KerasTensor(spec.shape, spec.dtype.name, name=spec.name) for spec in inputs]
+        return items[0] if len(items) == 1 else items
+    template = getattr(model, "_inputs_struct", None)
+    if template is None and isinstance(model, keras.Sequential) and model._functional is not None:
+        template = model._functional._inputs_struct
+    if template is not None:
+        return template
+    known = getattr(model, "inputs", None)
+    if not known:
+        raise ExportError(
+            f"{model.name!r} does not say what its inputs are (it was not built, or is a subclass):"
+            " give inputs=[tf.TensorSpec([None, 3], tf.float32, name='x')]"
+        )
+    return known[0] if len(known) == 1 else list(known)
+
+
+def _input_names(model: Any, flat: Sequence[Any], inputs: Sequence[Any] | None) -> tuple[str, ...]:
+    names = [re.sub(r"\W", "_", item.name or "input") for item in flat]
+    if inputs is not None and all(spec.name for spec in inputs):
+        return tuple(names)
+    return readable(names, "x")
+
+
+def _output_names(model: Any, call: Callable[..., Any], specs: Sequence[Any]) -> tuple[int, tuple[str, ...]]:
+    count = len(tf.function(call).get_concrete_function(*specs).outputs)
+    structure = getattr(model, "_outputs_struct", None)
+    if isinstance(structure, dict):
+        return count, tuple(re.sub(r"\W", "_", key) for key in sorted(structure))
+    functional = model._functional if isinstance(model, keras.Sequential) else model
+    names = list(getattr(functional, "output_names", None) or [])
+    made_up = [_is_made_up(model, name) for name in names]
+    if not names or any(made_up) or len(set(names)) != len(names):
+        return count, numbered("y", count)
+    return count, tuple(re.sub(r"\W", "_", name) for name in names)
+
+
+def _is_made_up(model: Any, name: str) -> bool:
+    """Whether Keras counted the layer's name up: ``dense``, ``dense_4``; such names change from process to process."""
+    try:
+        layer = model.get_layer(name)
+    except (ValueError, AttributeError):
+        return True
+    stem = re.sub(r"(?<!^)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__).lower()
+    return re.fullmatch(rf"{re.escape(stem)}(_\d+)?", name) is not None
+
+
+@contextlib.contextmanager
+def _tapped(model: Any, wanted: Sequence[str], tap: Tap) -> Iterator[None]:
+    """Lets the output of each wanted layer pass through ``tap`` while the context lasts."""
+    layers = {layer.name: layer for layer in model._flatten_layers(include_self=False)}
+    originals = {name: layers[name].call for name in wanted}
+
+    def wrap(name: str) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return tap(name, originals[name](*args, **kwargs))
+
+        return call
+
+    try:
+        for name in wanted:
+            object.__setattr__(layers[name], "call", wrap(name))
+        yield
+    finally:
+        for name in wanted:
+            object.__delattr__(layers[name], "call")
+
+
+def _float64_twin(model: Any, template: Any, training: bool) -> Callable[..., tuple[Any, ...]] | None:
+    """The same model rebuilt from its config in float64 with the same weights; None where that does not work."""
+    try:
+        config = _in_float64(copy.deepcopy(model.get_config()))
+        twin = type(model).from_config(config)
+        if not twin.built:
+            twin.build(keras.tree.map_structure(lambda item: item.shape, template))
+        twin.set_weights(model.get_weights())
+    except Exception:  # a custom layer may refuse in any way it likes; the caller then says which check it used
+        return None
+    if any(layer.compute_dtype not in ("float64", None) for layer in twin._flatten_layers()):
+        return None
+
+    def call(*tensors: Any) -> tuple[Any, ...]:
+        return _call(twin, template, training, tensors)
+
+    return call
+
+
+def _in_float64(config: Any) -> Any:
+    if isinstance(config, dict):
+        return {key: _in_float64(item) for key, item in config.items()}
+    if isinstance(config, list | tuple):
+        return type(config)(_in_float64(item) for item in config)
+    return "float64" if config == "float32" else config

@@ -1,0 +1,261 @@
+"""The gate: the live model against both artifacts and against central differences, before a bundle appears.
+
+The reference is the live model, eagerly, one backward pass per seed. An output passes within the tolerance, scaled by
+its largest reference value. Where a derivative cancels almost wholly, or inputs are extreme, rounding alone exceeds
+that; then the bound is what rounding does to the live model itself (see :func:`rounding_scale`), and the row says so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import tensorflow as tf
+
+from pullback import golden
+from pullback.manifest import Tolerance
+from pullback.parity import Report, Row, compare
+from pullback_export import differences
+from pullback_export.derivatives import Function, one_by_one
+from pullback_export.errors import ExportError
+from pullback_export.parity_samples import Sample, draw_samples
+from pullback_export.source import Source
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+LEVELS = {
+    "off": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+# How much further than the live model's own rounding error an artifact may be from it.
+ROUNDING_FACTOR = 8.0
+# Rows of a sample that go into golden.npz at most.
+GOLDEN_ROWS = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """What the gate found: the report, the golden cases, and the range of the samples per input."""
+
+    report: Report
+    golden: dict[str, list[golden.Case]]
+    ranges: dict[str, tuple[float, float]]
+
+    def summary(self) -> dict[str, object]:
+        """The worst row of each stage and output, for the manifest."""
+        worst: dict[tuple[str, str], Row] = {}
+        for row in self.report.rows:
+            key = (row.stage.split(":")[0], row.output)
+            if key not in worst or row.relative_error > worst[key].relative_error:
+                worst[key] = row
+        return Report(tuple(worst.values()), self.report.notes).to_dict()
+
+
+def check(
+    source: Source,
+    functions: Sequence[Function],
+    folder: pathlib.Path,
+    formats: Sequence[str],
+    samples: Mapping[str, Any],
+    tolerance: Tolerance,
+    training: bool,
+) -> Checked:
+    """Compares every artifact in ``folder`` with the live ``source``; the report may hold failures.
+
+    Raises :class:`ExportError` where samples of a "batched" model influence each other.
+    """
+    drawn = draw_samples(source, samples)
+    report = Report()
+    cases: dict[str, list[golden.Case]] = {}
+    if source.batched:
+        check_independence(source, functions, drawn, tolerance, training)
+    for function in functions:
+        artifacts = _artifacts(function, folder, formats)
+        cases[function.name] = []
+        for sample in drawn:
+            inputs = _with_seeds(function, sample.inputs)
+            reference = live(function, inputs)
+            if reference is None:
+                report += Report(notes=(f"{sample.label}: the live model does not take it; left out",))
+                continue
+            names = {request.name for request in function.requests}
+            for stage, run in artifacts.items():
+                found = _compare(f"{stage}: {sample.label}", function, inputs, reference, run(inputs), tolerance, names, source)
+                report += found
+            if sample.golden:
+                cases[function.name].append(golden.Case(dict(inputs), reference))
+        report += differences.check(source, function, [s for s in drawn if s.smooth], tolerance)
+    ranges = _ranges(drawn[0].inputs)
+    return Checked(_without_repeated_warnings(report), cases, ranges)
+
+
+def live(function: Function, inputs: Mapping[str, Any]) -> Arrays | None:
+    """The live model's answer; None where it does not accept the input (an empty batch, say)."""
+    tensors = [tf.constant(inputs[spec.name], spec.dtype) for spec in function.inputs]
+    try:
+        results = function.compute(one_by_one, *tensors)
+    except (tf.errors.OpError, ValueError) as problem:
+        if any(0 in np.shape(item) for item in inputs.values()):
+            return None
+        raise ExportError(f"the live model fails on a sample: {problem}; give samples={{...}} that it takes") from problem
+    return {name: np.asarray(result) for name, result in zip(function.outputs, results, strict=True)}
+
+
+def check_independence(
+    source: Source, functions: Sequence[Function], drawn: Sequence[Sample], tolerance: Tolerance, training: bool
+) -> None:
+    """Per-sample derivatives need samples that do not influence each other: row by row must equal all at once."""
+    sample = next((item for item in drawn if item.rows is not None and item.rows > 1), None)
+    per_sample = [request for function in functions for request in function.requests]
+    if sample is None or not per_sample:
+        return
+    evaluate = functions[0]
+    whole = live(evaluate, sample.inputs)
+    assert whole is not None and sample.rows is not None
+    rows = min(sample.rows, 4)
+    parts = [live(evaluate, {key: array[row : row + 1] for key, array in sample.inputs.items()}) for row in range(rows)]
+    for name in source.outputs:
+        if whole[name].dtype.kind != "f":
+            continue
+        if whole[name].ndim == 0 or whole[name].shape[0] != sample.rows:
+            raise ExportError(f"output {name!r} has no batch axis; export with batched=False for whole-tensor derivatives")
+        alone = np.concatenate([part[name] for part in parts if part is not None])
+        loose = Tolerance(max(1e-3, tolerance.float32), max(1e-7, tolerance.float64))
+        if compare({name: whole[name][:rows]}, {name: alone}, loose).ok:
+            continue
+        if training and all(request.kind in ("gradient", "vjp") for request in per_sample):
+            return  # batch statistics on purpose: the gradient of the sum over the batch, as a tape gives it
+        raise ExportError(
+            f"output {name!r} of one sample changes with the other samples of its batch, so there is no derivative per"
+            " sample; export with batched=False for derivatives of the whole tensor"
+        )
+
+
+def rounding_scale(
+    function: Function, source: Source, inputs: Mapping[str, Any], reference: Arrays, tolerance: Tolerance
+) -> dict[str, float]:
+    """A smallest scale per output, such that the bound covers what rounding does to the live model itself.
+
+    Measured by moving every float input by one unit in the last place, up and down, and, where the model has a
+    float64 twin, as the distance of the live model from that twin.
+    """
+    noise = dict.fromkeys(function.outputs, 0.0)
+    floats = [spec.name for spec in function.inputs if spec.dtype.is_floating]
+    answers = []
+    for direction in (1, -1):
+        moved = {
+            name: array + direction * np.finfo(array.dtype).eps * np.abs(array) if name in floats else array
+            for name, array in inputs.items()
+        }
+        answers.append(live(function, {name: array.astype(inputs[name].dtype) for name, array in moved.items()}))
+    if source.dtype == "float32":
+        answers.append(differences.in_float64(source, function, inputs))
+    for answer in answers:
+        for name in function.outputs if answer is not None else ():
+            assert answer is not None
+            difference = np.abs(answer[name].astype(np.float64) - reference[name].astype(np.float64))
+            finite = difference[np.isfinite(difference)]
+            noise[name] = max(noise[name], float(finite.max(initial=0.0)))
+    scales = {}
+    for name, array in reference.items():
+        bound = tolerance.of(str(array.dtype))
+        finite = np.abs(array[np.isfinite(array)]) if array.dtype.kind == "f" else np.zeros(0)
+        scales[name] = float(finite.max(initial=0.0)) + (ROUNDING_FACTOR * noise[name] / bound if bound else 0.0)
+    return scales
+
+
+def _compare(
+    stage: str, function: Function, inputs: Mapping[str, Any], reference: Arrays, actual: Arrays, tolerance: Tolerance,
+    derivatives: set[str], source: Source,
+) -> Report:
+    report = compare(reference, actual, tolerance, stage=stage, derivatives=derivatives)
+    if report.ok or any(row.problem and not np.isfinite(row.max_error) for row in report.rows):
+        return report
+    scales = rounding_scale(function, source, inputs, reference, tolerance)
+    again = compare(reference, actual, tolerance, stage=stage, derivatives=derivatives, scales=scales)
+    rows = tuple(
+        dataclasses.replace(new, warning="within what rounding does to the live model itself") if new.ok and not old.ok else new
+        for old, new in zip(report.rows, again.rows, strict=True)
+    )
+    return Report(rows, again.notes)
+
+
+def _artifacts(function: Function, folder: pathlib.Path, formats: Sequence[str]) -> dict[str, Callable[[Mapping[str, Any]], Arrays]]:
+    runs: dict[str, Callable[[Mapping[str, Any]], Arrays]] = {}
+    if "saved_model" in formats:
+        runs["SavedModel"] = _saved_model(folder / "saved_model", function)
+    if "onnx" in formats:
+        for label, level in LEVELS.items():
+            runs[f"ONNX Runtime, optimisation {label}"] = onnx_session(folder / f"{function.name}.onnx", level)
+    return runs
+
+
+def _saved_model(folder: pathlib.Path, function: Function) -> Callable[[Mapping[str, Any]], Arrays]:
+    loaded = tf.saved_model.load(str(folder))
+    signature = loaded.signatures[function.name]
+
+    def run(inputs: Mapping[str, Any]) -> Arrays:
+        tensors = {spec.name: tf.constant(inputs[spec.name], spec.dtype) for spec in function.inputs}
+        results = signature(**{name: tensor for name, tensor in tensors.items()})
+        return {name: results[name].numpy() for name in function.outputs}
+
+    run.keep_alive = loaded  # type: ignore[attr-defined]  # the signature only holds its variables weakly
+    return run
+
+
+def onnx_session(path: pathlib.Path, level: Any) -> Callable[[Mapping[str, Any]], Arrays]:
+    """Runs the file at one graph optimisation level of ONNX Runtime."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = level
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    taken = [item.name for item in session.get_inputs()]
+    names = [item.name for item in session.get_outputs()]
+
+    def run(inputs: Mapping[str, Any]) -> Arrays:
+        return dict(zip(names, session.run(None, {name: inputs[name] for name in taken}), strict=True))
+
+    return run
+
+
+def _with_seeds(function: Function, inputs: Mapping[str, Any]) -> Arrays:
+    """The sample, and random seeds for the inputs that a product has more."""
+    rng = np.random.default_rng(0)
+    full = dict(inputs)
+    for spec in function.inputs:
+        if spec.name not in full:
+            full[spec.name] = rng.normal(size=_seed_shape(function, spec, inputs)).astype(spec.dtype.as_numpy_dtype)
+    return {spec.name: full[spec.name] for spec in function.inputs}
+
+
+def _seed_shape(function: Function, spec: Any, inputs: Mapping[str, Any]) -> tuple[int, ...]:
+    """Free sizes of a seed follow from the tensor that it belongs to."""
+    sizes = spec.shape.as_list()
+    if None not in sizes:
+        return tuple(sizes)
+    shape = function.seed_shape(spec.name, inputs)
+    return tuple(shape)
+
+
+def _ranges(inputs: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    ranges = {}
+    for name, array in inputs.items():
+        finite = np.asarray(array)[np.isfinite(array)] if array.dtype.kind in "fiu" else np.zeros(0)
+        if finite.size:
+            ranges[name] = (float(finite.min()), float(finite.max()))
+    return ranges
+
+
+def _without_repeated_warnings(report: Report) -> Report:
+    """A zero derivative on the sample of zeros alone says little; keep the warning where every sample has it."""
+    alive = {row.output for row in report.rows if row.scale > 0}
+    rows = tuple(
+        dataclasses.replace(row, warning="") if row.output in alive and "zero in every sample" in row.warning else row
+        for row in report.rows
+    )
+    return Report(rows, report.notes)

@@ -1,0 +1,36 @@
+"""The same functions as signatures of a SavedModel that holds no Keras objects."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from pullback.manifest import SAVED_MODEL_SPEC, FunctionSpec, Tolerance, functions_to_json
+from pullback_export.tracing import Traced
+
+
+def write(
+    path: pathlib.Path, traced: Sequence[Traced], specs: Sequence[FunctionSpec], tolerance: Tolerance, trackable: Any
+) -> None:
+    """Writes ``path/``; ``evaluate`` is also ``serving_default``. Variables are stored once, for all signatures."""
+    module = tf.Module()
+    variables = {id(item): item for one in traced for item in one.concrete.graph.variables}
+    module.variables_of_the_model = list(variables.values())
+    if trackable is not None and not _is_keras(trackable):
+        module.source = trackable
+    signatures = {one.function.name: one.concrete for one in traced}
+    signatures["serving_default"] = signatures["evaluate"]
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(module, str(path), signatures=signatures, options=options)
+    extra = path / SAVED_MODEL_SPEC
+    extra.parent.mkdir(parents=True, exist_ok=True)
+    extra.write_text(functions_to_json(specs, tolerance), encoding="utf-8")
+
+
+def _is_keras(trackable: Any) -> bool:
+    return type(trackable).__module__.split(".")[0] == "keras" or any(
+        base.__module__.split(".")[0] == "keras" for base in type(trackable).__mro__
+    )
