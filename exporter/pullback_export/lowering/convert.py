@@ -65,7 +65,8 @@ class Converter:
 
         atomic = func_graph._get_function(name)
         graph = getattr(atomic, "graph", None)
-        if graph is not None:
+        # A higher-order tape appends outputs to the graph after the function was made from it.
+        if graph is not None and len(graph.outputs) == len(atomic.cached_definition.signature.output_arg):
             return graph
         return function_def_to_graph.function_def_to_graph(atomic.cached_definition)
 
