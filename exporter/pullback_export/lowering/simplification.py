@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pullback_export.lowering.dims import Shape, broadcast
+from pullback_export.lowering.dims import Shape, broadcast, divide, product
 
 if TYPE_CHECKING:
     from pullback_export.lowering.graph import Graph, Value
@@ -112,22 +112,18 @@ def _transpose(graph: Graph, operands: Operands, attributes: Attributes) -> Valu
 
 
 def _reshape_target(graph: Graph, value: Value, sizes: Sequence[Any]) -> Value | None:
-    """The constant target shape, if one can say it with 0 (copy) and a single -1 (infer)."""
-    if 0 in sizes:
+    """The constant target shape, if one can say it with 0 (copy) or else a single -1 (infer).
+
+    Not with both: where a copied size is 0, the other one cannot be inferred.
+    """
+    if 0 in sizes or value.shape is None:
         return None
-    target: list[int] = []
-    for axis, size in enumerate(sizes):
-        if isinstance(size, int):
-            target.append(size)
-        elif -1 not in target and sum(not isinstance(item, int) for item in sizes) == 1:
-            target.append(-1)
-        elif value.shape is not None and axis < len(value.shape) and value.shape[axis] == size:
-            target.append(0)
-        elif -1 not in target:
-            target.append(-1)
-        else:
-            return None
-    return graph.constant(np.array(target, np.int64))
+    free = [axis for axis, size in enumerate(sizes) if not isinstance(size, int)]
+    if all(axis < len(value.shape) and value.shape[axis] == sizes[axis] for axis in free):
+        return graph.constant(np.array([size if isinstance(size, int) else 0 for size in sizes], np.int64))
+    if len(free) == 1:
+        return graph.constant(np.array([size if isinstance(size, int) else -1 for size in sizes], np.int64))
+    return None
 
 
 def _reshape(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
@@ -138,20 +134,27 @@ def _reshape(graph: Graph, operands: Operands, attributes: Attributes) -> Value 
     sizes = list(target.sizes)
     if any(isinstance(size, int) and size == 0 for size in sizes):
         sizes = [value.shape[i] if isinstance(size, int) and size == 0 else size for i, size in enumerate(sizes)]
+    if -1 in sizes:
+        at = sizes.index(-1)
+        inferred = divide(product(value.shape), product(sizes[:at] + sizes[at + 1 :]))
+        sizes[at] = -1 if inferred is None else inferred
     if tuple(sizes) == value.shape:
         return value
     if value.node is not None and value.node.op_type == "Reshape" and value.node.inputs[0] is not None:
         source = value.node.inputs[0]
-        if -1 not in [size for size in sizes if isinstance(size, int)]:
+        if -1 not in sizes:
             if source.shape == tuple(sizes):
                 return source
             through = _reshape_target(graph, source, sizes)
             if through is not None:
                 return graph.emit("Reshape", [source, through])
-    if target.const is None:
+    risky = sum(1 for size in target.sizes if size == -1 or not isinstance(size, int) or size == 0) > 1
+    if -1 not in sizes and (target.const is None or risky):
         constant = _reshape_target(graph, value, sizes)
         if constant is not None:
-            return graph.emit("Reshape", [value, constant])
+            return graph.emit("Reshape", [value, constant]) if constant is not target else None
+        if -1 in target.sizes:
+            return graph.emit("Reshape", [value, graph.sizes_value(sizes)])
     return None
 
 
