@@ -34,10 +34,14 @@ class OpContext:
     of the first value among the operands. ``outputs=2`` returns a list of two values.
     """
 
-    def __init__(self, graph: Graph, tf_op: Any, converter: Converter) -> None:
+    def __init__(
+        self, graph: Graph, tf_op: Any, converter: Converter, wanted: frozenset[int] | None = None
+    ) -> None:
         self.graph = graph
         self.tf_op = tf_op
         self.converter = converter
+        self.wanted = frozenset(range(len(tf_op.outputs))) if wanted is None else wanted
+        """The outputs that anything depends on; a rule may return None for the others."""
 
     @property
     def type(self) -> str:
@@ -152,4 +156,4 @@ class OpContext:
 
     def body(self, hoists: bool = False) -> OpContext:
         """The same op in a new subgraph, for the body of a Loop or the branch of an If."""
-        return OpContext(Graph(self.graph, hoists), self.tf_op, self.converter)
+        return OpContext(Graph(self.graph, hoists), self.tf_op, self.converter, self.wanted)

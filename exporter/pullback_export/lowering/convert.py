@@ -14,6 +14,7 @@ from pullback_export.lowering import registry
 from pullback_export.lowering.complex import ComplexValue
 from pullback_export.lowering.context import NotCovered, OpContext
 from pullback_export.lowering.graph import Graph, UnknownRank, Value
+from pullback_export.lowering.liveness import Liveness
 
 # What flows along an edge: a tensor, a complex tensor, or a compile-time object (a variable's handle, a list).
 Flow = Any
@@ -33,6 +34,9 @@ class Converter:
         self.rules = registry.load_rules()
         self.missing: dict[str, list[str]] = {}
         self.reasons: dict[str, str] = {}
+        self.liveness = Liveness(self.function)
+        self._functions: dict[int, tuple[Any, Any]] = {}
+        self._callers: dict[int, tuple[Any, Any]] = {}
 
     def convert(self, func_graph: Any, inputs: Sequence[Flow], graph: Graph, wanted: Sequence[int] | None = None) -> list[Flow]:
         """Lowers ``func_graph`` into ``graph`` with ``inputs`` for its arguments (captures excluded or included).
@@ -48,8 +52,9 @@ class Converter:
                 flows[internal.ref()] = self._capture(external, graph)
         outputs = list(func_graph.outputs)
         chosen = set(range(len(outputs)) if wanted is None else wanted)
-        for tf_op in _needed(func_graph, [outputs[index] for index in sorted(chosen)], flows):
-            self._lower(tf_op, flows, graph)
+        with graph.writing():
+            for tf_op, results in self.liveness.needed(func_graph, sorted(chosen), set(flows)):
+                self._lower(tf_op, results, flows, graph)
         return [flows[tensor.ref()] if index in chosen else None for index, tensor in enumerate(outputs)]
 
     def _capture(self, external: Any, graph: Graph) -> Flow:
@@ -63,17 +68,25 @@ class Converter:
         """The graph of the function that an op of ``func_graph`` calls by ``name``."""
         from tensorflow.python.framework import function_def_to_graph
 
-        atomic = func_graph._get_function(name)
-        graph = getattr(atomic, "graph", None)
-        # A higher-order tape appends outputs to the graph after the function was made from it.
-        if graph is not None and len(graph.outputs) == len(atomic.cached_definition.signature.output_arg):
-            return graph
-        return function_def_to_graph.function_def_to_graph(atomic.cached_definition)
+        caller = func_graph
+        atomic = caller._get_function(name)
+        while atomic is None:  # a graph made from a definition does not bring the functions that it calls
+            caller = self._callers[id(caller)][0]
+            atomic = caller._get_function(name)
+        if id(atomic) not in self._functions:
+            graph = getattr(atomic, "graph", None)
+            # A higher-order tape appends outputs to the graph after the function was made from it.
+            if graph is None or len(graph.outputs) != len(atomic.cached_definition.signature.output_arg):
+                with caller.as_default():
+                    graph = function_def_to_graph.function_def_to_graph(atomic.cached_definition)
+                self._callers[id(graph)] = caller, graph
+            self._functions[id(atomic)] = atomic, graph
+        return self._functions[id(atomic)][1]
 
-    def _lower(self, tf_op: Any, flows: dict[Any, Flow], graph: Graph) -> None:
+    def _lower(self, tf_op: Any, wanted: frozenset[int], flows: dict[Any, Flow], graph: Graph) -> None:
         rule = self.rules.get(tf_op.type)
-        op = OpContext(graph, tf_op, self)
-        inputs = [flows[tensor.ref()] for tensor in tf_op.inputs]
+        op = OpContext(graph, tf_op, self, wanted)
+        inputs = [flows.get(tensor.ref()) for tensor in tf_op.inputs]
         if rule is None:
             self._miss(tf_op, None)
             results: Any = _stand_ins(tf_op, graph)
@@ -129,24 +142,6 @@ def _apply(rule: registry.Rule, op: OpContext, inputs: list[Flow]) -> Any:
             parts.append(list(result) if isinstance(result, list | tuple) else [result])
         return [ComplexValue(real, imag) for real, imag in zip(*parts, strict=True)]
     return rule(op, *inputs)
-
-
-def _needed(func_graph: Any, outputs: Sequence[Any], known: dict[Any, Flow]) -> list[Any]:
-    """The ops that lead to ``outputs``, inputs first, in an order that only depends on the graph."""
-    order: list[Any] = []
-    done: set[int] = set()
-    stack = [(tensor.op, False) for tensor in reversed(outputs) if tensor.ref() not in known]
-    while stack:
-        tf_op, ready = stack.pop()
-        if id(tf_op) in done:
-            continue
-        if ready:
-            done.add(id(tf_op))
-            order.append(tf_op)
-            continue
-        stack.append((tf_op, True))
-        stack.extend((t.op, False) for t in reversed(list(tf_op.inputs)) if t.ref() not in known and id(t.op) not in done)
-    return order
 
 
 def _stand_ins(tf_op: Any, graph: Graph) -> list[Flow]:

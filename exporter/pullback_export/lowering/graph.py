@@ -6,8 +6,9 @@ reuses an equal node, and moves work that does not depend on a loop out of the l
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -156,6 +157,7 @@ class Graph:
         self._seen: dict[Any, list[Value]] = {}
         self._constants: dict[Any, Value] = {}
         self._fresh = 0
+        self.active: Graph = self  # of the root: the graph that rules are writing to
 
     def input(self, name: str, dtype: np.dtype[Any], shape: Shape | None) -> Value:
         value = Value(self, dtype, shape)
@@ -196,6 +198,9 @@ class Graph:
         operands = list(inputs)
         while operands and operands[-1] is None:
             operands.pop()
+        target = self._innermost(operands)
+        if target is not self:
+            return target.emit_many(op_type, operands, attributes, outputs)
         operands = simplification.shrink_operands(op_type, operands)
         short = simplification.simplify(self, op_type, operands, attributes) if outputs == 1 else None
         if short is not None:
@@ -227,6 +232,50 @@ class Graph:
             if candidate is not None:
                 owner._seen[candidate] = node.outputs
         return node.outputs
+
+    def _innermost(self, operands: Iterable[Value | None]) -> Graph:
+        """The graph in which a node can see all of its operands: the one being written, or that of an operand."""
+        innermost = self.root.active if self.root.active.depth > self.depth else self
+        for value in operands:
+            if value is not None and value.graph.depth > innermost.depth:
+                innermost = value.graph
+        return innermost
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """While this lasts, operators of values that live further out put their nodes here."""
+        before, self.root.active = self.root.active, self
+        try:
+            yield
+        finally:
+            self.root.active = before
+
+    def mark(self) -> list[tuple[Graph, int, int]]:
+        """What this graph and those around it hold now, for :meth:`rollback`."""
+        around = [self]
+        while around[-1].parent is not None:
+            around.append(around[-1].parent)
+        return [(graph, len(graph.nodes), len(graph._seen)) for graph in around]
+
+    @staticmethod
+    def rollback(mark: list[tuple[Graph, int, int]]) -> None:
+        """Takes back every node that was made since ``mark``."""
+        for graph, nodes, seen in mark:
+            del graph.nodes[nodes:]
+            while len(graph._seen) > seen:
+                graph._seen.popitem()
+
+    def name_size(self, number: Value, hint: str) -> Size:
+        """The contents of an int64 scalar as a size of axes; a new free size where nothing is known about it."""
+        if number.sizes is None:
+            objects = np.empty((), object)
+            objects[()] = self.fresh_size(hint)
+            number._sizes = objects
+            number.graph._seen[("sizes", np.dtype(np.int64).str, (), (objects[()],))] = [number]
+            number.graph.emit("Reshape", [number, self.constant(np.array([1], np.int64))])
+        assert number.sizes is not None
+        size: Size = number.sizes.item()
+        return size
 
     def _lookup(self, key: Any) -> list[Value] | None:
         graph: Graph | None = self

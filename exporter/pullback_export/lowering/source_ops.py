@@ -53,7 +53,7 @@ def variable_shape(op: OpContext, handle: ResourceHandle) -> Any:
 def call(op: OpContext, *arguments: Any) -> list[Any]:
     """The called function, inlined."""
     body = op.converter.function(op.tf_op.graph, op.tf_op.get_attr("f").name)
-    return op.converter.convert(body, arguments, op.graph)
+    return op.converter.convert(body, arguments, op.graph, sorted(op.wanted))
 
 
 @lowers("Placeholder")
