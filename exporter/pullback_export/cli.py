@@ -1,0 +1,117 @@
+"""The commands ``pullback-export`` and ``pullback-parity``.
+
+Exit codes: 0 success, 1 a parity or data failure, 2 wrong usage or a model that cannot be exported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback.errors import BundleError, ParityError, PullbackError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``pullback-export MODEL BUNDLE [-d "gradient(y, x)"]...``"""
+    parser = argparse.ArgumentParser(
+        "pullback-export", description="Exports a Keras model or a SavedModel together with its input derivatives."
+    )
+    parser.add_argument("model", help="a .keras file or a SavedModel folder")
+    parser.add_argument("bundle", help="the folder to write, such as model.pullback")
+    parser.add_argument("-d", "--derivative", action="append", default=[], metavar="REQUEST", help='such as "gradient(y, x)"; repeatable')
+    parser.add_argument("--outputs", help="comma-separated names for the outputs")
+    parser.add_argument("--unbatched", action="store_true", help="derivatives of the whole tensor, not per sample")
+    parser.add_argument("--unconnected", choices=("error", "zero"), default="error")
+    parser.add_argument("--format", action="append", choices=("onnx", "saved_model"), help="repeatable; both by default")
+    parser.add_argument("--opset", type=int, default=18)
+    parser.add_argument("--tolerance", type=float, help="largest error relative to the largest reference value")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
+    _shared(parser)
+    return _run(parser, arguments, _export)
+
+
+def parity_main(arguments: Sequence[str] | None = None) -> int:
+    """``pullback-parity MODEL BUNDLE``"""
+    parser = argparse.ArgumentParser("pullback-parity", description="Compares an existing bundle with a live model.")
+    parser.add_argument("model", help="a .keras file or a SavedModel folder")
+    parser.add_argument("bundle", help="the bundle to compare with it")
+    _shared(parser)
+    return _run(parser, arguments, _compare)
+
+
+def _shared(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--samples", help="npz file with real inputs by name, for parity")
+    parser.add_argument("--training", action="store_true", help="the training-mode function")
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None, action: Callable[[argparse.Namespace], None]) -> int:
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        action(options)
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return 130
+    except Exception as problem:
+        if options.debug:
+            raise
+        first_line = " ".join(str(problem).split())
+        known = isinstance(problem, PullbackError)
+        print(f"{parser.prog}: {'' if known else type(problem).__name__ + ': '}{first_line}", file=sys.stderr)
+        return 1 if isinstance(problem, ParityError | BundleError | OSError) or not known else 2
+    return 0
+
+
+def _export(options: argparse.Namespace) -> None:
+    from pullback_export.export import FORMATS, export
+
+    export(
+        options.model,
+        options.bundle,
+        options.derivative,
+        outputs=options.outputs.split(",") if options.outputs else None,
+        samples=_samples(options.samples),
+        batched=False if options.unbatched else None,
+        training=options.training,
+        formats=tuple(options.format or FORMATS),
+        unconnected=options.unconnected,
+        opset=options.opset,
+        tolerance=options.tolerance,
+        overwrite=options.overwrite,
+        progress=_silent if options.quiet else print,
+    )
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from pullback_export.comparison import compare_with_bundle
+
+    report = compare_with_bundle(options.model, options.bundle, _samples(options.samples), training=options.training)
+    if not options.quiet:
+        print(report)
+    report.require(options.bundle)
+
+
+def _samples(path: str | None) -> dict[str, Any] | None:
+    if path is None:
+        return None
+    from pullback_export.errors import ExportError
+
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return dict(archive)
+    except (OSError, ValueError) as problem:
+        raise ExportError(f"{path}: not an npz file of arrays: {problem}") from problem
+
+
+def _silent(line: str) -> None:
+    """Progress that nobody wants to see."""
