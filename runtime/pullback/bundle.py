@@ -160,12 +160,16 @@ class Bundle:
         self, batch: int | None = None, /, function: str = "evaluate", fetch: Iterable[str] | None = None, **sizes: int
     ) -> Prepared:
         """A call with fixed sizes and its own buffers, for loops; see ``Prepared``. ONNX only."""
-        if not isinstance(self._backend, OnnxBackend):
-            raise NotExportedError(f"{self.path}: prepared calls need backend='onnx'")
         chosen = self._get(function)
         if batch is not None:
             sizes["B"] = batch
-        return Prepared(chosen.spec, self._backend.session(function), chosen.fetch_names(fetch), sizes)
+        return Prepared(chosen.spec, self.session(function), chosen.fetch_names(fetch), sizes)
+
+    def session(self, function: str = "evaluate", *, profile: str | None = None) -> Any:
+        """The ``onnxruntime.InferenceSession`` of a function; a new, profiling one for a file prefix ``profile``."""
+        if not isinstance(self._backend, OnnxBackend):
+            raise NotExportedError(f"{self.path}: there is no ONNX Runtime session; load it with backend='onnx'")
+        return self._backend.session(self._get(function).spec.name, profile=profile)
 
     def __reduce__(self) -> tuple[Callable[..., Bundle], tuple[Any, ...]]:
         return _reload, (str(self.path), self.backend, self._options, self.digest)

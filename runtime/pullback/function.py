@@ -48,8 +48,8 @@ class Function:
         self._binder = Binder(spec)
         self._outputs = tuple(tensor.name for tensor in spec.outputs)
         # Every array has the batch axis first, so that rows may be computed apart from each other.
-        self._rowwise = spec.batched and all(t.shape[:1] == ("B",) for t in (*spec.inputs, *spec.outputs))
-        self._directions = Directions(spec, self._binder, self._rowwise) if spec.seeds else None
+        self.rowwise = spec.batched and all(t.shape[:1] == ("B",) for t in (*spec.inputs, *spec.outputs))
+        self._directions = Directions(spec, self._binder, self.rowwise) if spec.seeds else None
         self._runs: dict[Any, tuple[Run, Any, int]] = {}
 
     def __call__(
@@ -104,7 +104,7 @@ class Function:
 
     def _prepare(self, fetch: Iterable[str] | None) -> tuple[Run, Any, int]:
         names = self.fetch_names(fetch)
-        auto = self._backend.chunk_rows(self.spec) if self._rowwise else 0
+        auto = self._backend.chunk_rows(self.spec) if self.rowwise else 0
         entry = (self._backend.prepare(self.spec, names), result_class(names), auto)
         if fetch is None or isinstance(fetch, (str, tuple)):
             self._runs[fetch] = entry
@@ -115,7 +115,7 @@ class Function:
         if chunk is not None:
             if type(chunk) is not int or chunk < 0:
                 raise InputError(f"{self.spec.name}: chunk must be a number of rows, got {chunk!r}")
-            if chunk and not self._rowwise:
+            if chunk and not self.rowwise:
                 raise InputError(f"{self.spec.name}: chunk needs a batch axis in every input and output")
         rows = auto if chunk is None else chunk
         batch = len(next(iter(feeds.values()))) if rows else 0

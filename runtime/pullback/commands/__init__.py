@@ -1,0 +1,1 @@
+"""The commands of ``pullback``: each module adds its arguments and runs."""

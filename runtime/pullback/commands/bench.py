@@ -1,0 +1,125 @@
+"""``pullback bench``: measure the time per call on this machine, by batch size, and where it goes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pullback.backends import Array
+from pullback.bundle import Bundle, load
+from pullback.errors import NotExportedError
+from pullback.function import Function
+
+NAME = "bench"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments besides BUNDLE."""
+    parser.add_argument("--function", default="evaluate", help="evaluate (the default), vjp, jvp or hvp")
+    parser.add_argument("--fetch", metavar="NAME,...", help="only these results")
+    parser.add_argument("--batch", metavar="N,...", default="1,64,4096", help="batch sizes (default 1,64,4096)")
+    parser.add_argument("--threads", type=int, help="threads of one evaluation")
+    parser.add_argument("--seconds", type=float, default=0.5, help="time to spend on each row of the table")
+    parser.add_argument("--profile", action="store_true", help="show the slowest operators of the largest batch")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the time of one call: median and the 5th, 95th and 99th percentile."""
+    bundle = load(arguments.bundle, arguments.backend, threads=arguments.threads)
+    function = _function(bundle, arguments.function)
+    names = function.fetch_names(tuple(arguments.fetch.split(",")) if arguments.fetch else None)
+    sizes = _sizes(arguments.batch) if function.spec.batched else [1]
+    rows = [{"batch": n, **measure(function, names, inputs(bundle, function, n), arguments.seconds)} for n in sizes]
+    profile = _profile(bundle, function, names, sizes[-1]) if arguments.profile else []
+    if arguments.json:
+        print(json.dumps({"rows": rows, "profile": profile}, indent=2))
+        return 0
+    print(f"{bundle.path}: {function.spec.name} of {', '.join(names)} on {bundle.backend}")
+    print(f"{'batch':>8} {'median us':>12} {'5 %':>12} {'95 %':>12} {'99 %':>12} {'rows per s':>14}")
+    for row in rows:
+        cells = (row["median"], row["p5"], row["p95"], row["p99"])
+        print(
+            f"{row['batch']:>8} " + " ".join(f"{cell:>12.1f}" for cell in cells) + f" {row['rows_per_second']:>14,.0f}"
+        )
+    for entry in profile:
+        print(f"{entry['us']:>12.1f} us {entry['share']:>7.1%}  {entry['op']:<20} {entry['node']}")
+    return 0
+
+
+def inputs(bundle: Bundle, function: Function, batch: int) -> dict[str, Array]:
+    """Inputs with ``batch`` rows: golden samples repeated, or random ones where there are none."""
+    try:
+        case = bundle.samples()[function.spec.name][0].inputs
+    except NotExportedError:
+        rng = np.random.default_rng(0)
+        case = {
+            t.name: rng.normal(size=[1 if isinstance(d, str) else d for d in t.shape]).astype(t.dtype)
+            for t in function.spec.inputs
+        }
+    free = [t.name for t in function.spec.inputs if t.shape[:1] == ("B",)]
+    return {name: _repeated(array, batch) if name in free else array for name, array in case.items()}
+
+
+def _repeated(array: Array, batch: int) -> Array:
+    rows = array if len(array) else np.zeros((1, *array.shape[1:]), array.dtype)
+    return np.ascontiguousarray(np.resize(rows, (batch, *array.shape[1:])))
+
+
+def measure(
+    function: Callable[..., Any], names: tuple[str, ...], feeds: dict[str, Array], seconds: float
+) -> dict[str, float]:
+    """Microseconds of one call: median and percentiles."""
+    times: list[float] = []
+    for _ in range(3):
+        function(**feeds, fetch=names)
+    end = time.perf_counter() + seconds
+    while not times or time.perf_counter() < end:
+        start = time.perf_counter()
+        function(**feeds, fetch=names)
+        times.append(time.perf_counter() - start)
+    low, median, high, highest = (float(q) * 1e6 for q in np.quantile(times, (0.05, 0.5, 0.95, 0.99)))
+    rows = len(next(iter(feeds.values()))) if np.ndim(next(iter(feeds.values()))) else 1
+    rate = rows / median * 1e6
+    return {"median": median, "p5": low, "p95": high, "p99": highest, "calls": len(times), "rows_per_second": rate}
+
+
+def _profile(bundle: Bundle, function: Function, names: tuple[str, ...], batch: int) -> list[dict[str, Any]]:
+    """Time of each node, the slowest first, by ONNX Runtime's profiler."""
+    feeds, calls = inputs(bundle, function, batch), 20
+    with tempfile.TemporaryDirectory() as folder:
+        session = bundle.session(function.spec.name, profile=str(Path(folder) / "profile"))
+        for _ in range(calls):
+            session.run(list(names), feeds)
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    spent: dict[tuple[str, str], float] = defaultdict(float)
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            spent[event["args"]["op_name"], event["name"].removesuffix("_kernel_time")] += event["dur"] / calls
+    total = sum(spent.values()) or 1.0
+    ordered = sorted(spent.items(), key=lambda item: -item[1])
+    return [{"op": op, "node": node, "us": us, "share": us / total} for (op, node), us in ordered[:20]]
+
+
+def _function(bundle: Bundle, name: str) -> Function:
+    if name not in bundle.functions:
+        raise NotExportedError(f"{bundle.path}: holds no function {name!r}")
+    return bundle.functions[name]
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        sizes = [int(part) for part in text.split(",")]
+    except ValueError:
+        sizes = [0]
+    if min(sizes) < 1:
+        raise argparse.ArgumentTypeError(f"--batch must be positive numbers such as 1,64, got {text!r}")
+    return sizes

@@ -1,0 +1,272 @@
+"""Input files of ``pullback eval``, read a block of rows at a time: npy, npz, csv and Parquet."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+import numpy as np
+
+from pullback import tables
+from pullback.backends import Array
+from pullback.errors import InputError, MissingDependencyError
+from pullback.manifest import TensorSpec
+from pullback.tables import Block
+
+
+class Source(Protocol):
+    """``rows`` is the total where it is known; ``blocks`` starts at row ``start`` and yields at least once."""
+
+    rows: int | None
+
+    def blocks(self, start: int, size: int) -> Iterator[Block]:
+        """Blocks that cover ``size`` rows of the file each (the last one may be shorter)."""
+
+
+def open_source(path: Path, tensors: Sequence[TensorSpec]) -> Source:
+    """The file as rows for ``tensors``; raises ``InputError`` when it does not fit."""
+    kinds: dict[str, Any] = {".npy": NpySource, ".npz": NpzSource, ".csv": CsvSource, ".parquet": ParquetSource}
+    kind = kinds.get(path.suffix.lower())
+    if kind is None:
+        raise InputError(f"{path}: unknown kind of input; known are {', '.join(kinds)}")
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    made: Source = kind(path, tensors)
+    return made
+
+
+class _Stream:
+    """One array whose rows are read in order."""
+
+    def __init__(self, path: str, tensor: TensorSpec, stream: Any) -> None:
+        self.stream, self.path, self.tensor = stream, path, tensor
+        shape, fortran, dtype = _npy_header(stream, path)
+        if fortran and len(shape) > 1:
+            raise InputError(f"{path}: stored column by column; save it with np.ascontiguousarray first")
+        wanted = tuple(tensor.shape[1:])
+        if len(shape) != len(wanted) + 1 or any(
+            isinstance(w, int) and w != n for n, w in zip(shape[1:], wanted, strict=True)
+        ):
+            raise InputError(f"{path}: shape {shape} does not fit {tensor}")
+        if dtype.kind not in "fiub":
+            raise InputError(f"{path}: dtype {dtype} does not fit {tensor}")
+        self.rows, self.row_shape, self.dtype = shape[0], shape[1:], dtype
+        self.row_bytes = math.prod(self.row_shape) * dtype.itemsize
+        self.offset = stream.tell()
+
+    def read(self, rows: int) -> Array:
+        """The next rows, as stored."""
+        data = self.stream.read(rows * self.row_bytes)
+        if len(data) != rows * self.row_bytes:
+            raise InputError(f"{self.path}: it ends too early; it is truncated")
+        return np.frombuffer(data, self.dtype).reshape(rows, *self.row_shape)
+
+    def skip(self, rows: int) -> None:
+        self.stream.seek(self.offset + rows * self.row_bytes)
+
+
+def _npy_header(stream: Any, path: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        shape, fortran, dtype = read(stream)
+    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not a plain NumPy array ({error})") from error
+    return shape, fortran, dtype
+
+
+class NpySource:
+    """One array, for a function of one input."""
+
+    def __init__(self, path: Path, tensors: Sequence[TensorSpec]) -> None:
+        if len(tensors) != 1:
+            names = ", ".join(tensor.name for tensor in tensors)
+            raise InputError(f"{path}: an npy file holds one array, the inputs are {names}; use npz or csv")
+        self._path, self._tensor = path, tensors[0]
+        with open(path, "rb") as stream:
+            self.rows: int | None = _Stream(str(path), tensors[0], stream).rows
+
+    def blocks(self, start: int, size: int) -> Iterator[Block]:
+        """See ``Source``."""
+        with open(self._path, "rb") as stream:
+            yield from _array_blocks([_Stream(str(self._path), self._tensor, stream)], start, size)
+
+
+class NpzSource:
+    """Arrays by input name; what else the archive holds is ignored."""
+
+    def __init__(self, path: Path, tensors: Sequence[TensorSpec]) -> None:
+        self._path, self._tensors = path, tensors
+        with self._open() as archive:
+            counts = {stream.tensor.name: stream.rows for stream in self._streams(archive)}
+        if len(set(counts.values())) != 1:
+            raise InputError(f"{path}: the inputs differ in their number of rows: {counts}")
+        self.rows: int | None = next(iter(counts.values()))
+
+    def blocks(self, start: int, size: int) -> Iterator[Block]:
+        """See ``Source``."""
+        with self._open() as archive:
+            yield from _array_blocks(self._streams(archive), start, size)
+
+    def _open(self) -> zipfile.ZipFile:
+        try:
+            return zipfile.ZipFile(self._path)
+        except zipfile.BadZipFile as error:
+            raise InputError(f"{self._path}: not an npz file ({error})") from error
+
+    def _streams(self, archive: zipfile.ZipFile) -> list[_Stream]:
+        streams = []
+        for tensor in self._tensors:
+            try:
+                member: Any = archive.open(f"{tensor.name}.npy")
+            except KeyError as error:
+                held = ", ".join(sorted(name.removesuffix(".npy") for name in archive.namelist()))
+                raise InputError(f"{self._path}: there is no array {tensor.name!r}; it holds {held}") from error
+            streams.append(_Stream(f"{self._path}: {tensor.name}", tensor, member))
+        return streams
+
+
+def _array_blocks(streams: list[_Stream], start: int, size: int) -> Iterator[Block]:
+    for stream in streams:
+        stream.skip(start)
+    for first in range(start, streams[0].rows, size) or (start,):
+        count = min(size, streams[0].rows - first)
+        yield {stream.tensor.name: stream.read(count) for stream in streams}, []
+
+
+class CsvSource:
+    """Comma-separated numbers under a header of column names, in any order; further columns are ignored."""
+
+    def __init__(self, path: Path, tensors: Sequence[TensorSpec]) -> None:
+        self._path, self._tensors = path, tensors
+        self.rows: int | None = None
+        with self._open() as stream:
+            header = [cell.strip().strip('"') for cell in _split_header(stream.readline())]
+        wanted = tables.input_columns(tensors)
+        missing = [column for column in wanted if column not in header]
+        if missing:
+            raise InputError(f"{path}: no column {missing[0]!r} in its first line; needed are {', '.join(wanted)}")
+        if len(set(header)) < len(header):
+            raise InputError(f"{path}: two columns have the same name")
+        self._width, self._picked = len(header), [header.index(column) for column in wanted]
+
+    def blocks(self, start: int, size: int) -> Iterator[Block]:
+        """See ``Source``."""
+        with self._open() as stream:
+            stream.readline()
+            if start:
+                next(itertools.islice(stream, start - 1, start), None)
+            yield tables.to_arrays(np.empty((0, len(self._picked))), self._tensors), []
+            while lines := self._lines(stream, size):
+                yield self._parse(lines, start)
+                start += len(lines)
+
+    def _lines(self, stream: TextIO, size: int) -> list[str]:
+        try:
+            lines = list(itertools.islice(stream, size))
+        except UnicodeDecodeError as error:
+            raise InputError(f"{self._path}: not UTF-8 text ({error})") from error
+        if len(lines) < size:  # the end: blank lines there are no rows
+            while lines and not lines[-1].strip():
+                lines.pop()
+        return lines
+
+    def _parse(self, lines: list[str], first: int) -> Block:
+        try:
+            table = _numbers(lines)
+            if table.shape != (len(lines), self._width):
+                raise ValueError
+            return tables.to_arrays(table[:, self._picked], self._tensors), []
+        except ValueError:
+            return self._parse_slowly(lines, first)
+
+    def _parse_slowly(self, lines: list[str], first: int) -> Block:
+        """Line by line, to tell the bad ones from the good ones."""
+        good, bad = [np.empty((0, len(self._picked)))], []
+        for number, line in enumerate(lines, first):
+            try:
+                row = _numbers([line])
+                if row.shape != (1, self._width):
+                    raise ValueError(f"{row.size} cells instead of {self._width}")
+                tables.to_arrays(row[:, self._picked], self._tensors)
+                good.append(row[:, self._picked])
+            except ValueError as error:
+                bad.append((number, f"{str(error).split(' to float64')[0]}: {line.strip()[:80]!r}"))
+        return tables.to_arrays(np.concatenate(good), self._tensors), bad
+
+    def _open(self) -> TextIO:
+        return open(self._path, encoding="utf-8-sig", newline=None)
+
+
+def _split_header(line: str) -> list[str]:
+    """Cells of the header; a comma between brackets belongs to a name such as ``x[0,1]``."""
+    cells, depth = [""], 0
+    for character in line.rstrip("\n"):
+        depth += {"[": 1, "]": -1}.get(character, 0)
+        if character == "," and depth == 0:
+            cells.append("")
+        else:
+            cells[-1] += character
+    return cells
+
+
+def _numbers(lines: list[str]) -> Array:
+    if not any(line.strip() for line in lines):
+        raise ValueError("an empty line")
+    table: Array = np.loadtxt(lines, delimiter=",", comments=None, ndmin=2, quotechar='"')
+    return table
+
+
+class ParquetSource:
+    """Numeric columns, named as in a csv file."""
+
+    def __init__(self, path: Path, tensors: Sequence[TensorSpec]) -> None:
+        self._path, self._tensors = path, tensors
+        self._columns = tables.input_columns(tensors)
+        self._parquet = _pyarrow_parquet()
+        try:
+            file = self._parquet.ParquetFile(path)
+        except Exception as error:
+            raise InputError(f"{path}: not a Parquet file ({error})") from error
+        missing = [column for column in self._columns if column not in file.schema_arrow.names]
+        if missing:
+            raise InputError(f"{path}: no column {missing[0]!r}; needed are {', '.join(self._columns)}")
+        self.rows: int | None = file.metadata.num_rows
+        file.close()
+
+    def blocks(self, start: int, size: int) -> Iterator[Block]:
+        """See ``Source``."""
+        seen = 0
+        yield tables.to_arrays(np.empty((0, len(self._columns))), self._tensors), []
+        with self._parquet.ParquetFile(self._path) as file:
+            for batch in file.iter_batches(batch_size=size, columns=self._columns):
+                skipped = min(max(start - seen, 0), batch.num_rows)
+                if skipped < batch.num_rows:
+                    yield self._parse(batch.slice(skipped), seen + skipped)
+                seen += batch.num_rows
+
+    def _parse(self, batch: Any, first: int) -> Block:
+        try:
+            picked = [batch.column(name).cast("float64").to_numpy(zero_copy_only=False) for name in self._columns]
+        except Exception as error:
+            raise InputError(f"{self._path}: a column is not numeric ({error})") from error
+        table = np.stack(picked, axis=1) if picked else np.empty((batch.num_rows, 0))
+        null = np.zeros(len(table), bool)
+        for name in self._columns:
+            null |= batch.column(name).is_null().to_numpy(zero_copy_only=False)
+        return tables.split(table, self._tensors, first, {int(row): "a cell is null" for row in np.flatnonzero(null)})
+
+
+def _pyarrow_parquet() -> Any:
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingDependencyError('Parquet files need pyarrow: pip install "pullback[io]"') from error
+    return pyarrow.parquet
+
+
+__all__ = ["Block", "Source", "open_source"]
