@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
 import numpy as np
 
@@ -27,6 +27,15 @@ class NotCovered(Exception):
     """Raised by ``op.unsupported``: the op has a rule, which does not cover this attribute, dtype or shape."""
 
 
+class Emitter(Protocol):
+    """An ONNX operator as a function: one value, or with ``outputs=`` a list of values."""
+
+    @overload
+    def __call__(self, *operands: Any, outputs: int, **attributes: Any) -> list[Value]: ...
+    @overload
+    def __call__(self, *operands: Any, **attributes: Any) -> Value: ...
+
+
 class OpContext:
     """The op being lowered. ``op.AnyOnnxOp(x, ..., attribute=...)`` adds a node and returns its value.
 
@@ -48,16 +57,16 @@ class OpContext:
         """The TensorFlow op type."""
         return str(self.tf_op.type)
 
-    def __getattr__(self, op_type: str) -> Callable[..., Any]:
+    def __getattr__(self, op_type: str) -> Emitter:
         if not op_type[:1].isupper():
             raise AttributeError(op_type)
 
-        def emit(*operands: Any, outputs: int = 1, **attributes: Any) -> Any:
+        def emit(*operands: Any, outputs: int | None = None, **attributes: Any) -> Any:
             values = self._operands(op_type, operands)
-            result = self.graph.emit_many(op_type, values, attributes, outputs)
-            return result[0] if outputs == 1 else result
+            results = self.graph.emit_many(op_type, values, attributes, outputs or 1)
+            return results[0] if outputs is None else results
 
-        return emit
+        return cast(Emitter, emit)
 
     def _operands(self, op_type: str, operands: Sequence[Any]) -> list[Value | None]:
         int64 = _INT64_INPUTS.get(op_type, ())
@@ -82,7 +91,8 @@ class OpContext:
         return item.as_numpy_dtype if hasattr(item, "as_numpy_dtype") else item
 
     def output_dtype(self, index: int = 0) -> np.dtype[Any]:
-        return np.dtype(self.tf_op.outputs[index].dtype.as_numpy_dtype)
+        dtype: np.dtype[Any] = np.dtype(self.tf_op.outputs[index].dtype.as_numpy_dtype)
+        return dtype
 
     def output_shape(self, index: int = 0) -> tuple[int | None, ...] | None:
         """TensorFlow's static shape of an output: None for a free size, None for an unknown rank."""

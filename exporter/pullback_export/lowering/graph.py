@@ -106,16 +106,16 @@ class Value:
     def __neg__(self) -> Value:
         return self.graph.emit("Neg", [self])
 
-    def __lt__(self, other: Operand) -> Value:
+    def __lt__(self, other: Operand) -> Value:  # type: ignore[misc]  # a node, whichever side is asked
         return self._binary("Less", other)
 
-    def __le__(self, other: Operand) -> Value:
+    def __le__(self, other: Operand) -> Value:  # type: ignore[misc]  # a node, whichever side is asked
         return self._binary("LessOrEqual", other)
 
-    def __gt__(self, other: Operand) -> Value:
+    def __gt__(self, other: Operand) -> Value:  # type: ignore[misc]  # a node, whichever side is asked
         return self._binary("Greater", other)
 
-    def __ge__(self, other: Operand) -> Value:
+    def __ge__(self, other: Operand) -> Value:  # type: ignore[misc]  # a node, whichever side is asked
         return self._binary("GreaterOrEqual", other)
 
     def equals(self, other: Operand) -> Value:
