@@ -1,12 +1,75 @@
-"""Keeps TensorFlow's crash on strided 1x1 convolutions out of traces and references."""
+"""Keeps TensorFlow's crash on strided 1x1 convolutions out of traces and references.
+
+With oneDNN on (the default), the input gradient of a 1x1 ``Conv2D`` with a stride above 1 can write outside of its
+buffer. Such a convolution only sees every ``stride``-th pixel, so its gradient is that of an unstrided convolution
+of these pixels, put back in their places.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow as tf
+
+Gradient = Callable[..., Any]
+
+_lock = threading.RLock()
+_depth = 0
 
 
 @contextlib.contextmanager
 def safe_convolution() -> Iterator[None]:
-    """Replaced by the convolution family."""
-    yield
+    """Within it, tapes (eager and in functions) differentiate strided 1x1 convolutions without the unsafe kernel."""
+    from tensorflow.python.framework import ops
+
+    global _depth
+    entry = ops._gradient_registry._registry["Conv2D"]
+    with _lock:
+        _depth += 1
+        if _depth == 1:
+            entry["type"] = _safe(entry["type"])
+    try:
+        yield
+    finally:
+        with _lock:
+            _depth -= 1
+            if _depth == 0:
+                entry["type"] = entry["type"].original
+
+
+def _safe(original: Gradient) -> Gradient:
+    def gradient(op: Any, dy: Any) -> Any:
+        x, kernel = op.inputs[0], op.inputs[1]
+        strides = [int(stride) for stride in op.get_attr("strides")]
+        if not _is_unsafe(op, kernel, strides):
+            return original(op, dy)
+        return _gradient_of_seen_pixels(x, kernel, dy, strides)
+
+    gradient.original = original  # type: ignore[attr-defined]
+    return gradient
+
+
+def _is_unsafe(op: Any, kernel: Any, strides: list[int]) -> bool:
+    """A 1x1 kernel, a stride, channels last, no explicit padding."""
+    taps = kernel.shape[:2].as_list() if kernel.shape.rank is not None else [None]
+    layout, padding = (_text(op.get_attr(name)) for name in ("data_format", "padding"))
+    return taps == [1, 1] and max(strides) > 1 and layout == "NHWC" and padding != "EXPLICIT"
+
+
+def _text(attribute: Any) -> str:
+    return attribute.decode() if isinstance(attribute, bytes) else str(attribute)
+
+
+def _gradient_of_seen_pixels(x: Any, kernel: Any, dy: Any, strides: list[int]) -> tuple[Any, Any]:
+    """``dx`` and ``dkernel``, the shapes of ``x`` and ``kernel``."""
+    every = {"begin": [0, 0, 0, 0], "end": [0, 0, 0, 0], "strides": strides, "begin_mask": 15, "end_mask": 15}
+    seen = tf.raw_ops.StridedSlice(input=x, **every)
+    plain = {"strides": [1, 1, 1, 1], "padding": "VALID"}
+    dseen = tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(seen), filter=kernel, out_backprop=dy, **plain)
+    dkernel = tf.raw_ops.Conv2DBackpropFilter(
+        input=seen, filter_sizes=tf.shape(kernel), out_backprop=dy, **plain
+    )
+    return tf.raw_ops.StridedSliceGrad(shape=tf.shape(x), dy=dseen, **every), dkernel
