@@ -133,11 +133,30 @@ _FOLDS: dict[str, Callable[[Sequence[Any], dict[str, Any]], Any]] = {
     "ReduceMin": _reduce(np.min),
     "CumSum": lambda args, attrs: None if attrs.get("exclusive") or attrs.get("reverse")
     else np.cumsum(args[0], axis=int(args[1]), dtype=args[0].dtype),
-    "Pad": lambda args, attrs: None,
+    "Pad": lambda args, attrs: _pad(args, attrs),
+    "MatMul": _numpy(np.matmul),
+    "Gemm": lambda args, attrs: _gemm(args, attrs),
 }
 # Folds that mean the same for Python ints and free sizes in an object array.
 _SIZE_OPS = {"Add", "Sub", "Mul", "Div", "Mod", "Neg", "Concat", "Gather", "Slice", "Unsqueeze", "Squeeze", "Reshape",
              "Transpose", "Identity"}
+
+
+def _pad(args: Sequence[Any], attrs: dict[str, Any]) -> Any:
+    if attrs.get("mode", "constant") != "constant" or len(args) > 3:
+        return None
+    rank, pads = args[0].ndim, [int(size) for size in args[1]]
+    if len(pads) != 2 * rank or min(pads, default=0) < 0:
+        return None
+    fill = args[2].item() if len(args) > 2 and args[2] is not None else 0
+    return np.pad(args[0], list(zip(pads[:rank], pads[rank:], strict=True)), constant_values=fill)
+
+
+def _gemm(args: Sequence[Any], attrs: dict[str, Any]) -> Any:
+    if len(args) > 2 or attrs.get("alpha", 1.0) != 1.0:
+        return None
+    left = args[0].T if attrs.get("transA") else args[0]
+    return left @ (args[1].T if attrs.get("transB") else args[1])
 
 
 def _chain(function: Callable[..., Any], args: Sequence[Any]) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback_export.lowering import folding, inference, simplification
+from pullback_export.lowering import folding, inference, simplification, uniformity
 from pullback_export.lowering.dims import Dim, Shape, Size
 
 Attribute = Any  # int, float, str, list of these, np.ndarray, or Graph
@@ -202,7 +202,7 @@ class Graph:
         if target is not self:
             return target.emit_many(op_type, operands, attributes, outputs)
         operands = simplification.shrink_operands(op_type, operands)
-        short = simplification.simplify(self, op_type, operands, attributes) if outputs == 1 else None
+        short = self._shortcut(op_type, operands, attributes) if outputs == 1 else None
         if short is not None:
             return [short]
         folded = self._fold(op_type, operands, attributes) if outputs == 1 else None
@@ -276,6 +276,10 @@ class Graph:
         assert number.sizes is not None
         size: Size = number.sizes.item()
         return size
+
+    def _shortcut(self, op_type: str, operands: list[Value | None], attributes: dict[str, Attribute]) -> Value | None:
+        short = simplification.simplify(self, op_type, operands, attributes)
+        return short if short is not None else uniformity.before_expansion(self, op_type, operands, attributes)
 
     def _lookup(self, key: Any) -> list[Value] | None:
         graph: Graph | None = self
