@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from pullback_export.errors import PrecisionError, UnsupportedOpsError
-from pullback_export.lowering import registry
+from pullback_export.lowering import refusals, registry
 from pullback_export.lowering.complex import ComplexValue
 from pullback_export.lowering.context import NotCovered, OpContext
 from pullback_export.lowering.graph import Graph, UnknownRank, Value
@@ -34,6 +34,7 @@ class Converter:
         self.rules = registry.load_rules()
         self.missing: dict[str, list[str]] = {}
         self.reasons: dict[str, str] = {}
+        self._stand_ins: dict[int, Flow] = {}
         self.liveness = Liveness(self.function)
         self._functions: dict[int, tuple[Any, Any]] = {}
         self._callers: dict[int, tuple[Any, Any]] = {}
@@ -87,20 +88,35 @@ class Converter:
         rule = self.rules.get(tf_op.type)
         op = OpContext(graph, tf_op, self, wanted)
         inputs = [flows.get(tensor.ref()) for tensor in tf_op.inputs]
+        results: Any = None
         if rule is None:
-            self._miss(tf_op, None)
-            results: Any = _stand_ins(tf_op, graph)
+            self._miss(tf_op, refusals.REASONS.get(tf_op.type))
         else:
             try:
                 results = _apply(rule, op, inputs)
-            except (NotCovered, UnknownRank) as problem:
-                self._miss(tf_op, str(problem))
-                results = _stand_ins(tf_op, graph)
+            except PrecisionError:
+                raise
+            except Exception as problem:
+                self._miss_after(problem, tf_op, inputs)
+        if results is None:
+            results = _stand_ins(tf_op, graph)
+            self._stand_ins.update((id(flow), flow) for flow in results)
         if not isinstance(results, list | tuple):
             results = [results]
         for tensor, flow in zip(tf_op.outputs, results, strict=True):
             _refine(flow, tensor, graph)
             flows[tensor.ref()] = flow
+
+    def _miss_after(self, problem: Exception, tf_op: Any, inputs: list[Flow]) -> None:
+        """A rule that stumbles over a stand-in says nothing about its op; any other failure stops the export."""
+        if any(id(flow) in self._stand_ins for flow in inputs):
+            return
+        if isinstance(problem, NotCovered | UnknownRank):
+            self._miss(tf_op, str(problem))
+        elif not self.missing:
+            raise UnsupportedOpsError(
+                {tf_op.type: [tf_op.name]}, {tf_op.type: f"its rule failed: {type(problem).__name__}: {problem}"}
+            ) from problem
 
     def _miss(self, tf_op: Any, reason: str | None) -> None:
         places = self.missing.setdefault(tf_op.type, [])

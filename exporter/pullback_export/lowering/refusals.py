@@ -1,0 +1,35 @@
+"""Ops that are refused on purpose, with the reason that the user reads."""
+
+from __future__ import annotations
+
+_RANDOM = "it draws random numbers: export with training=False, or take the layer out"
+_WRITES = "it changes a variable, and an exported function has no state"
+
+REASONS: dict[str, str] = {
+    **dict.fromkeys(
+        (
+            "Multinomial", "ParameterizedTruncatedNormal", "RandomGamma", "RandomGammaGrad", "RandomPoisson",
+            "RandomPoissonV2", "RandomShuffle", "RandomStandardNormal", "RandomUniform", "RandomUniformInt",
+            "RngReadAndSkip", "RngSkip", "StatefulStandardNormal", "StatefulStandardNormalV2", "StatefulTruncatedNormal",
+            "StatefulUniform", "StatefulUniformFullInt", "StatefulUniformInt", "StatelessMultinomial",
+            "StatelessParameterizedTruncatedNormal", "StatelessRandomBinomial", "StatelessRandomGammaV2",
+            "StatelessRandomGammaV3", "StatelessRandomGetAlg", "StatelessRandomGetKeyCounter",
+            "StatelessRandomGetKeyCounterAlg", "StatelessRandomNormal", "StatelessRandomNormalV2",
+            "StatelessRandomPoisson", "StatelessRandomUniform", "StatelessRandomUniformFullInt",
+            "StatelessRandomUniformFullIntV2", "StatelessRandomUniformInt", "StatelessRandomUniformIntV2",
+            "StatelessRandomUniformV2", "StatelessShuffle", "StatelessTruncatedNormal", "StatelessTruncatedNormalV2",
+            "TruncatedNormal",
+        ),
+        _RANDOM,
+    ),
+    **dict.fromkeys(
+        (
+            "AssignAddVariableOp", "AssignSubVariableOp", "AssignVariableOp", "ResourceScatterAdd", "ResourceScatterUpdate",
+        ),
+        _WRITES,
+    ),
+    **dict.fromkeys(
+        ("EagerPyFunc", "NumpyFunction", "PyFunc", "PyFuncStateless"),
+        "it calls Python, which is not there when the graph runs: write it with TensorFlow ops",
+    ),
+}
