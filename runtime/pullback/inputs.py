@@ -91,7 +91,7 @@ class Binder:
             return np.asarray(array, dtype=wanted, order="C")
         if array.size and not _convertible(array.dtype, wanted):
             why = "" if array.dtype.kind not in "fiub" else "; convert it yourself if that is meant"
-            raise self._error(tensor, f"{_shown(array, value)}{why}")
+            raise self._error(tensor, f"{_shown(value)}{why}")
         with np.errstate(over="ignore", invalid="ignore"):
             converted = np.asarray(array.astype(wanted), order="C")
         self._check_conversion(tensor, array, converted)
@@ -102,16 +102,16 @@ class Binder:
             hint = ""
             if array.ndim == len(tensor.shape) - 1 and tensor.shape[0] == "B":
                 hint = f"; the batch axis is missing, pass np.asarray({tensor.name})[None] for one sample"
-            raise self._error(tensor, _shown(array, value) + hint)
+            raise self._error(tensor, _shown(value) + hint)
         for axis, (size, dim) in enumerate(zip(array.shape, tensor.shape, strict=True)):
             if isinstance(dim, int):
                 if size != dim:
-                    raise self._error(tensor, f"{_shown(array, value)}: axis {axis} must have size {dim}")
+                    raise self._error(tensor, f"{_shown(value)}: axis {axis} must have size {dim}")
                 continue
             first, owner = free.setdefault(dim, (size, tensor.name))
             if first != size:
                 same = "it" if owner == tensor.name else f"input {owner!r}"
-                raise self._error(tensor, f"{_shown(array, value)}: {dim} is {size} here and {first} in {same}")
+                raise self._error(tensor, f"{_shown(value)}: {dim} is {size} here and {first} in {same}")
 
     def _array(self, tensor: TensorSpec, value: Any) -> Array:
         if isinstance(value, np.ma.MaskedArray):
@@ -121,7 +121,7 @@ class Binder:
         except Exception as error:  # whatever a foreign __array__ raises
             raise self._error(tensor, f"{type(value).__name__} that is no array: {error}") from error
         if array.dtype.kind not in "fiub":
-            raise self._error(tensor, _shown(array, value))
+            raise self._error(tensor, _shown(value))
         return array
 
     def _check_conversion(self, tensor: TensorSpec, array: Array, converted: Array) -> None:
@@ -162,8 +162,9 @@ def _convertible(have: np.dtype[Any], want: np.dtype[Any]) -> bool:
     return have.kind in "iub" if want.kind in "iu" else have.kind == "b"
 
 
-def _shown(array: Array, value: Any) -> str:
+def _shown(value: Any) -> str:
     """What came, in a few words."""
+    array = np.asarray(value)
     if isinstance(value, np.ndarray):
         return f"{array.dtype} of shape {array.shape}"
     return f"{type(value).__name__} (read as {array.dtype} of shape {array.shape})"

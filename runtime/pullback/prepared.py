@@ -42,6 +42,8 @@ class Prepared:
     def __call__(self, /, *args: Any, **named: Any) -> Any:
         """The named tuple of result buffers, after copying the given inputs into theirs."""
         try:
+            if len(args) > len(self._ordered):
+                raise ValueError(f"got {len(args)} by position")
             for buffer, value in zip(self._ordered, args, strict=False):
                 np.copyto(buffer, value, "same_kind")
             for name, value in named.items():

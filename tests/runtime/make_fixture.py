@@ -1,4 +1,4 @@
-"""Writes the fixture bundles of these tests; needs the onnx package, run once: ``python tests/runtime/make_fixture.py``.
+"""Writes the fixture bundles of these tests, once: ``python tests/runtime/make_fixture.py``; needs onnx.
 
 ``net``: y = sum(tanh(x W + b)) per sample, with its gradient, vjp, jvp and hvp by hand, float32 and batched.
 ``mixed``: y = gain * <v, w> + bias[index] in float64, not batched, with inputs of every kind.
@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
-
 from pullback import golden
 from pullback.manifest import (
     DerivativeSpec,
@@ -45,7 +44,10 @@ def graph(function, nodes, weights):
     """The ONNX bytes of ``nodes``, each ``(op, inputs, output)`` or with attributes."""
     made = [helper.make_node(op, i.split(), [o], **(rest[0] if rest else {})) for op, i, o, *rest in nodes]
     values = [
-        [helper.make_tensor_value_info(t.name, helper.np_dtype_to_tensor_dtype(np.dtype(t.dtype)), t.shape) for t in side]
+        [
+            helper.make_tensor_value_info(t.name, helper.np_dtype_to_tensor_dtype(np.dtype(t.dtype)), t.shape)
+            for t in side
+        ]
         for side in (function.inputs, function.outputs)
     ]
     initializers = [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()]
@@ -95,38 +97,69 @@ def net():
     forward = [("Gemm", "x W b", "z"), ("Tanh", "z", "t"), ("ReduceSum", "t last", "y", {"keepdims": 0})]
     slope = [("Mul", "t t", "t2"), ("Sub", "one t2", "s")]
     evaluate = spec(
-        "evaluate", [x], [("y", "float32", scalar), ("dy_dx", "float32", row)],
-        [("gradient(y, x)", "gradient", "dy_dx", "y", ("x",))], True,
+        "evaluate",
+        [x],
+        [("y", "float32", scalar), ("dy_dx", "float32", row)],
+        [("gradient(y, x)", "gradient", "dy_dx", "y", ("x",))],
+        True,
     )
     vjp = spec(
-        "vjp", [x, ("adj_y", "float32", scalar)], [("adj_x", "float32", row)],
-        [("vjp(y, x)", "vjp", "adj_x", "y", ("x",), "adj_y")], True,
+        "vjp",
+        [x, ("adj_y", "float32", scalar)],
+        [("adj_x", "float32", row)],
+        [("vjp(y, x)", "vjp", "adj_x", "y", ("x",), "adj_y")],
+        True,
     )
     jvp = spec(
-        "jvp", [x, ("fwd_x", "float32", row)], [("fwd_y", "float32", scalar)],
-        [("jvp(y, x)", "jvp", "fwd_y", "y", ("x",), "fwd_x")], True,
+        "jvp",
+        [x, ("fwd_x", "float32", row)],
+        [("fwd_y", "float32", scalar)],
+        [("jvp(y, x)", "jvp", "fwd_y", "y", ("x",), "fwd_x")],
+        True,
     )
     hvp = spec(
-        "hvp", [x, ("fwd_x", "float32", row)], [("hvp_y_x", "float32", row)],
-        [("hvp(y, x)", "hvp", "hvp_y_x", "y", ("x", "x"), "fwd_x")], True,
+        "hvp",
+        [x, ("fwd_x", "float32", row)],
+        [("hvp_y_x", "float32", row)],
+        [("hvp(y, x)", "hvp", "hvp_y_x", "y", ("x", "x"), "fwd_x")],
+        True,
     )
     functions = {
         evaluate: graph(evaluate, [*forward, *slope, ("MatMul", "s Wt", "dy_dx")], weights),
         vjp: graph(
             vjp,
-            [*forward[:2], *slope, ("Unsqueeze", "adj_y last", "a"), ("Mul", "s a", "sa"), ("MatMul", "sa Wt", "adj_x")],
+            [
+                *forward[:2],
+                *slope,
+                ("Unsqueeze", "adj_y last", "a"),
+                ("Mul", "s a", "sa"),
+                ("MatMul", "sa Wt", "adj_x"),
+            ],
             weights,
         ),
         jvp: graph(
             jvp,
-            [*forward[:2], *slope, ("MatMul", "fwd_x W", "v"), ("Mul", "s v", "sv"),
-             ("ReduceSum", "sv last", "fwd_y", {"keepdims": 0})],
+            [
+                *forward[:2],
+                *slope,
+                ("MatMul", "fwd_x W", "v"),
+                ("Mul", "s v", "sv"),
+                ("ReduceSum", "sv last", "fwd_y", {"keepdims": 0}),
+            ],
             weights,
         ),
         hvp: graph(
             hvp,
-            [*forward[:2], *slope, ("MatMul", "fwd_x W", "v"), ("Mul", "s v", "sv"), ("Mul", "sv t", "svt"),
-             ("Mul", "svt two", "c"), ("Neg", "c", "n"), ("MatMul", "n Wt", "hvp_y_x")],
+            [
+                *forward[:2],
+                *slope,
+                ("MatMul", "fwd_x W", "v"),
+                ("Mul", "s v", "sv"),
+                ("Mul", "sv t", "svt"),
+                ("Mul", "svt two", "c"),
+                ("Neg", "c", "n"),
+                ("MatMul", "n Wt", "hvp_y_x"),
+            ],
             weights,
         ),
     }
@@ -156,17 +189,30 @@ def mixed():
     bias = np.array([0.5, -1.5, 2.5])
     evaluate = spec(
         "evaluate",
-        [("gain", "float64", ()), ("v", "float64", ("n",)), ("w", "float64", ("n",)), ("index", "int32", ()),
-         ("negate", "bool", ())],
+        [
+            ("gain", "float64", ()),
+            ("v", "float64", ("n",)),
+            ("w", "float64", ("n",)),
+            ("index", "int32", ()),
+            ("negate", "bool", ()),
+        ],
         [("y", "float64", ()), ("dy_dv", "float64", ("n",)), ("picked", "int32", ())],
         [("gradient(y, v)", "gradient", "dy_dv", "y", ("v",))],
         False,
     )
     content = graph(
         evaluate,
-        [("Mul", "v w", "vw"), ("ReduceSum", "vw", "d", {"keepdims": 0}), ("Where", "negate minus plus", "sign"),
-         ("Mul", "gain sign", "g"), ("Mul", "g d", "gd"), ("Gather", "bias index", "c"), ("Add", "gd c", "y"),
-         ("Mul", "g w", "dy_dv"), ("Identity", "index", "picked")],
+        [
+            ("Mul", "v w", "vw"),
+            ("ReduceSum", "vw", "d", {"keepdims": 0}),
+            ("Where", "negate minus plus", "sign"),
+            ("Mul", "gain sign", "g"),
+            ("Mul", "g d", "gd"),
+            ("Gather", "bias index", "c"),
+            ("Add", "gd c", "y"),
+            ("Mul", "g w", "dy_dv"),
+            ("Identity", "index", "picked"),
+        ],
         {"bias": bias, "minus": np.float64(-1), "plus": np.float64(1)},
     )
     cases = []
