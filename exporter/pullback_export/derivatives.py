@@ -41,6 +41,11 @@ def one_by_one(function: Callable[[Any], Any], seeds: Any, chunk: int | None) ->
     return tf.stack([function(seed) for seed in tf.unstack(seeds)])
 
 
+def unit_seeds(count: int, dtype: Any) -> Any:
+    """The identity matrix: a constant where it is small, else made when the graph runs, so that no file holds it."""
+    return tf.constant(np.eye(count), dtype) if count <= 32 else tf.eye(count, dtype=dtype)
+
+
 def trace_function(function: Callable[..., Any], inputs: Sequence[tf.TensorSpec]) -> Any:
     """The concrete function; our own errors come out as they are, without AutoGraph's account of the way."""
     raised: list[ExportError] = []
@@ -375,7 +380,7 @@ class _Step:
             shaped = tf.reshape(seed, (1,) * self.lead + out)
             return self.vjp(tf.broadcast_to(shaped, tf.shape(self.target)), select=True)
 
-        rows = self.vectorize(row, tf.eye(count, dtype=self.target.dtype), self.request.chunk)
+        rows = self.vectorize(row, unit_seeds(count, self.target.dtype), self.request.chunk)
         if self.lead:
             rows = tf.transpose(rows, [1, 0, *range(2, len(rows.shape))])
         return self._shaped(rows, out, self._picked(into))
@@ -390,8 +395,10 @@ class _Step:
             shaped = tf.reshape(seed, (1,) * self.lead + into)
             return push(tf.broadcast_to(shaped, tf.shape(self.source)))
 
-        seeds = np.eye(count, dtype=self.source.dtype.as_numpy_dtype)[self._chosen(into)]
-        columns = self.vectorize(column, tf.constant(seeds), self.request.chunk)
+        seeds = unit_seeds(count, self.source.dtype)
+        if self.wrt.index:
+            seeds = tf.gather(seeds, self._chosen(into))
+        columns = self.vectorize(column, seeds, self.request.chunk)
         rank = len(columns.shape)
         return self._shaped(tf.transpose(columns, [*range(1, rank), 0]), out, self._picked(into))
 
@@ -410,7 +417,7 @@ class _Step:
             along = pulled * tf.reshape(component, (1,) * self.lead + picked)
             return tf.reduce_sum(along, list(range(self.lead, along.shape.rank)))
 
-        terms = self.vectorize(term, tf.eye(blocks * size, dtype=self.target.dtype), self.request.chunk)
+        terms = self.vectorize(term, unit_seeds(blocks * size, self.target.dtype), self.request.chunk)
         batch = tf.shape(terms)[1:]
         summed = tf.reduce_sum(tf.reshape(terms, tf.concat([[blocks, size], batch], 0)), 1)
         return self._shaped(tf.transpose(summed) if self.lead else summed, out, ())
