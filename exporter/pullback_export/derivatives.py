@@ -428,14 +428,12 @@ class _Step:
     def _shaped(self, result: Any, out: tuple[Any, ...], into: tuple[Any, ...]) -> Any:
         """Reshapes to ``(B, *out, *into)``; sizes that are free are read from the tensors."""
         sizes = [*out, *into]
-        if self.lead:
-            sizes = [-1, *sizes]
-        free = [index for index, size in enumerate(sizes) if size is None]
-        if not free:
-            return tf.reshape(result, sizes) if result.shape.as_list()[self.lead :] != sizes[self.lead :] else result
+        batch = tf.shape(self.target)[: self.lead]
+        if None not in sizes:
+            # The batch is read, not inferred: -1 says nothing where there are no rows.
+            return tf.reshape(result, tf.concat([batch, sizes], 0)) if self.lead else tf.reshape(result, sizes)
         dynamic_out = tf.shape(self.target)[self.lead : self.lead + len(out)]
         dynamic_in = tf.shape(result)[result.shape.rank - len(into) :]
-        batch = tf.shape(self.target)[: self.lead]
         return tf.reshape(result, tf.concat([batch, dynamic_out, dynamic_in], 0))
 
     def _pick(self, pulled: Any, lead: int) -> Any:
