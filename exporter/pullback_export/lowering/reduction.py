@@ -2,12 +2,88 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
+from pullback_export.lowering.complex import ComplexValue
 from pullback_export.lowering.context import OpContext
+from pullback_export.lowering.dims import product
 from pullback_export.lowering.graph import Value
 from pullback_export.lowering.registry import lowers
+
+
+def _reduce(op: OpContext, reduction: str, x: Value, axes: Value) -> Value:
+    """An ONNX reduction; no axes: ``x`` itself."""
+    vector = op.reshape(axes, [1]) if axes.rank == 0 else axes
+    if vector.dims == (0,):
+        return x
+    result: Value = getattr(op, reduction)(x, vector, keepdims=int(op.attr("keep_dims")), noop_with_empty_axes=1)
+    return result
 
 
 @lowers("Sum", complex_parts=True)
 def reduce_sum(op: OpContext, x: Value, axes: Value) -> Value:
     """Sum over ``axes``; no axes: ``x`` itself; an empty axis sums to 0."""
-    return op.ReduceSum(x, axes, keepdims=int(op.attr("keep_dims")), noop_with_empty_axes=1)
+    return _reduce(op, "ReduceSum", x, axes)
+
+
+@lowers("Mean", complex_parts=True)
+def reduce_mean(op: OpContext, x: Value, axes: Value) -> Value:
+    """Mean over ``axes``; of nothing it is NaN in TensorFlow, and 0 in ``ReduceMean``."""
+    sizes = x.dims if axes.const is None else [x.dims[int(axis)] for axis in axes.const.ravel()]
+    if x.dtype.kind != "f" or all(isinstance(size, int) and size > 0 for size in sizes):
+        return _reduce(op, "ReduceMean", x, axes)
+    total = _reduce(op, "ReduceSum", x, axes)
+    if axes.const is not None:
+        return total / op.cast(op.reshape(op.sizes([product(sizes)]), []), x.dtype)
+    return total / op.cast(op.Div(op.Size(x), op.Max(op.Size(total), op.const(1, np.int64))), x.dtype)
+
+
+@lowers("Prod")
+def reduce_prod(op: OpContext, x: Value, axes: Value) -> Value:
+    """Product over ``axes``; of nothing it is 1."""
+    if isinstance(x, ComplexValue):
+        raise op.unsupported("the product of complex numbers")
+    return _reduce(op, "ReduceProd", x, axes)
+
+
+@lowers("Max")
+def reduce_max(op: OpContext, x: Value, axes: Value) -> Value:
+    """Maximum over ``axes``; of nothing it is -infinity, or the least integer."""
+    return _reduce(op, "ReduceMax", x, axes)
+
+
+@lowers("Min")
+def reduce_min(op: OpContext, x: Value, axes: Value) -> Value:
+    """Minimum over ``axes``; of nothing it is infinity, or the largest integer."""
+    return _reduce(op, "ReduceMin", x, axes)
+
+
+@lowers("All")
+def reduce_all(op: OpContext, x: Value, axes: Value) -> Value:
+    """Whether every element is true; of nothing: true."""
+    return ~(_reduce(op, "ReduceSum", op.cast(~x, np.int32), axes) > 0)
+
+
+@lowers("Any")
+def reduce_any(op: OpContext, x: Value, axes: Value) -> Value:
+    """Whether some element is true; of nothing: false."""
+    return _reduce(op, "ReduceSum", op.cast(x, np.int32), axes) > 0
+
+
+@lowers("EuclideanNorm")
+def euclidean_norm(op: OpContext, x: Any, axes: Value) -> Any:
+    """``sqrt(sum(|x|**2))``."""
+    if isinstance(x, ComplexValue):
+        squares = _reduce(op, "ReduceSum", x.real * x.real + x.imag * x.imag, axes)
+        return ComplexValue(op.Sqrt(squares), op.full_like(squares, 0))
+    return op.Sqrt(_reduce(op, "ReduceSum", x * x, axes))
+
+
+@lowers("ArgMax", "ArgMin")
+def arg_extremum(op: OpContext, x: Value, axis: Value) -> Value:
+    """Position of the extremum along ``axis``; the first one at a tie."""
+    at = int(op.constant_of(axis, "the axis")) % x.rank
+    ordered = x if x.dtype.name in ("float32", "float64", "int32", "int64", "uint8", "int8") else op.cast(x, np.int32)
+    return op.cast(getattr(op, op.type)(ordered, axis=at, keepdims=0), op.output_dtype())
