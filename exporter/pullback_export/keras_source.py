@@ -130,8 +130,13 @@ def _tapped(model: Any, wanted: Sequence[str], tap: Tap) -> Iterator[None]:
 
 
 def _float64_twin(model: Any, template: Any, training: bool) -> Callable[..., tuple[Any, ...]] | None:
-    """The same model rebuilt from its config in float64 with the same weights; None where that does not work."""
+    """The same model rebuilt from its config in float64 with the same weights; None where that does not work.
+
+    The global policy is float64 meanwhile: it is that of layers whose config names none, such as the model itself.
+    """
+    policy = keras.config.dtype_policy()
     try:
+        keras.config.set_dtype_policy("float64")
         config = _in_float64(copy.deepcopy(model.get_config()))
         twin = type(model).from_config(config)
         if not twin.built:
@@ -139,6 +144,8 @@ def _float64_twin(model: Any, template: Any, training: bool) -> Callable[..., tu
         twin.set_weights(model.get_weights())
     except Exception:  # a custom layer may refuse in any way it likes; the caller then says which check it used
         return None
+    finally:
+        keras.config.set_dtype_policy(policy)
     if any(layer.compute_dtype not in ("float64", None) for layer in twin._flatten_layers()):
         return None
 
