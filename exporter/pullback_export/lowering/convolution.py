@@ -83,12 +83,10 @@ def convolve(op: OpContext, x: Value, kernel: Value, windows: Sequence[Window], 
 
 def _conv_node(op: OpContext, x: Value, kernel: Value, windows: Sequence[Window], groups: int) -> Value:
     strides, dilations = [w.stride for w in windows], [w.dilation for w in windows]
-    if all(window.pads is not None for window in windows):
-        pads: list[int] | None = [w.pads[side] for side in (0, 1) for w in windows if w.pads is not None]
-        return op.Conv(x, kernel, strides=strides, dilations=dilations, pads=pads, group=groups)
-    if set(dilations) == {1}:
-        return op.Conv(x, kernel, strides=strides, auto_pad="SAME_UPPER", group=groups)
-    return op.Conv(win.pad(op, x, windows), kernel, strides=strides, dilations=dilations, group=groups)
+    shared = {"strides": strides, "dilations": dilations, "group": groups}
+    if win.needs_explicit_pad(windows):
+        return op.Conv(win.pad(op, x, windows), kernel, **shared)
+    return op.Conv(x, kernel, **shared, **win.pad_attributes(windows))
 
 
 def _product(op: OpContext, x: Value, kernel: Value, windows: Sequence[Window], groups: int) -> Value:

@@ -233,10 +233,20 @@ def _slice(graph: Graph, operands: Operands, attributes: Attributes) -> Value | 
 
 
 def _pad(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
-    pads = operands[1]
+    """No padding is the tensor itself. ``axes`` are written out: ONNX Runtime's transpose optimiser ignores them."""
+    value, pads = operands[0], operands[1]
     if pads is not None and pads.const is not None and not pads.const.any():
-        return operands[0]
-    return None
+        return value
+    axes = operands[3] if len(operands) > 3 else None
+    if axes is None or axes.const is None or value is None or value.shape is None or pads is None:
+        return None
+    count, rank = axes.const.size, value.rank
+    places = np.full(2 * rank, 2 * count)
+    for position, axis in enumerate(axes.const.tolist()):
+        places[axis % rank], places[rank + axis % rank] = position, count + position
+    padded = graph.emit("Concat", [pads, graph.constant([0], pads.dtype)], {"axis": 0})
+    every = graph.emit("Gather", [padded, graph.constant(places)], {"axis": 0})
+    return graph.emit("Pad", [value, every, operands[2]], attributes)
 
 
 def _neg(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -99,6 +100,19 @@ def explicit_pads(op: OpContext) -> list[tuple[int, int]]:
     return pairs[1:-1] if is_channels_last(op) else pairs[2:]
 
 
+def needs_explicit_pad(windows: Sequence[Window]) -> bool:
+    """Whether ONNX Runtime cannot pad: its ``SAME_UPPER`` is for windows that touch, and not for dilated ones."""
+    known = all(window.pads is not None for window in windows)
+    return not known and any(window.dilation > 1 or window.kernel < window.stride for window in windows)
+
+
+def pad_attributes(windows: Sequence[Window]) -> dict[str, Any]:
+    """``pads`` of an ONNX convolution or pooling; ``auto_pad`` where they follow from a free size."""
+    if any(window.pads is None for window in windows):
+        return {"auto_pad": "SAME_UPPER"}
+    return {"pads": [window.pads[side] for side in (0, 1) for window in windows if window.pads is not None]}
+
+
 def leading_pad(op: OpContext, window: Window) -> Value:
     """Zeros before the first element, as a vector of one number."""
     if window.pads is not None:
@@ -176,7 +190,10 @@ def scatter_taps(op: OpContext, taps: Sequence[Value], axis: int, window: Window
     if s > 1:
         zero = op.full([*dims[:axis], length, *dims[axis + 1 :]], 0, present[0].dtype) if None in phases else None
         columns = [op.Unsqueeze(part if part is not None else zero, [axis + 1]) for part in phases]
-        joined = op.Concat(*columns, axis=axis + 1)
+        if all(column is columns[0] for column in columns):
+            joined = op.Expand(columns[0], op.sizes([*dims[:axis], length, s, *dims[axis + 1 :]]))
+        else:
+            joined = op.Concat(*columns, axis=axis + 1)
         whole = op.reshape(joined, [*dims[:axis], length * s, *dims[axis + 1 :]])
     else:
         whole = present[0]

@@ -66,7 +66,7 @@ CASES = [
     Case("conv_strided_valid", CONV2D, conv2d(2, "VALID"), (image(2, 8, 7, 2), kernel(3, 3, 2, 4)), order=2),
     Case("conv_strides_differ", CONV2D, conv2d((1, 2)), (image(2, 6, 7, 2), kernel(3, 3, 2, 4))),
     Case("conv_kernel_below_stride", CONV2D, conv2d(3, "VALID"), (normal(2, 9, 7, 2), kernel(2, 2, 2, 4))),
-    Case("conv_kernel_below_stride_same", CONV2D, conv2d(4), (image(2, 9, 10, 2), kernel(2, 3, 2, 4))),
+    Case("conv_kernel_below_stride_same", CONV2D, conv2d(4), (image(2, 12, 10, 2), kernel(2, 3, 2, 4))),
     Case("conv_1x1", CONV2D, conv2d(), (image(2, 3, 4, 2), kernel(1, 1, 2, 3))),
     Case("conv_explicit", CONV2D, conv2d(1, EXPLICIT), (image(2, 4, 5, 2), kernel(3, 3, 2, 3))),
     Case("conv_explicit_strided", CONV2D, conv2d(2, EXPLICIT), (image(2, 4, 5, 2), kernel(3, 3, 2, 3))),
