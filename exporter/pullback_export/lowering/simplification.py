@@ -59,7 +59,14 @@ def _identity(graph: Graph, operands: Operands, attributes: Attributes) -> Value
 def _cast(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
     value = operands[0]
     assert value is not None
-    return value if value.dtype == np.dtype(attributes["to"]) else None
+    if value.dtype == np.dtype(attributes["to"]):
+        return value
+    if np.dtype(attributes["to"]) == np.int64 and value.sizes is not None and value.rank == 1 and value.const is None:
+        try:  # TensorFlow's int32 shape arithmetic, read from the axes again
+            return graph.sizes_value(list(value.sizes))
+        except KeyError:
+            return None
+    return None
 
 
 def _neutral(number: float, either_side: bool) -> Callable[..., Value | None]:

@@ -95,8 +95,31 @@ def _product(graph: Graph, op_type: str, operands: Operands, attributes: dict[st
         return None
     if left.rank != 2 or right.rank != 2 or len(operands) > 2:
         return None
+    merged = _merged_product(graph, op_type, left, right, attributes)
+    if merged is not None:
+        return merged
     row = _row(graph, left)
     return _repeat(graph, graph.emit(op_type, [row, right], attributes), left.dims[0]) if row is not None else None
+
+
+def _merged_product(graph: Graph, op_type: str, left: Value, right: Value, attributes: dict[str, Any]) -> Value | None:
+    """The product of rows that an ``Expand`` repeated and a ``Reshape`` merged, as in ``(seeds, B, n) -> (seeds*B, n)``."""
+    inner = left.node.inputs[0] if left.node is not None and left.node.op_type == "Reshape" else None
+    source = _source(inner)
+    if inner is None or source is None or inner.rank < 3 or source.rank != inner.rank:
+        return None
+    sizes = [size for size in source.dims if isinstance(size, int)]
+    if len(sizes) < source.rank or source.dims[-1] != left.dims[-1]:
+        return None
+    flat = graph.emit("Reshape", [source, graph.sizes_value((-1, sizes[-1]))])
+    small = graph.emit(op_type, [flat, right], attributes)
+    columns = small.dims[-1]
+    try:
+        shaped = graph.emit("Reshape", [small, graph.sizes_value((*sizes[:-1], columns))])
+        whole = graph.emit("Expand", [shaped, graph.sizes_value((*inner.dims[:-1], columns))])
+        return graph.emit("Reshape", [whole, graph.sizes_value((-1, columns))])
+    except KeyError:
+        return None
 
 
 def _reshape(graph: Graph, operands: Operands) -> Value | None:
