@@ -166,10 +166,7 @@ class CsvSource:
                 start += len(lines)
 
     def _lines(self, stream: TextIO, size: int) -> list[str]:
-        try:
-            lines = list(itertools.islice(stream, size))
-        except UnicodeDecodeError as error:
-            raise InputError(f"{self._path}: not UTF-8 text ({error})") from error
+        lines = list(itertools.islice(stream, size))
         if len(lines) < size:  # the end: blank lines there are no rows
             while lines and not lines[-1].strip():
                 lines.pop()
@@ -199,7 +196,7 @@ class CsvSource:
         return tables.to_arrays(np.concatenate(good), self._tensors), bad
 
     def _open(self) -> TextIO:
-        return open(self._path, encoding="utf-8-sig", newline=None)
+        return open(self._path, encoding="utf-8-sig", errors="replace")  # what is not UTF-8 makes a bad row
 
 
 def _split_header(line: str) -> list[str]:

@@ -130,6 +130,8 @@ def _evaluate_whole(function: Function, names: tuple[str, ...], arguments: argpa
         else:
             np.save(stream, results[names[0]])
     made.replace(arguments.output)
+    if not arguments.quiet:
+        print(f"{arguments.output}: {', '.join(names)}")
     return 0
 
 

@@ -1,0 +1,170 @@
+"""Pictures of a bundle, with matplotlib: the curve of a one-dimensional input, saliency, parity."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pullback.backends import Array
+from pullback.bundle import Bundle
+from pullback.errors import InputError, MissingDependencyError, NotExportedError
+from pullback.manifest import TensorSpec
+
+INK, BLUE, ORANGE, GRAY, PALE = "#1f2933", "#2166ac", "#d6604d", "#7b8794", "#e4e7eb"
+
+_STYLE = {
+    **{"font.size": 10, "font.family": "sans-serif", "axes.edgecolor": GRAY, "axes.labelcolor": INK},
+    **{"axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 11, "axes.titlelocation": "left"},
+    **{"xtick.color": GRAY, "ytick.color": GRAY, "text.color": INK, "legend.frameon": False},
+    **{"figure.constrained_layout.use": True, "savefig.dpi": 160, "lines.linewidth": 2.0, "svg.fonttype": "path"},
+}
+
+
+def draw(bundle: Bundle, target: Path, kind: str | None = None) -> str:
+    """Write one picture and give its kind; raises ``InputError`` when the bundle has none of that kind."""
+    chosen = kind or ("curve" if curve_input(bundle) else "saliency" if saliency_pairs(bundle) else "parity")
+    figure = {"curve": curve, "saliency": saliency, "parity": parity}[chosen](bundle)
+    figure.savefig(target)
+    return chosen
+
+
+def curve_input(bundle: Bundle) -> TensorSpec | None:
+    """The input, where there is one float number per sample and nothing else."""
+    inputs = bundle.spec.inputs
+    if len(inputs) != 1 or not bundle.spec.batched or bundle.spec.name != "evaluate":
+        return None
+    fixed = math.prod(dim for dim in inputs[0].shape[1:] if isinstance(dim, int))
+    free = [dim for dim in inputs[0].shape if isinstance(dim, str)]
+    return inputs[0] if free == ["B"] and fixed == 1 and inputs[0].dtype.startswith("float") else None
+
+
+def saliency_pairs(bundle: Bundle) -> list[tuple[TensorSpec, str]]:
+    """Image-like inputs, each with the name of a gradient of the same shape."""
+    spec = bundle.spec
+    inputs = {tensor.name: tensor for tensor in spec.inputs}
+    outputs = {tensor.name: tensor for tensor in spec.outputs}
+    pairs = []
+    for derivative in spec.derivatives:
+        tensor = inputs.get(derivative.wrt[0])
+        image = tensor is not None and spec.batched and len(tensor.shape) in (3, 4)
+        if image and derivative.kind == "gradient" and tensor and outputs[derivative.name].shape == tensor.shape:
+            pairs.append((tensor, derivative.name))
+    return pairs
+
+
+def curve(bundle: Bundle) -> Any:
+    """Every result over the range of the samples."""
+    tensor = curve_input(bundle)
+    if tensor is None:
+        raise InputError(f"{bundle.path}: a curve needs a single input of one number per sample")
+    low, high = _range(bundle, tensor)
+    x = np.linspace(low, high, 401)
+    results = bundle(x.reshape(-1, *(1 for _ in tensor.shape[1:])).astype(tensor.dtype))
+    requests = {derivative.name: derivative.request for derivative in bundle.spec.derivatives}
+    figure, axes = _subplots(len(results._fields), 1, (6.4, 1.2 + 1.9 * len(results._fields)), sharex=True)
+    for axis, (name, values) in zip(axes, results._asdict().items(), strict=True):
+        axis.axhline(0, color=PALE, linewidth=1, zorder=0)
+        axis.plot(x, values.reshape(len(x), -1), color=ORANGE if name in requests else BLUE)
+        axis.set_ylabel(name)
+        axis.set_title(requests.get(name, "model output"), color=GRAY)
+    axes[-1].set_xlabel(tensor.name)
+    axes[-1].set_xlim(low, high)
+    return figure
+
+
+def saliency(bundle: Bundle) -> Any:
+    """A golden image next to the size of the gradient with respect to its pixels."""
+    pairs = saliency_pairs(bundle)
+    if not pairs:
+        raise InputError(f"{bundle.path}: saliency needs a gradient with respect to an image-like input")
+    case = bundle.samples()["evaluate"][0]
+    figure, axes = _subplots(len(pairs), 2, (7.2, 3.4 * len(pairs)))
+    for row, (tensor, name) in enumerate(pairs):
+        image, slope = case.inputs[tensor.name][0], case.outputs[name][0]
+        left, right = axes[2 * row], axes[2 * row + 1]
+        left.imshow(_grey(image, "mean"), cmap="gray")
+        left.set_title(tensor.name)
+        heat = _grey(slope, "norm")
+        shown = right.imshow(heat, cmap="magma")
+        right.set_title(f"|{name}|")
+        figure.colorbar(shown, ax=right, shrink=0.8)
+        for axis in (left, right):
+            axis.set_xticks([])
+            axis.set_yticks([])
+            axis.spines[:].set_visible(False)
+    return figure
+
+
+def parity(bundle: Bundle) -> Any:
+    """Answers of this machine against the live model's, one panel per result, and the errors below."""
+    pairs = parity_pairs(bundle)
+    figure, axes = _subplots(2, len(pairs), (3.1 * len(pairs) + 0.6, 5.4))
+    for column, (name, (want, got)) in enumerate(pairs.items()):
+        above, below = axes[column], axes[len(pairs) + column]
+        finite = np.isfinite(want) & np.isfinite(got)
+        want, got = want[finite], got[finite]
+        ends = (want.min(), want.max()) if want.size else (0.0, 1.0)
+        above.plot(ends, ends, color=PALE, zorder=0)
+        above.plot(want, got, ".", color=BLUE, markersize=4, alpha=0.7)
+        above.set_title(name)
+        above.set_xlabel("live model")
+        above.set_ylabel(f"bundle on {bundle.backend}" if column == 0 else "")
+        scale = float(np.abs(want).max(initial=0.0)) or 1.0
+        below.hist((got - want) / scale, bins=31, color=BLUE)
+        below.ticklabel_format(axis="x", scilimits=(0, 0))
+        below.set_xlabel("error / scale")
+        below.set_ylabel("values" if column == 0 else "")
+    return figure
+
+
+def parity_pairs(bundle: Bundle) -> dict[str, tuple[Array, Array]]:
+    """Golden and measured values of every result, flat and as float64, by name."""
+    found: dict[str, tuple[list[Array], list[Array]]] = {}
+    for function, cases in bundle.samples().items():
+        call: Callable[..., Any] = bundle.functions[function]
+        for case in cases:
+            actual = call(**case.inputs)._asdict()
+            for name, want in case.outputs.items():
+                pair = found.setdefault(name, ([], []))
+                pair[0].append(np.ravel(want).astype(np.float64))
+                pair[1].append(np.ravel(actual[name]).astype(np.float64))
+    return {name: (np.concatenate(want), np.concatenate(got)) for name, (want, got) in found.items()}
+
+
+def _range(bundle: Bundle, tensor: TensorSpec) -> tuple[float, float]:
+    found = bundle.manifest
+    if found is not None and tensor.name in found.ranges:
+        low, high = found.ranges[tensor.name]
+    else:
+        try:
+            arrays = [np.ravel(case.inputs[tensor.name]) for case in bundle.samples()["evaluate"]]
+            values = np.concatenate(arrays)
+            low, high = float(values.min()), float(values.max())
+        except (NotExportedError, ValueError):
+            low, high = -1.0, 1.0
+    return (low, high) if low < high else (low - 1, high + 1)
+
+
+def _grey(image: Array, how: str) -> Array:
+    """An image of shape (rows, columns), its channels averaged or their norm taken."""
+    flat = image.astype(np.float64)
+    if flat.ndim == 3:
+        flat = np.sqrt((flat**2).sum(-1)) if how == "norm" else flat.mean(-1)
+    return np.abs(flat) if how == "norm" else flat
+
+
+def _subplots(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Any, list[Any]]:
+    """A figure that needs no display, and its axes row by row."""
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError('pictures need matplotlib: pip install "pullback[plot]"') from error
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=size)
+        axes = figure.subplots(rows, columns, squeeze=False, **options)
+    return figure, list(axes.ravel())
