@@ -126,6 +126,13 @@ class Converter:
         if reason is not None:
             self.reasons[tf_op.type] = reason
 
+    def snapshot(self) -> tuple[dict[str, list[str]], dict[str, str]]:
+        """What is missing so far, for :meth:`restore`: a loop's body may be converted more than once."""
+        return {name: list(places) for name, places in self.missing.items()}, dict(self.reasons)
+
+    def restore(self, snapshot: tuple[dict[str, list[str]], dict[str, str]]) -> None:
+        self.missing, self.reasons = snapshot
+
     def check(self) -> None:
         """Raises :class:`UnsupportedOpsError` with every op that could not be lowered."""
         if self.missing:

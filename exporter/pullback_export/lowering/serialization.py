@@ -10,6 +10,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from pullback_export.lowering.graph import Graph, Node, Value
+from pullback_export.lowering.pruning import prune
 
 
 def to_model(graph: Graph, opset: int, metadata: Mapping[str, str]) -> onnx.ModelProto:
@@ -33,7 +34,7 @@ def _ir_version(opset: int) -> int:
 class _Writer:
     def __init__(self, root: Graph) -> None:
         self.initializers: list[onnx.TensorProto] = []
-        self.live = _live_nodes(root)
+        self.live = prune(root)
         self.names: dict[int, str] = {}
         self.counts: dict[str, int] = {}
 
@@ -57,18 +58,25 @@ class _Writer:
             self.names[id(value)] = label
             inputs.append(_value_info(label, value))
         nodes: list[onnx.NodeProto] = []
-        reserved = {name for name, _ in graph.outputs} if graph.parent is None else set()
         wanted = self._output_names(graph)
         for node in graph.nodes:
             if id(node) in self.live:
                 nodes.append(self._node(node, wanted))
         outputs = []
+        taken: set[str] = set()
         for name, value in graph.outputs:
-            label = name if graph.parent is None else self._new("result")
-            if self.names.get(id(value)) != label or label not in reserved:
+            label = name if graph.parent is None else self._result_name(graph, value, taken)
+            taken.add(label)
+            if self.names.get(id(value)) != label:
                 nodes.append(helper.make_node("Identity", [self.name(value)], [label], name=self._new("Identity")))
             outputs.append(_value_info(label, value))
         return helper.make_graph(nodes, title, inputs, outputs)
+
+    def _result_name(self, graph: Graph, value: Value, taken: set[str]) -> str:
+        """A result of a subgraph keeps the name of its node, unless it is made elsewhere or was a result before."""
+        if value.node is not None and value.graph is graph and self.names[id(value)] not in taken:
+            return self.names[id(value)]
+        return self._new("result")
 
     def _output_names(self, graph: Graph) -> dict[int, str]:
         """Results of the model keep their public name, unless one value has two or is an input or a constant."""
@@ -103,21 +111,6 @@ class _Writer:
         if isinstance(item, bool):
             return helper.make_attribute(key, int(item))
         return helper.make_attribute(key, item)
-
-
-def _live_nodes(root: Graph) -> set[int]:
-    live: set[int] = set()
-    stack = [value for _, value in root.outputs]
-    while stack:
-        node = stack.pop().node
-        if node is None or id(node) in live:
-            continue
-        live.add(id(node))
-        stack.extend(value for value in node.inputs if value is not None)
-        for item in node.attributes.values():
-            if isinstance(item, Graph):
-                stack.extend(value for _, value in item.outputs)
-    return live
 
 
 def _value_info(name: str, value: Value) -> onnx.ValueInfoProto:

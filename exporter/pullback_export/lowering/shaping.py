@@ -91,9 +91,9 @@ def fill(op: OpContext, sizes: Value, number: Value) -> Value:
 
 
 @lowers("ZerosLike", complex_parts=True)
-def zeros_like(op: OpContext, x: Value) -> Value:
-    """Zeros in the shape of ``x``."""
-    return op.full_like(x, 0)
+def zeros_like(op: OpContext, x: Any) -> Any:
+    """Zeros in the shape of ``x``; of a list, a list of as many zeros."""
+    return x.zeros_like(op) if hasattr(x, "zeros_like") else op.full_like(x, 0)
 
 
 @lowers("OnesLike")

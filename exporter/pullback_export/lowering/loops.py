@@ -1,0 +1,475 @@
+"""TensorFlow's ``While`` as an ONNX loop, whatever its variables are.
+
+The body is converted under assumptions about each variable, from the most useful to the most general: it never changes;
+it counts; it is a list whose writes can be collected; it is a tensor of fixed sizes; it is a tensor of changing sizes. Where
+the converted body contradicts an assumption, or allows a better one, the body is converted again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback_export.lowering.context import OpContext
+from pullback_export.lowering.dims import Shape, Size
+from pullback_export.lowering.flows import leaves, rebuild, same_form
+from pullback_export.lowering.graph import Graph, Value
+from pullback_export.lowering.induction import (
+    Affine, affine, conjuncts, inside, iterations_while, smallest, unbounded,
+)
+from pullback_export.lowering.lists import Column, Ragged, Repeated, Stacked, TensorList
+from pullback_export.lowering.loop_lists import Demoted, LoopList, OneElement, settled
+from pullback_export.lowering.loop_nodes import LoopWriter
+
+_MOST_ATTEMPTS = 60
+
+
+@dataclasses.dataclass
+class Assumption:
+    """What is taken for granted of one loop variable.
+
+    ``kind``: ``fixed`` (never changes), ``counter`` (``step`` more each time), ``list``, ``slot`` (a list of which only
+    element ``slot`` changes) or ``state``. ``loose`` holds the axes of its tensors whose sizes change, None for all.
+    """
+
+    kind: str
+    step: int = 0
+    slot: int = 0
+    element: Any = None
+    pops: int = 1
+    stack: bool = False
+    loose: dict[int, set[int] | None] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SlotList:
+    """A list of which the loop only touches one element, which is carried along as ``element``."""
+
+    attempt: Attempt
+    place: int
+    initial: TensorList
+    slot: int
+    element: Any
+
+    @property
+    def dtype(self) -> np.dtype[Any] | None:
+        return self.initial.dtype
+
+    @property
+    def length(self) -> Value:
+        return self.initial.length
+
+    def element_dims(self) -> tuple[Size | None, ...] | None:
+        return self.initial.element_dims()
+
+    def demoted(self) -> Demoted:
+        return Demoted(self.attempt, self.place)
+
+    def _is_slot(self, index: Value) -> bool:
+        return index.const is not None and int(index.const.item()) == self.slot
+
+    def get(self, op: OpContext, index: Value, dims: Any = None) -> Any:
+        if not self._is_slot(index):
+            raise Demoted(self.attempt, self.place)
+        return self.element
+
+    def set(self, op: OpContext, index: Value, element: Any) -> SlotList:
+        if not self._is_slot(index) or not same_form(element, self.element):
+            raise Demoted(self.attempt, self.place)
+        return dataclasses.replace(self, element=element)
+
+    def plus(self, op: OpContext, other: Any) -> SlotList:
+        if isinstance(other, TensorList) and other.template is None:
+            return self
+        if not isinstance(other, OneElement) or len(leaves(other.element)) != 1:
+            raise Demoted(self.attempt, self.place)
+        return self.set(op, other.index, self.element + other.element)
+
+    def zeros_like(self, op: OpContext) -> TensorList:
+        return TensorList(self.dtype, self.element_dims(), self.length)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise Demoted(self.attempt, self.place)
+
+
+class Attempt:
+    """One conversion of the body under given assumptions."""
+
+    def __init__(self, op: OpContext, assumptions: dict[int, Assumption], initial: Sequence[Any]) -> None:
+        self.op = op
+        self.assumptions = assumptions
+        self.initial = initial
+        self.body = Graph(op.graph, hoists=True)
+        self.inner = OpContext(self.body, op.tf_op, op.converter)
+        self.iteration = Value(self.body, np.dtype(np.int64), ())
+        self._reads: dict[int, list[Affine]] = {}
+        self._rows: Any = None
+        self._ragged: dict[Value, Ragged] = {}
+        with self.body.writing():
+            self.arguments = {index: self._argument(index) for index in sorted(assumptions)}
+        self.results: dict[int, Any] = {}
+
+    def note_read(self, place: int, at: Affine) -> None:
+        self._reads.setdefault(place, []).append(at)
+
+    def reads(self, place: int) -> list[Affine]:
+        return self._reads.get(place, [])
+
+    def pops_each(self, place: int) -> int:
+        return self.assumptions[place].pops
+
+    def is_stack(self, place: int) -> bool:
+        return self.assumptions[place].stack
+
+    def series(self, value: Value, backward: bool) -> Value:
+        """What ``value`` was in each iteration, once the loop is written."""
+        rows: Value = self._rows(value, backward)
+        return rows
+
+    def collected(self, value: Value) -> Column:
+        return self._ragged[value] if value in self._ragged else Stacked(self.series(value, False))
+
+    def _argument(self, index: int) -> Any:
+        assumption, initial = self.assumptions[index], self.initial[index]
+        if assumption.kind == "fixed":
+            return initial
+        if assumption.kind == "counter":
+            start = self.op.cast(initial, np.int64)
+            return self.inner.cast(start + self.iteration * assumption.step, initial.dtype)
+        if assumption.kind == "list":
+            return LoopList(self, index, initial)
+        if assumption.kind == "slot":
+            element = rebuild(assumption.element, self._tensors(index, self.first_element(index)))
+            return SlotList(self, index, initial, assumption.slot, element)
+        carried = self.carried(index)
+        return from_rows(self.inner, carried, self._tensors(index, carried))
+
+    def carried(self, index: int) -> Any:
+        """The first value of a state, in the form in which it is carried."""
+        return as_rows(self.op, self.initial[index], self.assumptions[index].element)
+
+    def first_element(self, index: int) -> Any:
+        """The element that a slot has before the loop."""
+        assumption, initial = self.assumptions[index], self.initial[index]
+        like = rebuild(assumption.element, [_resolved_zeros(self.op, leaf) for leaf in leaves(assumption.element)])
+        return initial.filled(self.op, like).get(self.op, self.op.const(np.int64(assumption.slot)))
+
+    def _tensors(self, index: int, flow: Any) -> list[Value]:
+        """Inputs of the body for the tensors of a state."""
+        loose = self.assumptions[index].loose
+        tensors = []
+        for place, leaf in enumerate(tensor_leaves(flow)):
+            shape = leaf.shape
+            axes = loose.get(place, set())
+            if shape is None or axes is None:
+                shape = None
+            else:
+                shape = tuple(
+                    self.body.fresh_size("varying") if axis in axes else size for axis, size in enumerate(shape)
+                )
+            tensors.append(Value(self.body, leaf.dtype, shape))
+        return tensors
+
+
+class LoopConversion:
+    """Converts one ``While``; :meth:`run` returns the variables after the loop, None for those not wanted."""
+
+    def __init__(self, op: OpContext, initial: Sequence[Any]) -> None:
+        self.op = op
+        self.converter = op.converter
+        graph, tf_op = op.tf_op.graph, op.tf_op
+        self.condition = self.converter.function(graph, tf_op.get_attr("cond").name)
+        self.body = self.converter.function(graph, tf_op.get_attr("body").name)
+        self.initial = list(initial)
+        self.variables = sorted(self.converter.liveness.loop_variables(tf_op, op.wanted))
+        self.assumptions = {index: self._first_assumption(index) for index in self.variables}
+
+    def _first_assumption(self, index: int) -> Assumption:
+        flow = self.initial[index]
+        if _passes_through(self.body, index):
+            return Assumption("fixed")
+        if isinstance(flow, OneElement):
+            flow = self.initial[index] = flow.expanded(self.op)
+        if isinstance(flow, TensorList):
+            return Assumption("list")
+        if isinstance(flow, LoopList | SlotList):
+            raise Demoted(flow.attempt, flow.place)
+        return Assumption("state") if leaves(flow) else Assumption("fixed")
+
+    def run(self) -> list[Any]:
+        op = self.op
+        for _ in range(_MOST_ATTEMPTS):
+            mark, missing = op.graph.mark(), self.converter.snapshot()
+            try:
+                attempt = Attempt(op, self.assumptions, self.initial)
+                self._convert(attempt)
+                settled_now = not self._revise(attempt)
+                if settled_now:
+                    return self._write(attempt)
+            except Demoted as demoted:
+                if demoted.attempt.op is not op or demoted.attempt.initial is not self.initial:
+                    raise
+                self._demote(demoted)
+            op.graph.rollback(mark)
+            self.converter.restore(missing)
+        raise op.unsupported("no form of this loop's variables was found")
+
+    def _convert(self, attempt: Attempt) -> None:
+        flows = [attempt.arguments.get(index) for index in range(len(self.initial))]
+        results = self.converter.convert(self.body, flows, attempt.body, self.variables)
+        attempt.results = {index: results[index] for index in self.variables}
+
+    def _demote(self, demoted: Demoted) -> None:
+        assumption = self.assumptions[demoted.index]
+        if assumption.kind == "list" and demoted.slot is not None:
+            self.assumptions[demoted.index] = Assumption("slot", slot=demoted.slot, element=demoted.element)
+        else:
+            self.assumptions[demoted.index] = Assumption("state", element=demoted.element or assumption.element)
+
+    def _revise(self, attempt: Attempt) -> bool:
+        """Changes assumptions that the converted body contradicts, or allows to be better; whether there were any."""
+        changed = False
+        with attempt.body.writing():
+            for index in self.variables:
+                changed |= self._revise_one(attempt, index, self.assumptions[index])
+        return changed
+
+    def _revise_one(self, attempt: Attempt, index: int, assumption: Assumption) -> bool:
+        result, argument = attempt.results[index], attempt.arguments[index]
+        if assumption.kind == "fixed":
+            if result is argument or all(a is b for a, b in zip(leaves(result), leaves(argument), strict=True)):
+                return False
+            raise AssertionError("a loop variable that passes through was changed")
+        if assumption.kind == "counter":
+            return False
+        if assumption.kind == "list":
+            return self._revise_list(attempt, index, assumption, result)
+        if assumption.kind == "slot":
+            if not isinstance(result, SlotList) or result.place != index:
+                raise Demoted(attempt, index)
+            return self._loosen(assumption, argument.element, result.element)
+        if isinstance(argument, Value) and isinstance(result, Value):
+            if result is argument:
+                self.assumptions[index] = Assumption("fixed")
+                return True
+            place = affine(attempt.inner, result, argument) if argument.dtype.kind in "iu" and argument.shape == () else None
+            if place is not None and place.step == 1 and place.start.const is not None:
+                self.assumptions[index] = Assumption("counter", step=int(place.start.const.item()))
+                return True
+        attempt.results[index] = result = as_rows(attempt.inner, result, None)
+        before = as_rows(attempt.inner, argument, None)
+        if not same_form(before, result):
+            if assumption.element is None and isinstance(result, TensorList) and result.template is not None:
+                assumption.element = result.template
+                return True
+            raise self.op.unsupported("a loop variable that changes its form")
+        return self._loosen(assumption, before, result)
+
+    def _revise_list(self, attempt: Attempt, index: int, assumption: Assumption, result: Any) -> bool:
+        if isinstance(result, TensorList) and result is self.initial[index]:
+            self.assumptions[index] = Assumption("fixed")
+            return True
+        if not isinstance(result, LoopList) or result.place != index or result.attempt is not attempt:
+            raise Demoted(attempt, index)
+        stack = bool(result.popped or result.pushed)
+        if stack and not assumption.stack:
+            assumption.stack = True
+            if not result.popped or result.popped == assumption.pops:
+                return True
+        if result.popped and result.popped != assumption.pops:
+            assumption.pops = result.popped
+            return True
+        if not result.consistent():
+            raise Demoted(attempt, index)
+        return False
+
+    def _loosen(self, assumption: Assumption, before: Any, after: Any) -> bool:
+        changed = False
+        for place, (old, new) in enumerate(zip(tensor_leaves(before), tensor_leaves(after), strict=True)):
+            axes = assumption.loose.get(place, set())
+            if axes is None or old.shape is None:
+                continue
+            if new.shape is None or len(new.shape) != len(old.shape):
+                assumption.loose[place] = None
+                changed = True
+                continue
+            different = {axis for axis, (a, b) in enumerate(zip(old.shape, new.shape, strict=True)) if a != b}
+            if different - axes:
+                assumption.loose[place] = axes | different
+                changed = True
+        return changed
+
+    def _write(self, attempt: Attempt) -> list[Any]:
+        op = self.op
+        writer = LoopWriter(op, attempt.body, attempt.iteration)
+        finals = self._add_states(attempt, writer)
+        lists = {index: flow for index, flow in attempt.results.items() if isinstance(flow, LoopList)}
+        requests: list[tuple[Value, bool]] = []
+        ragged: dict[Value, tuple[Value, Value]] = {}
+        for index in sorted(lists.keys() & op.wanted):
+            for value, backward in lists[index].requests():
+                if lists[index].pushed and not self._is_stable(value):
+                    if value not in ragged:
+                        ragged[value] = self._add_ragged(attempt, writer, value)
+                    requests.append((ragged[value][1], False))
+                else:
+                    requests.append((value, backward))
+        count = self._write_nodes(attempt, writer, requests)
+        for value, (flat, shape) in ragged.items():
+            shapes = attempt.series(shape, False)
+            ends = op.CumSum(op.ReduceProd(shapes, [1], keepdims=0), np.int64(0))
+            attempt._ragged[value] = Ragged(flat, ends, shapes)
+        return [self._after(attempt, index, finals, count) for index in range(len(self.initial))]
+
+    def _after(self, attempt: Attempt, index: int, finals: dict[int, Any], count: Value) -> Any:
+        """A variable after ``count`` iterations."""
+        if index not in self.op.wanted:
+            return None
+        assumption, initial = self.assumptions[index], self.initial[index]
+        if assumption.kind == "counter":
+            total = self.op.cast(initial, np.int64) + count * assumption.step
+            return self.op.cast(total, initial.dtype)
+        if assumption.kind == "list":
+            return attempt.results[index].after(self.op, count)
+        if assumption.kind == "slot":
+            return initial.set(self.op, self.op.const(np.int64(assumption.slot)), finals[index])
+        if assumption.kind == "state":
+            return from_rows(self.op, attempt.carried(index), finals[index])
+        return initial
+
+    def _add_states(self, attempt: Attempt, writer: LoopWriter) -> dict[int, Any]:
+        """Declares the carried tensors; returns what they are after the loop: an element for a slot, else tensors."""
+        finals: dict[int, Any] = {}
+        for index in self.variables:
+            assumption, argument, result = self.assumptions[index], attempt.arguments[index], attempt.results[index]
+            if assumption.kind == "slot":
+                first = attempt.first_element(index)
+                last = self._carry(writer, assumption, argument.element, first, result.element)
+                finals[index] = rebuild(argument.element, last)
+            elif assumption.kind == "state":
+                first = attempt.carried(index)
+                finals[index] = self._carry(writer, assumption, as_rows(attempt.inner, argument, None), first, result)
+        return finals
+
+    def _carry(self, writer: LoopWriter, assumption: Assumption, argument: Any, first: Any, result: Any) -> list[Value]:
+        parts = zip(tensor_leaves(argument), tensor_leaves(first), tensor_leaves(result), strict=True)
+        return [
+            writer.add_state(mine, start, following, assumption.loose.get(place, set()) != set())
+            for place, (mine, start, following) in enumerate(parts)
+        ]
+
+    def _is_stable(self, value: Value) -> bool:
+        """Whether all iterations give ``value`` one shape: its sizes are those of tensors outside of the loop."""
+        if value.shape is None:
+            raise self.op.unsupported("a list of tensors of unknown rank")
+        try:
+            self.op.graph.sizes_value(value.shape)
+        except KeyError:
+            return False
+        return True
+
+    def _add_ragged(self, attempt: Attempt, writer: LoopWriter, value: Value) -> tuple[Value, Value]:
+        """Collects tensors of different sizes one after the other; returns all of them and each one's shape."""
+        inner = attempt.inner
+        with attempt.body.writing():
+            shape = inner.graph.emit("Shape", [value])
+            so_far = Value(attempt.body, value.dtype, (attempt.body.fresh_size("varying"),))
+            longer = inner.Concat(so_far, inner.Reshape(value, [-1]), axis=0)
+        flat = writer.add_state(so_far, self.op.const(np.zeros(0, value.dtype)), longer, True)
+        return flat, shape
+
+    def _write_nodes(self, attempt: Attempt, writer: LoopWriter, requests: list[tuple[Value, bool]]) -> Value:
+        """The loop itself; returns the number of iterations."""
+        op = self.op
+        with attempt.body.writing():
+            now = self._holds(attempt.arguments, attempt.body)
+            counts = [
+                iterations_while(attempt.inner, part, attempt.iteration) for part in conjuncts(now) if not _always(part)
+            ]
+        bounds = [count for count in counts if count is not None and not unbounded(count)]
+        if all(count is not None for count in counts) and bounds:
+            count = smallest(op, bounds)
+            attempt._rows = writer.write_counted(count, requests)
+            return count
+        first = self._holds(dict(enumerate(self.initial)), op.graph)
+        with attempt.body.writing():
+            following = {index: self._next(attempt, index) for index in self.variables}
+            whole = self._holds(following, attempt.body)
+            parts = [
+                part for part in conjuncts(whole) if iterations_while(attempt.inner, part, attempt.iteration) is None
+            ]
+            go_on = attempt.inner.const(np.bool_(True))
+            for place, part in enumerate(parts):
+                go_on = go_on & part if place else part
+        limit = smallest(op, bounds) if bounds else None
+        attempt._rows, count = writer.write_open(limit, first, go_on, requests)
+        return count
+
+    def _next(self, attempt: Attempt, index: int) -> Any:
+        """A variable as the next iteration sees it."""
+        assumption, argument = self.assumptions[index], attempt.arguments[index]
+        if assumption.kind == "counter":
+            start = self.op.cast(self.initial[index], np.int64)
+            return attempt.inner.cast(start + (attempt.iteration + 1) * assumption.step, argument.dtype)
+        result = attempt.results[index]
+        if assumption.kind == "state":
+            return from_rows(attempt.inner, result, tensor_leaves(result))
+        return result
+
+    def _holds(self, flows: dict[int, Any], graph: Graph) -> Value:
+        arguments = [flows.get(index) for index in range(len(self.initial))]
+        (value,) = self.converter.convert(self.condition, arguments, graph)
+        if not isinstance(value, Value):
+            raise self.op.unsupported("a condition that is not a tensor")
+        return value if value.shape == () else graph.emit("Reshape", [value, graph.constant(np.zeros(0, np.int64))])
+
+
+def _always(condition: Value) -> bool:
+    return condition.const is not None and bool(condition.const.item())
+
+
+def tensor_leaves(flow: Any) -> list[Value]:
+    """What is carried of a flow: of a list, its tensors without its length."""
+    if isinstance(flow, TensorList):
+        return [value for column in flow.columns for value in column.leaves()]
+    return leaves(flow)
+
+
+def as_rows(op: OpContext, flow: Any, element: Any) -> Any:
+    """A flow in the form in which iterations hand it on: lists as rows of tensors."""
+    flow = settled(op, flow)
+    if not isinstance(flow, TensorList):
+        return flow
+    if flow.template is None and element is not None:
+        like = rebuild(element, [_resolved_zeros(op, leaf) for leaf in leaves(element)])
+        flow = flow.filled(op, like)
+    return flow.dense(op)
+
+
+def from_rows(op: OpContext, flow: Any, tensors: Sequence[Value]) -> Any:
+    """A flow of the same form with the given tensors."""
+    if not isinstance(flow, TensorList):
+        return rebuild(flow, tensors)
+    length = op.Squeeze(op.Shape(tensors[0], start=0, end=1), [0])
+    return dataclasses.replace(flow, length=length, columns=tuple(Stacked(tensor) for tensor in tensors))
+
+
+def _resolved_zeros(op: OpContext, like: Value) -> Value:
+    """Zeros in the shape of a tensor of the body, made outside of it."""
+    try:
+        return op.full(list(like.dims), np.zeros((), like.dtype), like.dtype)
+    except KeyError:
+        raise op.unsupported("elements of a list whose shape depends on the iteration") from None
+
+
+def _passes_through(body: Any, index: int) -> bool:
+    """Whether the body hands a variable on as it is."""
+    tensor = body.outputs[index]
+    while tensor.op.type == "Identity":
+        tensor = tensor.op.inputs[0]
+    return tensor is body.inputs[index] or tensor.ref() == body.inputs[index].ref()
