@@ -32,10 +32,16 @@ def check(root: Path, file: FileSpec) -> None:
 def read_limited(path: Path, limit: int) -> bytes:
     """The content of a regular file of at most ``limit`` bytes; raises ``BundleError``."""
     with _open(path) as stream:
-        content = stream.read(limit + 1)
+        content = stream.read(min(limit, os.fstat(stream.fileno()).st_size) + 1)
     if len(content) > limit:
         raise BundleError(f"{path}: larger than {limit} bytes; this is not a file of a bundle")
     return content
+
+
+def digest(root: Path, relative: str) -> bytes:
+    """SHA-256 of a file in ``root``; raises ``BundleError``."""
+    with _open(resolve(root, relative)) as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def resolve(root: Path, relative: str) -> Path:

@@ -36,7 +36,19 @@ class Screened:
     inputs: list[Signature]
     outputs: list[Signature]
     metadata: dict[str, str]
-    row_bytes: int = 0  # of the widest value with a free first axis
+    values: list[Signature] = dataclasses.field(default_factory=list)
+    weights: list[tuple[str, tuple[int, ...]]] = dataclasses.field(default_factory=list)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes per row of the widest intermediate value; 0 where nothing tells.
+
+        Read off the values' shapes where the file has them, else off matrices of a net that has nothing else.
+        """
+        stated = max((_row_bytes(dtype, shape) for _, dtype, shape in self.values), default=0)
+        if stated or any(len(dims) > 2 for _, dims in self.weights):
+            return stated
+        return max((_row_bytes(dtype, (None, max(dims))) for dtype, dims in self.weights if len(dims) == 2), default=0)
 
 
 def screen(content: bytes, where: str) -> Screened:
@@ -89,14 +101,14 @@ def _graph(graph: memoryview, where: str, depth: int, found: Screened | None) ->
         if number == 1:
             _node(wire.message(value, where), where, depth)
         elif number == 5:
-            _tensor(wire.message(value, where), where)
+            _tensor(wire.message(value, where), where, found)
         elif number == 15:
             _sparse_tensor(wire.message(value, where), where)
         elif number in (11, 12) and found is not None:
             signatures = found.inputs if number == 11 else found.outputs
             signatures.append(_signature(wire.message(value, where), where))
         elif number == 13 and found is not None:
-            found.row_bytes = max(found.row_bytes, _row_bytes(_signature(wire.message(value, where), where)))
+            found.values.append(_signature(wire.message(value, where), where))
 
 
 def _node(node: memoryview, where: str, depth: int) -> None:
@@ -133,10 +145,19 @@ def _sparse_tensor(tensor: memoryview, where: str) -> None:
             _tensor(wire.message(value, where), where)
 
 
-def _tensor(tensor: memoryview, where: str) -> None:
+def _tensor(tensor: memoryview, where: str, found: Screened | None = None) -> None:
+    dims: list[int] = []
+    code = 0
     for number, _, value in wire.fields(tensor, where):
+        if number == 1:
+            dims += [wire.number(value, where)] if isinstance(value, int) else wire.varints(value, where)
+        elif number == 2:
+            code = wire.number(value, where)
         if number == 13 or (number == 14 and wire.number(value, where) != 0):
             raise BundleError(f"{where}: it keeps weights in another file; a bundle holds them in the graph itself")
+
+    if found is not None:
+        found.weights.append((_DTYPES.get(code, ""), tuple(dims)))
 
 
 def _opset_import(entry: memoryview, where: str) -> None:
@@ -189,9 +210,8 @@ def _dim(dim: memoryview, where: str) -> int | None:
     return size
 
 
-def _row_bytes(signature: Signature) -> int:
+def _row_bytes(dtype: str, shape: tuple[int | None, ...] | None) -> int:
     """Bytes of one row of a value whose first axis alone is free; 0 for any other."""
-    _, dtype, shape = signature
     if not shape or shape[0] is not None or None in shape[1:] or dtype not in _DTYPES.values() or dtype == "string":
         return 0
     return math.prod(size for size in shape[1:] if size is not None) * np.dtype(dtype).itemsize

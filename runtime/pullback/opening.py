@@ -131,7 +131,7 @@ def _open_saved_model(path: Path) -> Opened:
     digest = hashlib.sha256()
     for name in sorted(folder.listing(path, ".")):
         digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
-        digest.update(hashlib.sha256(folder.read_limited(folder.resolve(path, name), 2**40)).digest())
+        digest.update(folder.digest(path, name))
     return Opened(path, digest.hexdigest(), found.functions, found.tolerance, {}, {}, path)
 
 

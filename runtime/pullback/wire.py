@@ -53,6 +53,15 @@ def _varint(message: memoryview, position: int, where: str) -> tuple[int, int]:
         shift += 7
 
 
+def varints(packed: memoryview, where: str) -> list[int]:
+    """The numbers of a packed field."""
+    found, position = [], 0
+    while position < len(packed):
+        value, position = _varint(packed, position, where)
+        found.append(number(value, where))
+    return found
+
+
 def text(value: int | memoryview, where: str) -> str:
     """A string field; raises ``BundleError`` when it is not UTF-8."""
     try:
