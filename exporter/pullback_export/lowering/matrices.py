@@ -82,8 +82,12 @@ def indices(op: OpContext, size: Size) -> Value:
     """``0, 1, ..., size - 1`` as int64."""
     if isinstance(size, int):
         return op.const(np.arange(size), np.int64)
-    stop = op.graph.emit("Squeeze", [op.sizes([size]), op.const([0], np.int64)])
-    return op.Range(op.const(0, np.int64), stop, op.const(1, np.int64))
+    return op.Range(op.const(0, np.int64), scalar_size(op, size), op.const(1, np.int64))
+
+
+def scalar_size(op: OpContext, size: Size) -> Value:
+    """A size as an int64 scalar."""
+    return op.const(size, np.int64) if isinstance(size, int) else op.graph.emit("Squeeze", [op.sizes([size]), op.const([0])])
 
 
 def identity(op: OpContext, size: Size, dtype: Any) -> Value:
@@ -96,15 +100,10 @@ def identity(op: OpContext, size: Size, dtype: Any) -> Value:
 
 def column(op: OpContext, x: Any, k: int | Value) -> Any:
     """``x[:, :, k]``."""
-    return each(lambda part: op.Gather(part, _index(op, k), axis=2), x)
+    return each(lambda part: op.Gather(part, as_index(op, k), axis=2), x)
 
 
-def row(op: OpContext, x: Any, k: int | Value) -> Any:
-    """``x[:, k]``."""
-    return each(lambda part: op.Gather(part, _index(op, k), axis=1), x)
-
-
-def _index(op: OpContext, k: int | Value) -> Value:
+def as_index(op: OpContext, k: int | Value) -> Value:
     return k if isinstance(k, Value) else op.const(k, np.int64)
 
 
@@ -116,7 +115,7 @@ def outer(op: OpContext, x: Any, y: Any) -> Any:
 Step = Callable[[OpContext, Any, list[Any]], tuple[list[Any], list[Any]]]
 
 
-def repeat(op: OpContext, count: Size, state: Sequence[Any], step: Step) -> tuple[list[Any], list[Any]]:
+def repeat(op: OpContext, count: Size | Value, state: Sequence[Any], step: Step) -> tuple[list[Any], list[Any]]:
     """``step`` for k = 0, 1, ..., count - 1: ``(op, k, state) -> (state, scans)``; returns the last state and the scans
     stacked along a new first axis. Values may be complex. Few steps are written out, more become a ``Loop``.
     """
@@ -135,7 +134,9 @@ def _stack(op: OpContext, parts: list[Any]) -> Any:
     return op.Concat(*[unsqueeze(op, part, 0) for part in parts], axis=0)
 
 
-def _loop(op: OpContext, count: Size, state: list[Any], step: Step, until: bool = False) -> tuple[list[Any], list[Any]]:
+def _loop(
+    op: OpContext, count: Size | Value, state: list[Any], step: Step, until: bool = False
+) -> tuple[list[Any], list[Any]]:
     body = op.body(hoists=True)
     k = body.graph.input("k", np.dtype(np.int64), ())
     going = body.graph.input("going", np.dtype(bool), ())
@@ -146,12 +147,13 @@ def _loop(op: OpContext, count: Size, state: list[Any], step: Step, until: bool 
     if until:
         going = results.pop()
     body.graph.outputs = [("going", going), *((f"result{i}", value) for i, value in enumerate(results))]
-    trips = op.graph.emit("Squeeze", [op.sizes([count]), op.const([0], np.int64)])
+    trips = count if isinstance(count, Value) else scalar_size(op, count)
     outputs = op.graph.emit_many("Loop", [trips, op.const(True), *flat], {"body": body.graph}, len(results))
     for value, start in zip(outputs, flat, strict=False):
         value.shape = start.shape
     for value, inside in zip(outputs[len(flat) :], results[len(flat) :], strict=True):
-        value.shape = None if inside.shape is None or until else (count, *inside.shape)
+        if inside.shape is not None and not isinstance(count, Value):
+            value.shape = (count, *inside.shape)
     return _unflatten(state, outputs[: len(flat)]), _unflatten(scans, outputs[len(flat) :])
 
 
@@ -170,3 +172,18 @@ def _flatten(values: Sequence[Any]) -> list[Value]:
 def _unflatten(like: Sequence[Any], flat: Sequence[Value]) -> list[Any]:
     values = iter(flat)
     return [ComplexValue(next(values), next(values)) if isinstance(item, ComplexValue) else next(values) for item in like]
+
+
+def squared(op: OpContext, x: Any) -> Value:
+    """``|x|**2``."""
+    return x.real * x.real + x.imag * x.imag if isinstance(x, ComplexValue) else x * x
+
+
+def where(op: OpContext, condition: Value, x: Any, y: Any) -> Any:
+    """``Where`` in which either side may be complex."""
+    if not isinstance(x, ComplexValue) and not isinstance(y, ComplexValue):
+        return op.Where(condition, x, y)
+    real = op.Where(condition, real_of(x), real_of(y))
+    zero = op.const(0, real.dtype)
+    imag = [item.imag if isinstance(item, ComplexValue) else zero for item in (x, y)]
+    return ComplexValue(real, op.Where(condition, *imag))
