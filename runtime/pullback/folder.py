@@ -6,8 +6,8 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from pullback.errors import BundleError
 from pullback.manifest import FileSpec
@@ -82,7 +82,7 @@ def _blocks(root: Path, file: FileSpec) -> Iterator[bytes]:
         raise BundleError(f"{path}: its SHA-256 is not the one in the manifest; it was changed or damaged")
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> BufferedReader:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise BundleError(f"{path}: not a regular file")
