@@ -1,0 +1,90 @@
+# Every target makes the environments it needs. PYTHON names the interpreter to make them with (3.11 to 3.13).
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$python && break; done)
+
+MAIN := .venv
+RUNTIME := .venvs/runtime
+SAVEDMODEL := .venvs/savedmodel
+BUNDLE := build/demo/bowl.pullback
+
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+PYTEST := -m pytest
+XDIST ?= -n 2
+
+.PHONY: demo test test-all test-main test-runtime test-savedmodel environments bench lint format clean
+
+demo: $(MAIN)/installed
+	$(MAIN)/bin/python -m models.bowl_demo demo
+
+# The other two environments are made while the main tests run; they need the bundle that those tests write.
+test: $(MAIN)/installed
+	$(MAKE) --no-print-directory -j 2 test-main environments
+	$(MAKE) --no-print-directory test-runtime test-savedmodel
+
+test-all: $(MAIN)/installed
+	$(MAKE) --no-print-directory test MARKED=
+
+# MARKED selects tests; what takes long runs only in test-all.
+MARKED = -m "not slow"
+test-main: $(MAIN)/installed
+	PULLBACK_DEMO=build/demo $(MAIN)/bin/python $(PYTEST) $(XDIST) $(MARKED)
+
+environments: $(RUNTIME)/installed $(SAVEDMODEL)/installed
+
+# NumPy and ONNX Runtime alone: the runtime's tests, and the wheel with a bundle that the main tests wrote.
+test-runtime: $(RUNTIME)/installed $(BUNDLE)/manifest.json
+	PULLBACK_INSTALLED=runtime PULLBACK_BUNDLE=$(BUNDLE) $(RUNTIME)/bin/python $(PYTEST) tests/runtime tests/installed $(MARKED)
+
+# TensorFlow, and no Keras.
+test-savedmodel: $(SAVEDMODEL)/installed $(BUNDLE)/manifest.json
+	PULLBACK_INSTALLED=savedmodel PULLBACK_BUNDLE=$(BUNDLE) $(SAVEDMODEL)/bin/python $(PYTEST) tests/installed
+
+$(BUNDLE)/manifest.json: | $(MAIN)/installed
+	$(MAIN)/bin/python -m models.bowl_demo build/demo
+
+$(MAIN)/installed: pyproject.toml
+	@$(call require-python)
+	@echo "Installing Pullback and its tools into $(MAIN); TensorFlow is large, this takes a few minutes"
+	@test -x $(MAIN)/bin/python || $(PYTHON) -m venv $(MAIN)
+	$(MAIN)/bin/python -m pip install --quiet --editable ".[dev]"
+	@touch $@
+
+SOURCES := $(shell find runtime exporter -name '*.py') pyproject.toml README.md LICENSE
+build/wheel: $(SOURCES) | $(MAIN)/installed
+	@rm -rf $@ && mkdir -p build
+	$(MAIN)/bin/python -m build --wheel --outdir $@ . > build/wheel.log 2>&1 || (cat build/wheel.log; exit 1)
+
+$(RUNTIME)/installed: build/wheel
+	@test -x $(RUNTIME)/bin/python || $(MAIN)/bin/python -m venv $(RUNTIME)
+	$(RUNTIME)/bin/python -m pip install --quiet "pytest>=8" "hypothesis>=6.100" build/wheel/*.whl
+	$(RUNTIME)/bin/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
+	@touch $@
+
+# Keras comes with TensorFlow and is taken away again: `import tensorflow` works without it.
+$(SAVEDMODEL)/installed: build/wheel
+	@test -x $(SAVEDMODEL)/bin/python || $(MAIN)/bin/python -m venv $(SAVEDMODEL)
+	$(SAVEDMODEL)/bin/python -m pip install --quiet "pytest>=8" "pullback[savedmodel] @ file://$$(ls $$PWD/build/wheel/*.whl)"
+	$(SAVEDMODEL)/bin/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
+	$(SAVEDMODEL)/bin/python -m pip uninstall --quiet --yes keras
+	@touch $@
+
+bench: $(MAIN)/installed
+	@test -d tests/benchmarks || { echo "there are no benchmarks yet (tests/benchmarks)"; exit 1; }
+	$(MAIN)/bin/python -m tests.benchmarks
+
+lint: $(MAIN)/installed
+	$(MAIN)/bin/ruff check .
+	$(MAIN)/bin/mypy
+
+format: $(MAIN)/installed
+	$(MAIN)/bin/ruff format .
+	$(MAIN)/bin/ruff check --fix .
+
+clean:
+	rm -rf $(MAIN) .venvs build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+define require-python
+test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null || \
+	{ echo "Pullback needs Python 3.11, 3.12 or 3.13$(if $(PYTHON),; $(PYTHON) is not one,; none was found). Say which: make PYTHON=/path/to/python3.12"; exit 2; }
+endef

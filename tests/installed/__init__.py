@@ -1,0 +1,1 @@
+"""Tests of the installed wheel, in environments that lack something; see the Makefile."""
