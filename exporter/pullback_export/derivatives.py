@@ -25,11 +25,11 @@ Vectorize = Callable[[Callable[[Any], Any], Any, "int | None"], Any]
 
 def vectorized(function: Callable[[Any], Any], seeds: Any, chunk: int | None) -> Any:
     """All seeds at once as one graph; at most ``chunk`` at a time where memory is to be bounded."""
-    if chunk is None or seeds.shape[0] <= chunk:
+    if chunk is None or (seeds.shape[0] is not None and seeds.shape[0] <= chunk):
         return tf.vectorized_map(function, seeds)
-    count = seeds.shape[0]
+    count = tf.shape(seeds)[0]
     padded = tf.pad(seeds, [[0, -count % chunk], [0, 0]])
-    pieces = tf.reshape(padded, [-1, chunk, seeds.shape[1]])
+    pieces = tf.reshape(padded, tf.stack([-1, chunk, tf.shape(seeds)[1]]))
     example = tf.vectorized_map(function, pieces[0])
     signature = tf.TensorSpec(example.shape, example.dtype)
     stacked = tf.map_fn(lambda piece: tf.vectorized_map(function, piece), pieces, fn_output_signature=signature)
@@ -41,9 +41,9 @@ def one_by_one(function: Callable[[Any], Any], seeds: Any, chunk: int | None) ->
     return tf.stack([function(seed) for seed in tf.unstack(seeds)])
 
 
-def unit_seeds(count: int, dtype: Any) -> Any:
+def unit_seeds(count: Any, dtype: Any) -> Any:
     """The identity matrix: a constant where it is small, else made when the graph runs, so that no file holds it."""
-    return tf.constant(np.eye(count), dtype) if count <= 32 else tf.eye(count, dtype=dtype)
+    return tf.constant(np.eye(count), dtype) if isinstance(count, int) and count <= 32 else tf.eye(count, dtype=dtype)
 
 
 def trace_function(function: Callable[..., Any], inputs: Sequence[tf.TensorSpec]) -> Any:
@@ -363,8 +363,6 @@ class _Step:
         """Shape ``(B, *out, *in)``; reverse or forward mode, whichever needs fewer passes."""
         out, into = self._sample(self.target), self._sample(self.source)
         count_out, count_in = _count(out), _count(into)
-        if count_out is None and count_in is None:
-            raise ExportError(f"{self.request}: neither the output nor the input has a fixed size; fix one of them")
         if count_out == 1 and self.request.mode != "forward":
             return self._shaped(self.vjp(None), out, self._picked(into))
         chosen = len(self._chosen(into)) if count_in is not None else math.inf
@@ -372,13 +370,12 @@ class _Step:
         return self._forward(out, into) if forward else self._reverse(out, into)
 
     def _reverse(self, out: tuple[Any, ...], into: tuple[Any, ...]) -> Any:
-        count = _count(out)
-        if count is None:
-            raise ExportError(f"{self.request}: the size of {self.request.of} is free; use mode='forward' or vjp")
+        sizes = tf.shape(self.target)[self.lead :] if _count(out) is None else out
+        count = tf.reduce_prod(sizes) if _count(out) is None else _count(out)
 
         def row(seed: Any) -> Any:
-            shaped = tf.reshape(seed, (1,) * self.lead + out)
-            return self.vjp(tf.broadcast_to(shaped, tf.shape(self.target)), select=True)
+            shaped = tf.reshape(seed, tf.concat([tf.ones([self.lead], tf.int32), sizes], 0))
+            return self.vjp(tf.broadcast_to(shaped, tf.shape(self.target)))
 
         rows = self.vectorize(row, unit_seeds(count, self.target.dtype), self.request.chunk)
         if self.lead:

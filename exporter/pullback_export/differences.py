@@ -65,8 +65,11 @@ def twin_of(source: Source) -> Source | None:
     return dataclasses.replace(source, inputs=inputs, call=call, tapped=None, layers=(), twin=None)
 
 
-def check(source: Source, function: Function, samples: Sequence[Sample], tolerance: Tolerance) -> Report:
-    """One row for each request of ``function`` that differences can judge; a note for each that they cannot."""
+def check(source: Source, function: Function, samples: Sequence[Sample], interacting: bool = False) -> Report:
+    """One row for each request of ``function`` that differences can judge; a note for each that they cannot.
+
+    ``interacting``: samples influence each other, so that only sums over the batch can be compared.
+    """
     report = Report()
     twin = twin_of(source)
     precision = FLOAT64 if twin is not None else FLOAT32
@@ -76,22 +79,23 @@ def check(source: Source, function: Function, samples: Sequence[Sample], toleran
             report += Report(notes=(f"{request}: an inner layer has no central differences",))
             continue
         for sample in samples[:1]:
-            report += _check(twin or source, request, sample, precision)
+            report += _check(twin or source, request, sample, precision, interacting)
     return report
 
 
-def _check(source: Source, request: Request, sample: Sample, precision: Precision) -> Report:
+def _check(source: Source, request: Request, sample: Sample, precision: Precision, interacting: bool) -> Report:
     judge = _Judge.of(source, request, sample, precision)
     if judge is None:
         return Report(notes=(f"{request}: too many components for central differences",))
-    predicted = judge.predicted()
+    over_batch = (lambda array: array.sum(axis=0)) if interacting else (lambda array: array)
+    predicted = over_batch(judge.predicted())
     scale = float(np.abs(predicted[np.isfinite(predicted)]).max(initial=0.0))
     best, kinks = None, 0
     for step in precision.steps:
-        measured, one_sided = judge.measured(step)
+        measured, one_sided = map(over_batch, judge.measured(step))
         error = np.abs(measured - predicted)
         size = max(scale, float(np.abs(measured[np.isfinite(measured)]).max(initial=0.0)))
-        noise = judge.noise(step)
+        noise = judge.noise(step) * (MOST_ROWS if interacting else 1)
         smooth = (one_sided <= 0.1 * size + noise) & np.isfinite(error)
         worst = float(np.where(smooth, np.maximum(error - noise, 0), 0).max(initial=0.0))
         relative = worst / size if size else 0.0

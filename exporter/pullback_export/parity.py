@@ -72,8 +72,7 @@ def check(
     drawn = draw_samples(source, samples)
     report = Report()
     cases: dict[str, list[golden.Case]] = {}
-    if source.batched:
-        check_independence(source, functions, drawn, tolerance, training)
+    interacting = source.batched and samples_interact(source, functions, drawn, tolerance, training)
     for function in functions:
         artifacts = _artifacts(function, folder, formats)
         cases[function.name] = []
@@ -89,7 +88,7 @@ def check(
                 report += found
             if sample.golden:
                 cases[function.name].append(golden.Case(dict(inputs), reference))
-        report += differences.check(source, function, [s for s in drawn if s.smooth], tolerance)
+        report += differences.check(source, function, [s for s in drawn if s.smooth], interacting)
     ranges = _ranges(drawn[0].inputs)
     return Checked(_without_repeated_warnings(report), cases, ranges)
 
@@ -106,14 +105,18 @@ def live(function: Function, inputs: Mapping[str, Any]) -> Arrays | None:
     return {name: np.asarray(result) for name, result in zip(function.outputs, results, strict=True)}
 
 
-def check_independence(
+def samples_interact(
     source: Source, functions: Sequence[Function], drawn: Sequence[Sample], tolerance: Tolerance, training: bool
-) -> None:
-    """Per-sample derivatives need samples that do not influence each other: row by row must equal all at once."""
+) -> bool:
+    """Whether a row alone gives something else than the row among others.
+
+    Per-sample derivatives do not exist then: :class:`ExportError`, unless ``training`` asks for batch statistics and
+    only for gradients and vjps, which are then those of the sum over the batch, as a tape gives them.
+    """
     sample = next((item for item in drawn if item.rows is not None and item.rows > 1), None)
     per_sample = [request for function in functions for request in function.requests]
     if sample is None or not per_sample:
-        return
+        return False
     evaluate = functions[0]
     whole = live(evaluate, sample.inputs)
     assert whole is not None and sample.rows is not None
@@ -129,11 +132,12 @@ def check_independence(
         if compare({name: whole[name][:rows]}, {name: alone}, loose).ok:
             continue
         if training and all(request.kind in ("gradient", "vjp") for request in per_sample):
-            return  # batch statistics on purpose: the gradient of the sum over the batch, as a tape gives it
+            return True
         raise ExportError(
             f"output {name!r} of one sample changes with the other samples of its batch, so there is no derivative per"
             " sample; export with batched=False for derivatives of the whole tensor"
         )
+    return False
 
 
 def rounding_scale(

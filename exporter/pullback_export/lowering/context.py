@@ -27,6 +27,10 @@ class NotCovered(Exception):
     """Raised by ``op.unsupported``: the op has a rule, which does not cover this attribute, dtype or shape."""
 
 
+class Signal(Exception):
+    """From a rule to another rule further out (a loop that has to start again), never an error of the op."""
+
+
 class Emitter(Protocol):
     """An ONNX operator as a function: one value, or with ``outputs=`` a list of values."""
 
@@ -137,6 +141,15 @@ class OpContext:
         Differs from ``Where`` for infinite and NaN ``value``: use it where TensorFlow's kernel multiplies too.
         """
         return value * self.cast(condition, value.dtype)
+
+    def where(self, condition: Value, x: Value, y: Value) -> Value:
+        """``x`` where ``condition`` holds, else ``y``; any dtype, also those for which ONNX Runtime has no kernel."""
+        if x.dtype == bool:
+            return (condition & x) | (~condition & y)
+        through = {"int16": np.int32, "uint16": np.int32, "uint64": np.int64}.get(x.dtype.name)
+        if through is not None:
+            return self.cast(self.Where(condition, self.cast(x, through), self.cast(y, through)), x.dtype)
+        return self.Where(condition, x, y)
 
     def transpose(self, value: Value, perm: Sequence[int]) -> Value:
         return self.graph.emit("Transpose", [value], {"perm": [int(axis) for axis in perm]})

@@ -12,7 +12,7 @@ import tensorflow as tf
 from pullback_export.errors import PrecisionError, UnsupportedOpsError
 from pullback_export.lowering import refusals, registry
 from pullback_export.lowering.complex import ComplexValue
-from pullback_export.lowering.context import NotCovered, OpContext
+from pullback_export.lowering.context import NotCovered, OpContext, Signal
 from pullback_export.lowering.graph import Graph, UnknownRank, Value
 from pullback_export.lowering.liveness import Liveness
 
@@ -94,7 +94,7 @@ class Converter:
         else:
             try:
                 results = _apply(rule, op, inputs)
-            except PrecisionError:
+            except (PrecisionError, Signal):
                 raise
             except Exception as problem:
                 self._miss_after(problem, tf_op, inputs)

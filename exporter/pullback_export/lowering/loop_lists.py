@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pullback_export.lowering.context import OpContext
+from pullback_export.lowering.context import OpContext, Signal
 from pullback_export.lowering.dims import Size
 from pullback_export.lowering.flows import Optional, leaves, rebuild, same_form
 from pullback_export.lowering.graph import Value
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pullback_export.lowering.loops import Attempt
 
 
-class Demoted(Exception):
+class Demoted(Signal):
     """The list variable ``index`` of a loop must be carried along as a tensor."""
 
     def __init__(self, attempt: Attempt, index: int, slot: int | None = None, element: Any = None) -> None:
