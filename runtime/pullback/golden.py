@@ -10,7 +10,6 @@ import dataclasses
 import io
 import math
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -60,7 +59,9 @@ def read(content: bytes, functions: Sequence[FunctionSpec], where: str) -> dict[
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = _members(archive, where)
             found = {spec.name: _cases(archive, members, spec, where) for spec in functions}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except BundleError:
+        raise
+    except Exception as error:  # damage makes zipfile raise BadZipFile, zlib.error, ValueError, RuntimeError ...
         raise BundleError(f"{where}: not a readable archive ({error}); it is damaged") from error
     if members:
         raise BundleError(f"{where}: {min(members)!r} belongs to no input or output")

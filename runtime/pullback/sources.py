@@ -60,7 +60,10 @@ class _Stream:
 
     def read(self, rows: int) -> Array:
         """The next rows, as stored."""
-        data = self.stream.read(rows * self.row_bytes)
+        try:
+            data = self.stream.read(rows * self.row_bytes)
+        except Exception as error:  # damage makes zipfile raise all sorts
+            raise InputError(f"{self.path}: cannot be read ({error}); it is damaged") from error
         if len(data) != rows * self.row_bytes:
             raise InputError(f"{self.path}: it ends too early; it is truncated")
         return np.frombuffer(data, self.dtype).reshape(rows, *self.row_shape)
@@ -115,7 +118,7 @@ class NpzSource:
     def _open(self) -> zipfile.ZipFile:
         try:
             return zipfile.ZipFile(self._path)
-        except zipfile.BadZipFile as error:
+        except Exception as error:  # damage makes zipfile raise all sorts
             raise InputError(f"{self._path}: not an npz file ({error})") from error
 
     def _streams(self, archive: zipfile.ZipFile) -> list[_Stream]:

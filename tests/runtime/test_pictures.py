@@ -1,0 +1,71 @@
+"""Pictures and the HTML report: they are written, whole, and say the verdict."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pullback
+import pytest
+from pullback import cli
+
+from tests.runtime import forge
+from tests.runtime.conftest import FIXTURES
+
+pytest.importorskip("matplotlib", reason="the extra plot is not installed")
+
+NET = FIXTURES / "net.pullback"
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_plot(tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / f"picture{suffix}"
+    assert cli.main(["plot", str(NET), "-o", str(target)]) == 0
+    assert "parity of net.pullback" in capsys.readouterr().out
+    assert target.stat().st_size > 5000
+
+
+@pytest.mark.parametrize("kind", ["curve", "saliency"])
+def test_a_kind_that_does_not_suit(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plot", str(NET), "-o", str(tmp_path / "a.png"), "--kind", kind]) == 1
+    assert f"{kind} needs a" in capsys.readouterr().err
+
+
+def test_report(tmp_path: Path, folder: Path) -> None:
+    target = tmp_path / "report.html"
+    assert cli.main(["verify", str(folder), "--html", str(target)]) == 0
+    page = target.read_text(encoding="utf-8")
+    assert "<b>Passed.</b> All 15 comparisons" in page
+    assert "gradient(y, x)" in page
+    assert page.count("data:image/png;base64,") == 1
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)  # self-contained
+
+
+def test_report_of_a_failure(tmp_path: Path, folder: Path) -> None:
+    content = bytearray((folder / "evaluate.onnx").read_bytes())
+    content[bytes(content).index(b"\x42\x01b") + 8] ^= 0x40
+    forge.replace(folder, "evaluate.onnx", bytes(content))
+    target = tmp_path / "report.html"
+    assert cli.main(["verify", str(folder), "--html", str(target)]) == 1
+    page = target.read_text(encoding="utf-8")
+    assert "<b>Failed: do not ship.</b>" in page
+    assert '<tr class="bad">' in page
+
+
+def test_names_from_the_bundle_are_escaped(tmp_path: Path, folder: Path) -> None:
+    forge.edit_manifest(folder, forge.setting("name", "<script>alert(1)</script>"))
+    target = tmp_path / "report.html"
+    assert cli.main(["verify", str(folder), "--html", str(target)]) == 0
+    assert "<script>" not in target.read_text(encoding="utf-8")
+
+
+def test_without_matplotlib(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert cli.main(["plot", str(NET), "-o", str(tmp_path / "a.png")]) == 2
+    assert 'pip install "pullback[plot]"' in capsys.readouterr().err
+    assert pullback.load(NET).verify().ok
