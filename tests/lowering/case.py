@@ -111,12 +111,10 @@ def derivative_function(case: Case) -> Callable[..., list[Any]]:
             with tf.GradientTape() as inner:
                 inner.watch(watched)
                 outputs = tf.nest.flatten(case.function(*tensors))
-                floats = [output for output in outputs if _differentiable(output)]
-                weighted = [_real_dot(output) for output in floats]
-                total = tf.add_n(weighted)
-            results = list(outputs)
-            if case.order < 1:
-                return results
+                results = list(outputs)
+                if case.order < 1:
+                    return results
+                total = tf.add_n([_real_dot(output) for output in outputs if _differentiable(output)])
             first = inner.gradient(total, watched, unconnected_gradients="zero")
             again = tf.add_n([_real_dot(gradient) for gradient in first])
         results += first

@@ -36,7 +36,7 @@ def cumprod(op: OpContext, x: Value, axis: Value) -> Value:
 @lowers("CumulativeLogsumexp")
 def cumulative_logsumexp(op: OpContext, x: Value, axis: Value) -> Value:
     """``log`` of the running sums of ``exp(x)``; of nothing it is the least number of the dtype."""
-    return _running(op, x, axis, float(np.finfo(x.dtype).min), _log_add_exp)
+    return _running(op, x, axis, -np.inf, _log_add_exp, float(np.finfo(x.dtype).min))
 
 
 def _log_add_exp(op: OpContext, a: Value, b: Value) -> Value:
@@ -47,8 +47,13 @@ def _log_add_exp(op: OpContext, a: Value, b: Value) -> Value:
     return result
 
 
-def _running(op: OpContext, x: Value, axis: Value, neutral: Any, combine: Combine) -> Value:
-    """``y[i] = x[0] * ... * x[i]`` for an associative ``combine``, in ``log2(n)`` steps of doubling width."""
+def _running(
+    op: OpContext, x: Value, axis: Value, neutral: Any, combine: Combine, of_nothing: Any = None
+) -> Value:
+    """``y[i] = x[0] * ... * x[i]`` for an associative ``combine``, in ``log2(n)`` steps of doubling width.
+
+    ``of_nothing``: the first element of an exclusive run, where that is not the neutral element.
+    """
     at = int(op.constant_of(axis, "the axis")) % x.rank
     reverse = bool(op.attr("reverse"))
 
@@ -57,7 +62,7 @@ def _running(op: OpContext, x: Value, axis: Value, neutral: Any, combine: Combin
 
     size = x.dims[at]
     if op.attr("exclusive"):
-        x = _shifted(op, x, at, op.const([1], np.int64), neutral, reverse)
+        x = _shifted(op, x, at, op.const([1], np.int64), neutral if of_nothing is None else of_nothing, reverse)
     if isinstance(size, int):
         width = 1
         while width < size:

@@ -140,7 +140,7 @@ def _reshape(graph: Graph, operands: Operands, attributes: Attributes, outputs: 
             raise CannotInfer
         return [tuple(graph.fresh_size("reshape") for _ in range(target.shape[0]))]
     sizes: list[Size] = list(target.sizes)
-    if data.shape is not None:
+    if data.shape is not None and not attributes.get("allowzero"):
         sizes = [data.shape[i] if size == 0 and i < len(data.shape) else size for i, size in enumerate(sizes)]
     if -1 in sizes:
         at = sizes.index(-1)
@@ -302,8 +302,11 @@ def _non_zero(graph: Graph, operands: Operands, attributes: Attributes, outputs:
 def _split(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     shape = list(_dims(operands))
     axis = attributes.get("axis", 0) % len(shape)
-    splits = operands[1].sizes if len(operands) > 1 and operands[1] is not None else None
-    if splits is None:
+    given = operands[1] if len(operands) > 1 else None
+    splits = given.sizes if given is not None else None
+    if splits is None and given is not None:
+        splits = np.array([graph.fresh_size("split") for _ in range(outputs)], object)
+    elif splits is None:
         splits = np.array([shape[axis] // outputs] * outputs, object)
     return [tuple(shape[:axis] + [size] + shape[axis + 1 :]) for size in splits]
 
