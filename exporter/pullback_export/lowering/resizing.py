@@ -119,6 +119,10 @@ def _kernel_matrices(
 ) -> list[Value]:
     kernel, antialias = str(op.attr("kernel_type")), bool(op.attr("antialias"))
     return [
-        res.kernel_matrix(op, old[i], new[i], op.Gather(scale, i), op.Gather(translation, i), kernel, antialias)
+        res.kernel_matrix(op, old[i], new[i], _entry(op, scale, i), _entry(op, translation, i), kernel, antialias)
         for i in (0, 1)
     ]
+
+
+def _entry(op: OpContext, vector: Value, index: int) -> Value:
+    return op.Gather(vector, np.array(index))
