@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from pullback.manifest import Tolerance
 from pullback.parity import Report, Row
-from pullback_export.derivatives import Derivatives, Function, one_by_one
+from pullback_export.derivatives import Derivatives, Function, mostly_one_by_one
 from pullback_export.errors import ExportError
 from pullback_export.parity_samples import Sample
 from pullback_export.requests import Derivative, Gradient, Jacobian, Request, Selection
@@ -49,7 +49,7 @@ def in_float64(source: Source, function: Function, inputs: Mapping[str, Any]) ->
         return None
     same = next(f for f in Derivatives(twin, function.all_requests, "zero").functions() if f.name == function.name)
     tensors = [_tensor(inputs[spec.name], spec.dtype) for spec in same.inputs]
-    return {name: np.asarray(item) for name, item in zip(same.outputs, same.compute(one_by_one, *tensors), strict=True)}
+    return {name: np.asarray(item) for name, item in zip(same.outputs, same.compute(mostly_one_by_one, *tensors), strict=True)}
 
 
 def twin_of(source: Source) -> Source | None:
@@ -189,7 +189,7 @@ class _Judge:
 
     def _run(self, function: Function, inputs: Mapping[str, Any]) -> Array:
         tensors = [_tensor(inputs[spec.name], spec.dtype) for spec in function.inputs]
-        results = function.compute(one_by_one, *tensors)
+        results = function.compute(mostly_one_by_one, *tensors)
         if function.requests:
             return np.asarray(results[-1])
         value = results[function.outputs.index(self.request.of.name)]

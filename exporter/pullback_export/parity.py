@@ -20,7 +20,7 @@ from pullback import golden
 from pullback.manifest import Tolerance
 from pullback.parity import Report, Row, compare
 from pullback_export import differences
-from pullback_export.derivatives import Function, one_by_one
+from pullback_export.derivatives import Function, Vectorize, mostly_one_by_one, one_by_one
 from pullback_export.errors import ExportError
 from pullback_export.parity_samples import Sample, draw_samples
 from pullback_export.source import Source
@@ -78,7 +78,7 @@ def check(
         cases[function.name] = []
         for sample in drawn:
             inputs = _with_seeds(function, sample.inputs)
-            reference = live(function, inputs)
+            reference = live(function, inputs, one_by_one if sample.rows == 1 else mostly_one_by_one)
             if reference is None:
                 report += Report(notes=(f"{sample.label}: the live model does not take it; left out",))
                 continue
@@ -93,11 +93,11 @@ def check(
     return Checked(_without_repeated_warnings(report), cases, ranges)
 
 
-def live(function: Function, inputs: Mapping[str, Any]) -> Arrays | None:
+def live(function: Function, inputs: Mapping[str, Any], vectorize: Vectorize = mostly_one_by_one) -> Arrays | None:
     """The live model's answer; None where it does not accept the input (an empty batch, say)."""
     tensors = [tf.constant(inputs[spec.name], spec.dtype) for spec in function.inputs]
     try:
-        results = function.compute(one_by_one, *tensors)
+        results = function.compute(vectorize, *tensors)
     except (tf.errors.OpError, ValueError) as problem:
         if any(0 in np.shape(item) for item in inputs.values()):
             return None
