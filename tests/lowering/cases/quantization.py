@@ -1,0 +1,36 @@
+"""Rows for ``lowering/quantization.py``."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tests.lowering.case import Arg, Case, fixed, uniform
+
+VARS = ("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsGradient")
+CHANNELS = ("FakeQuantWithMinMaxVarsPerChannel", "FakeQuantWithMinMaxVarsPerChannelGradient")
+ARGS = ("FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxArgsGradient")
+
+
+def limit(value: Any) -> Arg:
+    return fixed(np.asarray(value), free=())
+
+
+def row(name: str, ops: Any, function: Any, *inputs: Any, order: int = 1) -> Case:
+    return Case(name, ops, function, inputs, order=order, smooth=False, dtypes=("float32",))
+
+
+CASES = [
+    row("fakequant_args", ARGS, tf.quantization.fake_quant_with_min_max_args, uniform(-9, 9, 4, 5), order=2),
+    row("fakequant_args_narrow", ARGS, partial(tf.quantization.fake_quant_with_min_max_args, min=-1.3, max=2.1, num_bits=4,
+        narrow_range=True), uniform(-3, 3, 4, 5)),
+    row("fakequant_vars", VARS, tf.quantization.fake_quant_with_min_max_vars, uniform(-3, 3, 4, 5), limit(-1.3), limit(2.1)),
+    row("fakequant_vars_positive", VARS, partial(tf.quantization.fake_quant_with_min_max_vars, num_bits=3),
+        uniform(-3, 3, 4, 5), limit(0.4), limit(2.1)),
+    row("fakequant_vars_zero", VARS, tf.quantization.fake_quant_with_min_max_vars, uniform(-3, 3, 4, 5), limit(0.0), limit(0.0)),
+    row("fakequant_channels", CHANNELS, tf.quantization.fake_quant_with_min_max_vars_per_channel, uniform(-3, 3, 4, 3),
+        limit([-1.3, 0.0, -0.2]), limit([2.1, 0.0, 2.0])),
+]
