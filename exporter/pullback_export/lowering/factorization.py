@@ -15,7 +15,7 @@ from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.dims import Size, minimum
 from pullback_export.lowering.graph import Value
 from pullback_export.lowering.matrices import (
-    absolute, as_index, column, conj, identity, indices, outer, quotient, repeat, scalar_size, squared, times, unsqueeze,
+    absolute, as_index, beside, column, conj, identity, indices, outer, quotient, repeat, scalar_size, squared, times, unsqueeze,
     where,
 )
 
@@ -70,7 +70,7 @@ def take_rows(op: OpContext, a: Any, order: Value) -> Any:
 
 def solve(op: OpContext, a: Any, b: Any) -> Any:
     """``a**-1 b`` for square ``a`` and ``b`` of shape ``(batch, n, m)``. A singular matrix gives infinity or NaN."""
-    done = eliminate(op, _beside(op, a, b), complete=True)
+    done = eliminate(op, beside(op, a, b), complete=True)
     n = real_of(a).dims[2]
     right = each(lambda part: _from_column(op, part, n, real_of(b)), done.reduced)
     return quotient(op, take_rows(op, right, done.order), unsqueeze(op, done.pivots, 2))
@@ -81,12 +81,6 @@ def inverse(op: OpContext, a: Any) -> Any:
     batch, n, _ = real_of(a).dims
     eye = op.expand_to(op.Unsqueeze(identity(op, n, real_of(a).dtype), [0]), real_of(a))
     return solve(op, a, ComplexValue(eye, op.full_like(eye, 0)) if isinstance(a, ComplexValue) else eye)
-
-
-def _beside(op: OpContext, a: Any, b: Any) -> Any:
-    if isinstance(a, ComplexValue):
-        return ComplexValue(op.Concat(a.real, b.real, axis=2), op.Concat(a.imag, b.imag, axis=2))
-    return op.Concat(a, b, axis=2)
 
 
 def _from_column(op: OpContext, x: Value, start: Size, like: Value) -> Value:
@@ -174,31 +168,35 @@ def householder(op: OpContext, a: Any) -> Reflections:
     diagonal is ``-sign(c) |column|``, and a column that is zero below the diagonal is left as it is.
     """
     _, m, n = real_of(a).dims
-    dtype = real_of(a).dtype
-    place = indices(op, m)
 
     def step(op: OpContext, k: Any, state: list[Any]) -> tuple[list[Any], list[Any]]:
-        (a,) = state
-        col = column(op, a, k)
-        at = unsqueeze(op, op.cast(place.equals(k), dtype), 0)
-        tail = times(col, unsqueeze(op, op.cast(place > k, dtype), 0))
-        corner = each(lambda part: op.ReduceSum(part * at, [1], keepdims=1), col)
-        rest = op.ReduceSum(squared(op, tail), [1], keepdims=1)
-        size = op.Sqrt(squared(op, corner) + rest)
-        tiny = float(np.finfo(dtype).tiny)
-        still = rest <= tiny
-        if isinstance(corner, ComplexValue):
-            still = still & (corner.imag * corner.imag <= tiny)
-        beta = op.Where(real_of(corner) >= 0, -size, size)
-        reach = corner - (ComplexValue(beta, op.full_like(beta, 0)) if isinstance(corner, ComplexValue) else beta)
-        one = op.const(1, dtype)
-        v = quotient(op, tail, where(op, still, one, reach))
-        v = ComplexValue(v.real + at, v.imag) if isinstance(v, ComplexValue) else v + at
-        tau = each(lambda part: op.Where(still, 0, -part / op.Where(still, one, beta)), reach)
-        return [reflect(op, a, v, conj(tau))], [v, each(lambda part: op.Squeeze(part, [1]), tau)]
+        v, tau = reflector(op, column(op, state[0], k), k)
+        return [reflect(op, state[0], v, conj(tau))], [v, each(lambda part: op.Squeeze(part, [1]), tau)]
 
     (triangle,), (v, tau) = repeat(op, minimum(m, n), [a], step)
     return Reflections(v, tau, triangle)
+
+
+def reflector(op: OpContext, col: Any, k: Any) -> tuple[Any, Any]:
+    """``v`` and ``tau`` such that ``(I - conj(tau) v v^H) col`` is zero below row ``k`` and unchanged above."""
+    dtype = real_of(col).dtype
+    place = indices(op, real_of(col).dims[1])
+    at = unsqueeze(op, op.cast(place.equals(k), dtype), 0)
+    tail = times(col, unsqueeze(op, op.cast(place > k, dtype), 0))
+    corner = each(lambda part: op.ReduceSum(part * at, [1], keepdims=1), col)
+    rest = op.ReduceSum(squared(op, tail), [1], keepdims=1)
+    size = op.Sqrt(squared(op, corner) + rest)
+    tiny = float(np.finfo(dtype).tiny)
+    still = rest <= tiny
+    if isinstance(corner, ComplexValue):
+        still = still & (corner.imag * corner.imag <= tiny)
+    beta = op.Where(real_of(corner) >= 0, -size, size)
+    reach = corner - (ComplexValue(beta, op.full_like(beta, 0)) if isinstance(corner, ComplexValue) else beta)
+    one = op.const(1, dtype)
+    v = quotient(op, tail, where(op, still, one, reach))
+    v = ComplexValue(v.real + at, v.imag) if isinstance(v, ComplexValue) else v + at
+    tau = each(lambda part: op.Where(still, 0, -part / op.Where(still, one, beta)), reach)
+    return v, tau
 
 
 def reflect(op: OpContext, a: Any, v: Any, tau: Any) -> Any:

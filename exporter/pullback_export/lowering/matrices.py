@@ -143,9 +143,9 @@ def _loop(
     flat = _flatten(state)
     inner = [body.graph.input(f"state{i}", value.dtype, value.shape) for i, value in enumerate(flat)]
     new_state, scans = step(body, k, _unflatten(state, inner))
-    results = [*_flatten(new_state), *_flatten(scans)]
     if until:
-        going = results.pop()
+        going, scans = scans[0], []
+    results = [*_flatten(new_state), *_flatten(scans)]
     body.graph.outputs = [("going", going), *((f"result{i}", value) for i, value in enumerate(results))]
     trips = count if isinstance(count, Value) else scalar_size(op, count)
     outputs = op.graph.emit_many("Loop", [trips, op.const(True), *flat], {"body": body.graph}, len(results))
@@ -187,3 +187,10 @@ def where(op: OpContext, condition: Value, x: Any, y: Any) -> Any:
     zero = op.const(0, real.dtype)
     imag = [item.imag if isinstance(item, ComplexValue) else zero for item in (x, y)]
     return ComplexValue(real, op.Where(condition, *imag))
+
+
+def beside(op: OpContext, a: Any, b: Any) -> Any:
+    """``[a, b]``: the columns of both matrices."""
+    if isinstance(a, ComplexValue):
+        return ComplexValue(op.Concat(a.real, b.real, axis=2), op.Concat(a.imag, b.imag, axis=2))
+    return op.Concat(a, b, axis=2)

@@ -16,7 +16,7 @@ def regular(*shape: int, free: tuple[int, ...] = (0,)) -> Arg:
 
 
 def _diagonal(size: tuple[int, ...]) -> Any:
-    return np.diag(np.where(np.arange(min(size)) % 2, -1.0, 1.0) * (2 + size[0] ** 0.5))[: size[0], : size[1]]
+    return np.eye(*size) * np.where(np.arange(size[1]) % 2, -1.0, 1.0) * (2 + size[0] ** 0.5)
 
 
 def positive(x: Any) -> Any:

@@ -1,0 +1,47 @@
+"""Rows for ``lowering/spectrum.py``: eigenvalues and singular values."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tests.lowering.case import Arg, Case, fixed
+
+
+def plain(*shape: int, free: tuple[int, ...] = (0,)) -> Arg:
+    return Arg(shape, free=free)
+
+
+def symmetric(x: Any) -> Any:
+    return x + tf.linalg.adjoint(x)
+
+
+def eigh(x: Any) -> Any:
+    return tf.linalg.eigh(symmetric(x))
+
+
+def complex_eigh(a: Any, b: Any) -> Any:
+    values, vectors = tf.linalg.eigh(symmetric(tf.complex(a, b)))
+    return tf.math.real(values), vectors @ tf.linalg.adjoint(vectors * tf.constant([1.0, 2.0, 3.0, 4.0], values.dtype))
+
+
+EIGH_ROWS = [
+    Case("eigh", "SelfAdjointEigV2", eigh, (plain(3, 4, 4),), order=2),
+    Case("eigh_two", "SelfAdjointEigV2", eigh, (plain(5, 2, 2),), order=2),
+    Case("eigh_one", "SelfAdjointEigV2", eigh, (plain(3, 1, 1),)),
+    Case("eigh_three", "SelfAdjointEigV2", eigh, (plain(2, 2, 3, 3),), order=2),
+    Case("eigh_matrix", "SelfAdjointEigV2", eigh, (plain(5, 5, free=()),), order=2),
+    Case("eigh_loop", "SelfAdjointEigV2", eigh, (plain(2, 12, 12),)),
+    Case("eigh_free_size", "SelfAdjointEigV2", eigh, (plain(2, 8, 8, free=(0, 1, 2)),)),
+    Case("eigh_values", "SelfAdjointEigV2", lambda x: tf.linalg.eigvalsh(symmetric(x)), (plain(3, 5, 5),), order=2),
+    Case("eigh_none", "SelfAdjointEigV2", eigh, (plain(0, 3, 3),), smooth=False),
+    Case("eigh_diagonal", "SelfAdjointEigV2", tf.linalg.eigh, (fixed([np.diag([3.0, -1.0, 2.0]), np.diag([1.0, 2.0, 5.0])]),), smooth=False),
+    Case("eigh_lower_only", "SelfAdjointEigV2", tf.linalg.eigh, (fixed([[[1.0, 9.0, 9.0], [2.0, 3.0, 9.0], [4.0, 5.0, 6.0]]]),),
+         smooth=False),
+    Case("eigh_blocks", "SelfAdjointEigV2", tf.linalg.eigh,
+         (fixed([[[2.0, 1.0, 0.0, 0.0], [1.0, 3.0, 0.0, 0.0], [0.0, 0.0, -1.0, 4.0], [0.0, 0.0, 4.0, 5.0]]]),), smooth=False),
+    Case("eigh_zero", "SelfAdjointEigV2", tf.linalg.eigh, (fixed(np.zeros((1, 3, 3))),), order=0),
+    Case("eigh_complex", "SelfAdjointEigV2", complex_eigh, (plain(2, 4, 4), plain(2, 4, 4)), smooth=False),
+]
+
+CASES = [*EIGH_ROWS]
