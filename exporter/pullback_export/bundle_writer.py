@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import glob
 import hashlib
 import os
 import pathlib
@@ -15,6 +17,9 @@ from pullback.manifest import FileSpec, GraphSpec, Manifest, Tolerance
 from pullback_export.errors import ExportError
 from pullback_export.onnx_graph import OnnxFunction
 from pullback_export.parity import Checked
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 
 
 class Staging:
@@ -73,8 +78,8 @@ def check_target(target: pathlib.Path, overwrite: bool) -> None:
 def staged(target: pathlib.Path, overwrite: bool) -> Iterator[Staging]:
     """A folder in the target's parent, renamed to the target at the end; removed on any failure.
 
-    An old bundle is moved aside first and removed after the new one is in place, so that a process that is killed in
-    between leaves the old or the new one whole (the old one then under the name ``.<name>.old-*``).
+    An old bundle changes places with the new one in one step where the system can do that (Linux). Elsewhere it is
+    moved aside first; a process killed in between leaves it under ``.<name>.old-*``, and the next export puts it back.
     """
     _sweep(target)
     work = pathlib.Path(tempfile.mkdtemp(prefix=f".{target.name}.new-{os.getpid()}-", dir=target.parent))
@@ -94,25 +99,42 @@ def _install(work: pathlib.Path, target: pathlib.Path, overwrite: bool) -> None:
             raise ExportError(f"{target} appeared while it was being exported; nothing was changed")
         os.rename(work, target)
         return
-    aside = pathlib.Path(tempfile.mkdtemp(prefix=f".{target.name}.old-{os.getpid()}-", dir=target.parent)) / "bundle"
+    if not target.exists():
+        os.rename(work, target)
+    elif not _exchange(work, target):
+        _replace(work, target)
+
+
+def _exchange(work: pathlib.Path, target: pathlib.Path) -> bool:
+    """Swaps two folders atomically; False where the system or the file system cannot (see renameat2(2))."""
     try:
-        if target.exists():
-            os.rename(target, aside)
-        try:
-            os.rename(work, target)
-        except OSError:
-            if aside.exists():
-                os.rename(aside, target)
-            raise
-    finally:
-        shutil.rmtree(aside.parent, ignore_errors=True)
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(rename(_AT_FDCWD, os.fsencode(work), _AT_FDCWD, os.fsencode(target), _RENAME_EXCHANGE) == 0)
+
+
+def _replace(work: pathlib.Path, target: pathlib.Path) -> None:
+    aside = target.parent / f".{target.name}.old-{os.getpid()}"
+    os.rename(target, aside)
+    try:
+        os.rename(work, target)
+    except OSError:
+        os.rename(aside, target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _sweep(target: pathlib.Path) -> None:
-    """Removes what exports to this path left behind that were killed; their process number is in the name."""
-    for left in target.parent.glob(f".{target.name}.new-*"):
-        number = left.name.split(".new-")[1].split("-")[0]
-        if number.isdigit() and not _alive(int(number)):
+    """Puts right what killed exports to this path left behind; their process number is in the name."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*-*"):
+        kind, _, rest = left.name[len(target.name) + 2 :].partition("-")
+        number = rest.split("-")[0]
+        if kind not in ("new", "old") or not number.isdigit() or _alive(int(number)):
+            continue
+        if kind == "old" and not target.exists():
+            os.rename(left, target)
+        else:
             shutil.rmtree(left, ignore_errors=True)
 
 

@@ -18,6 +18,7 @@ from pullback_export.derivatives import Derivatives
 from pullback_export.errors import ExportError
 from pullback_export.requests import Request, parse_request
 from pullback_export.safe_convolution import safe_convolution
+from pullback_export.scaling import with_scaling
 from pullback_export.source import open_source
 from pullback_export.tracing import trace
 
@@ -38,6 +39,7 @@ def export(
     unconnected: str = "error",
     opset: int = 18,
     tolerance: float | Tolerance | None = None,
+    scaling: Mapping[str, tuple[Any, Any]] | None = None,
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> pullback.Bundle:
@@ -58,6 +60,8 @@ def export(
         opset: ONNX opset, 18 to 23.
         tolerance: largest error relative to the largest reference value; None for the defaults of
             :class:`pullback.manifest.Tolerance`.
+        scaling: ``{name: (offset, scale)}`` of inputs and outputs that the model only knows scaled, with
+            ``physical = offset + scale * model``; values and derivatives are then in physical units.
         overwrite: replaces a bundle at ``path``; without it an existing path is an error.
         progress: called with one line at each stage.
 
@@ -75,7 +79,7 @@ def export(
         raise ExportError(f"unconnected={unconnected!r}: write 'error' or 'zero'")
     limit = _tolerance(tolerance)
     with safe_convolution():
-        source = open_source(model, inputs, outputs, batched, training)
+        source = with_scaling(open_source(model, inputs, outputs, batched, training), scaling or {})
         requests = [parse_request(item) for item in ([derivatives] if isinstance(derivatives, str | Request) else derivatives)]
         functions = Derivatives(source, requests, unconnected).functions()
         say(f"tracing {', '.join(function.name for function in functions)}")

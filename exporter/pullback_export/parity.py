@@ -36,6 +36,7 @@ LEVELS = {
 ROUNDING_FACTOR = 8.0
 # Rows of a sample that go into golden.npz at most.
 GOLDEN_ROWS = 64
+GOLDEN_BYTES = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,9 +88,9 @@ def check(
                 found = _compare(f"{stage}: {sample.label}", function, inputs, reference, run(inputs), tolerance, names, source)
                 report += found
             if sample.golden:
-                cases[function.name].append(golden.Case(dict(inputs), reference))
+                cases[function.name].append(_golden(inputs, reference, None if interacting else sample.rows))
         report += differences.check(source, function, [s for s in drawn if s.smooth], interacting)
-    ranges = _ranges(drawn[0].inputs)
+    ranges = _ranges(source, samples)
     return Checked(_without_repeated_warnings(report), cases, ranges)
 
 
@@ -189,6 +190,15 @@ def _compare(
     return Report(rows, again.notes)
 
 
+def _golden(inputs: Arrays, reference: Arrays, rows: int | None) -> golden.Case:
+    """The case, cut to as many rows as fit :data:`GOLDEN_BYTES` where there are rows."""
+    if not rows:
+        return golden.Case(dict(inputs), reference)
+    size = sum(array.nbytes for array in (*inputs.values(), *reference.values())) / rows
+    kept = int(max(1, min(rows, GOLDEN_ROWS, GOLDEN_BYTES // max(size, 1))))
+    return golden.Case({k: a[:kept] for k, a in inputs.items()}, {k: a[:kept] for k, a in reference.items()})
+
+
 def _artifacts(function: Function, folder: pathlib.Path, formats: Sequence[str]) -> dict[str, Callable[[Mapping[str, Any]], Arrays]]:
     runs: dict[str, Callable[[Mapping[str, Any]], Arrays]] = {}
     if "saved_model" in formats:
@@ -246,12 +256,14 @@ def _seed_shape(function: Function, spec: Any, inputs: Mapping[str, Any]) -> tup
     return tuple(shape)
 
 
-def _ranges(inputs: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+def _ranges(source: Source, samples: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Smallest and largest value of each real input; drawn ones say nothing about where the model was trained."""
     ranges = {}
-    for name, array in inputs.items():
-        finite = np.asarray(array)[np.isfinite(array)] if array.dtype.kind in "fiu" else np.zeros(0)
+    for spec in source.inputs:
+        array = np.asarray(samples.get(spec.name, ()))
+        finite = array[np.isfinite(array)] if array.dtype.kind in "fiu" else np.zeros(0)
         if finite.size:
-            ranges[name] = (float(finite.min()), float(finite.max()))
+            ranges[spec.name] = (float(finite.min()), float(finite.max()))
     return ranges
 
 

@@ -13,6 +13,8 @@ from pullback_export.errors import ExportError
 from pullback_export.source import Source
 
 LARGE = 100.0
+# Rows of the caller's samples that are compared at most, evenly spaced.
+MOST_ROWS = 256
 # Sizes tried for a free axis that is not the batch: the first that the model takes.
 FREE_SIZES = (5, 8, 16, 32, 64, 128)
 
@@ -35,9 +37,11 @@ def draw_samples(source: Source, given: Mapping[str, Any]) -> list[Sample]:
     free = _free_size(source, known)
 
     def draw(kind: str, rows: int | None) -> dict[str, np.ndarray[Any, Any]]:
-        return {spec.name: _draw(spec, source.batched, rows, free, kind, known.get(spec.name), rng) for spec in source.inputs}
+        return {spec.name: _draw(spec, source.batched, rows, free, kind, known.get(spec.name), rng, source.spreads.get(spec.name)) for spec in source.inputs}
 
     samples = []
+    if known and source.batched:
+        known = {name: _spread_out(array) for name, array in known.items()}
     if known:
         rows = len(next(iter(known.values()))) if source.batched else None
         mixed = draw("normal", rows) | known
@@ -53,6 +57,13 @@ def draw_samples(source: Source, given: Mapping[str, Any]) -> list[Sample]:
         Sample("0 rows", draw("normal", 0), 0, False, False),
     ]
     return samples
+
+
+def _spread_out(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if len(array) <= MOST_ROWS:
+        return array
+    chosen: np.ndarray[Any, Any] = array[np.linspace(0, len(array) - 1, MOST_ROWS).astype(int)]
+    return chosen
 
 
 def _given(source: Source, given: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
@@ -94,7 +105,8 @@ def _free_size(source: Source, known: Mapping[str, Any]) -> int:
 
 
 def _draw(
-    spec: Any, batched: bool, rows: int | None, free: int, kind: str, known: np.ndarray[Any, Any] | None, rng: np.random.Generator
+    spec: Any, batched: bool, rows: int | None, free: int, kind: str, known: np.ndarray[Any, Any] | None, rng: np.random.Generator,
+    scaling: tuple[Any, Any] | None = None,
 ) -> np.ndarray[Any, Any]:
     sizes: Iterable[int | None] = spec.shape.as_list()
     shape = []
@@ -116,4 +128,6 @@ def _draw(
     centre, spread = (float(np.mean(known)), float(np.std(known)) or 1.0) if known is not None and known.size else (0.0, 1.0)
     if not np.isfinite(centre + spread):
         centre, spread = 0.0, 1.0
+    if scaling is not None and known is None:
+        centre, spread = scaling
     return (centre + (LARGE if kind == "large" else 1.0) * spread * rng.normal(size=shape)).astype(dtype)

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -22,7 +22,7 @@ class Source:
     """The live model. ``call(*tensors)`` returns one tensor per output, in graph mode and eagerly.
 
     ``tapped(names, tap)`` is a context in which the output of each named inner layer passes through ``tap``.
-    ``trackable`` keeps the model's variables alive and is stored with the SavedModel; ``twin()`` gives the same
+    ``spreads`` gives offset and scale of the inputs that are in physical units. ``trackable`` keeps the model's variables alive and is stored with the SavedModel; ``twin()`` gives the same
     function in float64, or None where that cannot be made.
     """
 
@@ -35,6 +35,7 @@ class Source:
     layers: tuple[str, ...] = ()
     tapped: Callable[[Sequence[str], Tap], contextlib.AbstractContextManager[None]] | None = None
     twin: Callable[[], Callable[..., tuple[Any, ...]] | None] | None = None
+    spreads: Mapping[str, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
 
     @property
     def dtype(self) -> str:
