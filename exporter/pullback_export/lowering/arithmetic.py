@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from pullback_export.lowering.context import OpContext
-from pullback_export.lowering.convert import check_dtype
-from pullback_export.lowering.dims import Size
+from pullback_export.lowering import complex_functions
+from pullback_export.lowering.complex import ComplexValue, conj
+from pullback_export.lowering.context import Emitter, OpContext
+from pullback_export.lowering.dims import Size, broadcast
+from pullback_export.lowering.elementary import zero_where
 from pullback_export.lowering.graph import Value
 from pullback_export.lowering.registry import lowers
 
@@ -21,10 +24,10 @@ def add(op: OpContext, x: Any, y: Any) -> Any:
 
 @lowers("AddN", complex_parts=True)
 def add_n(op: OpContext, *xs: Any) -> Any:
-    """``x0 + x1 + ...``, in order."""
+    """``x0 + x1 + ...``, in order; lists element by element."""
     total = xs[0]
     for x in xs[1:]:
-        total = total + x
+        total = total.plus(op, x) if hasattr(total, "plus") else total + x
     return total
 
 
@@ -41,9 +44,21 @@ def mul(op: OpContext, x: Any, y: Any) -> Any:
 
 
 @lowers("RealDiv", "Div")
-def real_div(op: OpContext, x: Value, y: Value) -> Value:
-    """``x / y`` for floats."""
+def div(op: OpContext, x: Any, y: Any) -> Any:
+    """``x / y``; integers are truncated towards zero."""
     return x / y
+
+
+@lowers("DivNoNan", "Xdivy")
+def div_no_nan(op: OpContext, x: Any, y: Any) -> Any:
+    """``x / y``, and 0 where ``y`` (``Xdivy``: where ``x``) is 0."""
+    return zero_where(op, x if op.type == "Xdivy" else y, x / y)
+
+
+@lowers("MulNoNan")
+def mul_no_nan(op: OpContext, x: Any, y: Any) -> Any:
+    """``x * y``, and 0 where ``y`` is 0, even if ``x`` is NaN or infinite."""
+    return zero_where(op, y, x * y)
 
 
 @lowers("Neg")
@@ -56,6 +71,82 @@ def neg(op: OpContext, x: Any) -> Any:
 def square(op: OpContext, x: Any) -> Any:
     """``x * x``."""
     return x * x
+
+
+@lowers("SquaredDifference")
+def squared_difference(op: OpContext, x: Any, y: Any) -> Any:
+    """``(x - y) conj(x - y)``."""
+    difference = x - y
+    return difference * conj(difference)
+
+
+@lowers("Reciprocal", "Inv")
+def reciprocal(op: OpContext, x: Any) -> Any:
+    """``1 / x``."""
+    return 1.0 / x
+
+
+@lowers("ReciprocalGrad", "InvGrad")
+def reciprocal_grad(op: OpContext, y: Any, dy: Any) -> Any:
+    """``dx = -dy conj(y)**2``; 0 where ``dy`` is 0, even if ``y`` is infinite."""
+    return zero_where(op, dy, -(dy * (conj(y) * conj(y))))
+
+
+@lowers("Pow")
+def power(op: OpContext, x: Any, y: Any) -> Any:
+    """``x ** y``; constant exponents that are common become products and roots, as TensorFlow's optimizer does."""
+    if isinstance(x, ComplexValue):
+        return complex_functions.power(op, x, y)
+    short = _SHORT_POWERS.get(y.fill)
+    if short is None or x.dtype.kind != "f" or broadcast(x.dims, y.dims) != x.dims:
+        return op.Pow(x, y)
+    return short(op, x)
+
+
+_SHORT_POWERS: dict[float | None, Callable[[OpContext, Value], Value]] = {
+    -1: lambda op, x: 1.0 / x,
+    -0.5: lambda op, x: 1.0 / op.Sqrt(x),
+    0: lambda op, x: op.full_like(x, 1),
+    0.5: lambda op, x: op.Sqrt(x),
+    1: lambda op, x: x,
+    2: lambda op, x: x * x,
+    3: lambda op, x: x * x * x,
+}
+
+
+@lowers("Maximum")
+def maximum(op: OpContext, x: Value, y: Value) -> Value:
+    """The larger one; NaN where either is NaN."""
+    return _extremum(op, op.Max, x, y)
+
+
+@lowers("Minimum")
+def minimum(op: OpContext, x: Value, y: Value) -> Value:
+    """The smaller one; NaN where either is NaN."""
+    return _extremum(op, op.Min, x, y)
+
+
+def _extremum(op: OpContext, function: Emitter, x: Value, y: Value) -> Value:
+    through = np.int32 if x.dtype in (np.int16, np.uint16) else x.dtype  # the others have kernels
+    return op.cast(function(op.cast(x, through), op.cast(y, through)), x.dtype)
+
+
+@lowers("ClipByValue")
+def clip_by_value(op: OpContext, x: Value, low: Value, high: Value) -> Value:
+    """``min(max(x, low), high)``; the bounds are scalars or broadcast."""
+    return minimum(op, maximum(op, x, low), high)
+
+
+@lowers("Abs")
+def absolute(op: OpContext, x: Value) -> Value:
+    """``|x|``."""
+    return op.Abs(x)
+
+
+@lowers("Sign")
+def sign(op: OpContext, x: Any) -> Any:
+    """-1, 0 or 1; complex: ``x / |x|`` and 0 at 0."""
+    return complex_functions.sign(op, x) if isinstance(x, ComplexValue) else op.Sign(x)
 
 
 @lowers("BroadcastGradientArgs")
@@ -97,16 +188,3 @@ def _dynamic_axes(op: OpContext, s0: Value, s1: Value, dtype: Any) -> list[Value
         axes = op.NonZero(is_one[mine] & ~is_one[other])
         results.append(op.cast(op.Reshape(axes, [-1]), dtype))
     return results
-
-
-@lowers("Cast")
-def cast(op: OpContext, x: Any) -> Value:
-    """``x`` in another dtype. Float to integer truncates towards zero in both; other dtypes check themselves."""
-    check_dtype(op.tf_op.outputs[0].dtype)
-    return op.cast(x, op.output_dtype())
-
-
-@lowers("Cos")
-def cos(op: OpContext, x: Value) -> Value:
-    """``cos(x)``."""
-    return op.Cos(x)

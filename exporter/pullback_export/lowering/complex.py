@@ -16,15 +16,41 @@ class ComplexValue:
     real: Value
     imag: Value
 
-    def __add__(self, other: ComplexValue) -> ComplexValue:
-        return ComplexValue(self.real + other.real, self.imag + other.imag)
+    def __add__(self, other: ComplexValue | float) -> ComplexValue:
+        if isinstance(other, ComplexValue):
+            return ComplexValue(self.real + other.real, self.imag + other.imag)
+        return ComplexValue(self.real + other, self.imag)
 
-    def __sub__(self, other: ComplexValue) -> ComplexValue:
-        return ComplexValue(self.real - other.real, self.imag - other.imag)
+    def __sub__(self, other: ComplexValue | float) -> ComplexValue:
+        if isinstance(other, ComplexValue):
+            return ComplexValue(self.real - other.real, self.imag - other.imag)
+        return ComplexValue(self.real - other, self.imag)
 
-    def __mul__(self, other: ComplexValue) -> ComplexValue:
+    def __rsub__(self, other: float) -> ComplexValue:
+        return ComplexValue(other - self.real, -self.imag)
+
+    def __mul__(self, other: ComplexValue | Value | float) -> ComplexValue:
+        if not isinstance(other, ComplexValue):
+            return ComplexValue(self.real * other, self.imag * other)
         real = self.real * other.real - self.imag * other.imag
         return ComplexValue(real, self.real * other.imag + self.imag * other.real)
+
+    def __truediv__(self, other: ComplexValue | Value | float) -> ComplexValue:
+        """Divided by the larger part of ``other`` first, so that its square neither overflows nor vanishes."""
+        if not isinstance(other, ComplexValue):
+            return ComplexValue(self.real / other, self.imag / other)
+        graph = other.real.graph
+        scale = graph.emit("Max", [graph.emit("Abs", [other.real]), graph.emit("Abs", [other.imag])])
+        unit = other.conj() * (1.0 / scale)
+        size = (unit.real * unit.real + unit.imag * unit.imag) * scale
+        return self * unit / size
+
+    def __rtruediv__(self, other: float) -> ComplexValue:
+        one = graph_number(self.real, other)
+        return ComplexValue(one, one * 0.0) / self
+
+    __radd__ = __add__
+    __rmul__ = __mul__
 
     def __matmul__(self, other: ComplexValue) -> ComplexValue:
         real = self.real @ other.real - self.imag @ other.imag
@@ -40,6 +66,16 @@ class ComplexValue:
 def each(function: Callable[[Value], Value], x: Any) -> Any:
     """``function`` of a real value, or of the real and of the imaginary part: for linear rearrangements."""
     return ComplexValue(function(x.real), function(x.imag)) if isinstance(x, ComplexValue) else function(x)
+
+
+def graph_number(like: Value, number: float) -> Value:
+    """A scalar of the dtype of ``like``."""
+    return like.graph.constant(number, like.dtype)
+
+
+def conj(x: Any) -> Any:
+    """The complex conjugate; a real value is its own."""
+    return x.conj() if isinstance(x, ComplexValue) else x
 
 
 def real_of(x: Any) -> Value:

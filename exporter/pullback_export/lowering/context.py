@@ -21,6 +21,9 @@ _INT64_INPUTS: dict[str, tuple[int, ...]] = {
     "TopK": (1,), "ConstantOfShape": (0,), "Split": (1,), "ScatterND": (1,), "GatherND": (1,), "Resize": (3,),
     "CumSum": (1,), "DFT": (1, 2),
 }
+# TensorFlow ops whose result is as small as their operand.
+_PASSING = {"Identity", "IdentityN", "Mul", "Neg", "Abs", "Cast", "Reshape", "Squeeze", "ExpandDims", "Transpose",
+            "StridedSlice", "Slice", "GatherV2", "Unpack", "Prod", "ConcatV2", "Pack", "BroadcastTo"}
 
 
 class NotCovered(Exception):
@@ -102,6 +105,22 @@ class OpContext:
         """TensorFlow's static shape of an output: None for a free size, None for an unknown rank."""
         shape = self.tf_op.outputs[index].shape
         return None if shape.rank is None else tuple(shape.as_list())
+
+    def reaches(self, op_types: frozenset[str]) -> bool:
+        """Whether the result goes into one of ``op_types``, directly or through products and rearrangements."""
+        stack, seen = list(self.tf_op.outputs), set()
+        while stack:
+            for consumer in stack.pop().consumers():
+                if consumer.type in op_types:
+                    return True
+                if consumer.type in _PASSING and consumer not in seen:
+                    seen.add(consumer)
+                    stack.extend(consumer.outputs)
+        return False
+
+    def shares_input_with(self, op_type: str) -> bool:
+        """Whether the first input also feeds an op of that type."""
+        return any(consumer.type == op_type for consumer in self.tf_op.inputs[0].consumers())
 
     def unsupported(self, reason: str) -> NotCovered:
         """``raise op.unsupported("data_format NCHW")``: stops the export, with the op, the layer and the reason."""
