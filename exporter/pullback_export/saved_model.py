@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from pullback.manifest import SAVED_MODEL_SPEC, FunctionSpec, Tolerance, functions_to_json
+from pullback_export.errors import ExportError
 from pullback_export.tracing import Traced
 
 
@@ -31,7 +32,10 @@ def write(
     }
     signatures["serving_default"] = signatures["evaluate"]
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    tf.saved_model.save(module, str(path), signatures=signatures, options=options)
+    try:
+        tf.saved_model.save(module, str(path), signatures=signatures, options=options)
+    except tf.errors.OpError as problem:
+        raise ExportError(f"{path.parent.name}: cannot write the SavedModel: {problem.message}; nothing was left behind") from problem
     extra = path / SAVED_MODEL_SPEC
     extra.parent.mkdir(parents=True, exist_ok=True)
     extra.write_text(functions_to_json(specs, tolerance), encoding="utf-8")
