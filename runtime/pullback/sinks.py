@@ -21,7 +21,7 @@ import numpy as np
 from pullback import tables
 from pullback.backends import Array
 from pullback.errors import InputError
-from pullback.sources import _pyarrow_parquet
+from pullback.sources import pyarrow_parquet
 
 STATE = "state.json"
 BAD_ROWS = "bad.csv"
@@ -188,7 +188,7 @@ _FORMATS = {"float16": "%.5g", "float32": "%.9g", "float64": "%.17g"}
 
 
 def _write_parquet(made: Path, store: Store) -> None:
-    parquet = _pyarrow_parquet()
+    parquet = pyarrow_parquet()
     import pyarrow
 
     writer = None

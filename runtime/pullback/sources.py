@@ -227,7 +227,7 @@ class ParquetSource:
     def __init__(self, path: Path, tensors: Sequence[TensorSpec]) -> None:
         self._path, self._tensors = path, tensors
         self._columns = tables.input_columns(tensors)
-        self._parquet = _pyarrow_parquet()
+        self._parquet = pyarrow_parquet()
         try:
             file = self._parquet.ParquetFile(path)
         except Exception as error:
@@ -261,7 +261,8 @@ class ParquetSource:
         return tables.split(table, self._tensors, first, {int(row): "a cell is null" for row in np.flatnonzero(null)})
 
 
-def _pyarrow_parquet() -> Any:
+def pyarrow_parquet() -> Any:
+    """The module ``pyarrow.parquet``; raises ``MissingDependencyError``."""
     try:
         import pyarrow.parquet
     except ImportError as error:

@@ -213,8 +213,10 @@ def test_killed_and_resumed(net: Bundle, x: Array) -> None:
     command = [sys.executable, "-m", "pullback.cli", "eval", NET, "rows.npy", "-o", "out.csv", "--rows", "10"]
     process = subprocess.Popen(command)
     deadline = time.monotonic() + 30
-    while not Path("out.csv.part/state.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    while not Path("out.csv.part/state.json").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not Path("out.csv").exists()

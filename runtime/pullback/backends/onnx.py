@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 LEVELS = {"disabled": 0, "basic": 1, "extended": 2, "all": 99}
 
-# Up to this many bytes of graph and weights one thread is faster than several (measured, see docs/format.md).
+# Up to this many bytes of graph and weights a call gets one thread: small nets are faster with it, and leave the other
+# cores to their neighbours. Where the border lies depends on the machine; ``threads=`` overrides it.
 ONE_THREAD_BYTES = 4 * 2**20
 
 # A chunk's widest value should have about this size, to stay in the cache, and a chunk at least so many rows.

@@ -16,7 +16,7 @@ from pullback.backends import Array
 from pullback.bundle import Bundle, load
 from pullback.errors import InputError, NotExportedError
 from pullback.function import Function
-from pullback.sources import Source, open_source
+from pullback.sources import Source, open_source, pyarrow_parquet
 
 NAME = "eval"
 
@@ -140,6 +140,8 @@ def _check_target(target: Path, arguments: argparse.Namespace) -> None:
         raise argparse.ArgumentTypeError(f"{target}: unknown kind of output; known are {', '.join(sinks.WRITERS)}")
     if not target.parent.is_dir():
         raise argparse.ArgumentTypeError(f"{target.parent}: there is no such folder")
+    if target.suffix.lower() == ".parquet":
+        pyarrow_parquet()
     part = target.with_name(target.name + ".part")
     if target.exists() and not arguments.overwrite and not (arguments.resume and part.exists()):
         raise argparse.ArgumentTypeError(f"{target}: exists; --overwrite replaces it")

@@ -1,0 +1,1 @@
+"""One small file per library that users already have; each needs its extra."""

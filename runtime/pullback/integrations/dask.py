@@ -1,0 +1,101 @@
+"""Evaluate dask arrays block by block; the bundle travels as a path and is loaded once per worker.
+
+Needs ``pip install "pullback[dask]"``.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from pullback.bundle import Bundle, load
+from pullback.errors import BundleError, InputError, MissingDependencyError
+from pullback.function import result_class
+from pullback.manifest import FunctionSpec, TensorSpec
+
+
+def map_blocks(bundle: Bundle, *arrays: Any, function: str = "evaluate", fetch: Any = None, **named: Any) -> Any:
+    """A named tuple of lazy dask arrays, one per result, chunked along the batch as the inputs are.
+
+    ``arrays`` are dask arrays of shape ``(B, ...)``, by position or by name as in a call of the bundle. Every
+    block is computed once, whichever of the results are asked for together. Workers must see the bundle at
+    its path, and find there the bundle that was passed here.
+
+    Raises:
+        InputError: an array does not fit, or the function does not treat every row alone.
+    """
+    called = bundle.functions[function]
+    spec = called.spec
+    if not called.rowwise:
+        raise InputError(f"{spec.name}: blocks need a batch axis in every input and output")
+    names = [tensor.name for tensor in spec.inputs]
+    given = {**dict(zip(names, arrays, strict=False)), **named}
+    if len(arrays) + len(named) != len(names) or set(given) != set(names):
+        raise InputError(f"{spec.name}: takes {', '.join(names)}, got {len(arrays)} by position and {sorted(named)}")
+    inputs = [_rows(given[tensor.name], tensor, spec) for tensor in spec.inputs]
+    if len({array.chunks[0] for array in inputs}) != 1:
+        raise InputError(f"{spec.name}: the inputs must have the same chunks along the batch; use .rechunk")
+    wanted = called.fetch_names(fetch)
+    return result_class(wanted)(*_outputs(bundle, spec, inputs, wanted))
+
+
+def _rows(array: Any, tensor: TensorSpec, spec: FunctionSpec) -> Any:
+    """``array`` with whole rows in each block."""
+    dask_array = _dask_array()
+    if not isinstance(array, dask_array.Array):
+        raise InputError(f"{spec.name}: input {tensor.name!r} must be a dask array, got {type(array).__name__}")
+    fits = array.ndim == len(tensor.shape) and all(
+        isinstance(want, str) or want == have for want, have in zip(tensor.shape[1:], array.shape[1:], strict=True)
+    )
+    if not fits:
+        raise InputError(f"{spec.name}: input {tensor.name!r} must be {tensor}, got shape {array.shape}")
+    return array.rechunk(dict.fromkeys(range(1, array.ndim), -1))
+
+
+def _outputs(bundle: Bundle, spec: FunctionSpec, inputs: list[Any], wanted: tuple[str, ...]) -> list[Any]:
+    """One task per block computes all results, one more per result picks its own."""
+    dask_array = _dask_array()
+    from dask.delayed import delayed
+
+    evaluate = delayed(_evaluate, pure=True)
+    grids = [array.to_delayed().reshape(-1) for array in inputs]
+    place = (str(bundle.path), bundle.digest, bundle.backend)
+    blocks = [evaluate(place, spec.name, wanted, *parts) for parts in zip(*grids, strict=True)]
+    free: dict[str, int] = {}
+    for array, tensor in zip(inputs, spec.inputs, strict=True):
+        free |= {dim: n for dim, n in zip(tensor.shape[1:], array.shape[1:], strict=True) if isinstance(dim, str)}
+    tensors = {tensor.name: tensor for tensor in spec.outputs}
+    outputs = []
+    for i, name in enumerate(wanted):
+        shape = tuple(free[dim] if isinstance(dim, str) else dim for dim in tensors[name].shape[1:])
+        dtype = np.dtype(tensors[name].dtype)
+        parts = [
+            dask_array.from_delayed(block[i], (rows, *shape), dtype)
+            for block, rows in zip(blocks, inputs[0].chunks[0], strict=True)
+        ]
+        outputs.append(dask_array.concatenate(parts, axis=0))
+    return outputs
+
+
+@functools.lru_cache(maxsize=8)
+def _loaded(path: str, digest: str, backend: str) -> Bundle:
+    """The bundle of this worker."""
+    bundle = load(path, backend)
+    if bundle.digest != digest:
+        raise BundleError(f"{path}: this worker sees another bundle than the one that was passed")
+    return bundle
+
+
+def _evaluate(place: tuple[str, str, str], function: str, wanted: tuple[str, ...], *arrays: Any) -> tuple[Any, ...]:
+    called = _loaded(*place).functions[function]
+    return tuple(called(*map(np.asarray, arrays), fetch=wanted))
+
+
+def _dask_array() -> Any:
+    try:
+        import dask.array
+    except ImportError as error:
+        raise MissingDependencyError('dask arrays need dask: pip install "pullback[dask]"') from error
+    return dask.array
