@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pullback import golden, opening
 from pullback.backends import Backend
 from pullback.backends.onnx import OnnxBackend
@@ -147,13 +149,21 @@ class Bundle:
         """The report of ``verify``, passed or not; stages are ``<function>/<case>``."""
         report = Report()
         for name, cases in self.samples().items():
-            if name not in self._functions:
-                continue
-            function: Any = self._functions[name]
-            derivatives = {derivative.name for derivative in function.spec.derivatives}
-            for number, case in enumerate(cases):
-                actual, stage = function(**case.inputs)._asdict(), f"{name}/{number}"
-                report += compare(case.outputs, actual, self.tolerance, stage=stage, derivatives=derivatives)
+            report += self._compare(name, cases)
+        return report
+
+    def _compare(self, name: str, cases: list[golden.Case]) -> Report:
+        """One function; a derivative that is zero in all of its cases is worth a warning."""
+        function: Any = self._functions[name]
+        zero = {
+            derivative.name
+            for derivative in function.spec.derivatives
+            if not any(np.any(case.outputs[derivative.name]) for case in cases)
+        }
+        report = Report()
+        for number, case in enumerate(cases):
+            actual = function(**case.inputs)._asdict()
+            report += compare(case.outputs, actual, self.tolerance, stage=f"{name}/{number}", derivatives=zero)
         return report
 
     def prepared(

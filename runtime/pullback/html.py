@@ -159,7 +159,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], bad: set[int] | N
 
 def _picture(figure: Any, description: str) -> str:
     content = io.BytesIO()
-    figure.savefig(content, format="png")
+    pictures.save(figure, content, format="png")
     data = base64.b64encode(content.getvalue()).decode("ascii")
     return f'<img alt="{_text(description)}" src="data:image/png;base64,{data}">'
 

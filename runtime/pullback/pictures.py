@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -27,9 +28,32 @@ _STYLE = {
 def draw(bundle: Bundle, target: Path, kind: str | None = None) -> str:
     """Write one picture and give its kind; raises ``InputError`` when the bundle has none of that kind."""
     chosen = kind or ("curve" if curve_input(bundle) else "saliency" if saliency_pairs(bundle) else "parity")
-    figure = {"curve": curve, "saliency": saliency, "parity": parity}[chosen](bundle)
-    figure.savefig(target)
+    save({"curve": curve, "saliency": saliency, "parity": parity}[chosen](bundle), target)
     return chosen
+
+
+def save(figure: Any, target: Any, **options: Any) -> None:
+    """Write ``figure`` to a path or an open file."""
+    with _style():
+        figure.savefig(target, **options)
+
+
+def _style() -> Any:
+    """The look of every picture, as a context; raises ``MissingDependencyError``."""
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise MissingDependencyError('pictures need matplotlib: pip install "pullback[plot]"') from error
+    return matplotlib.rc_context(_STYLE)
+
+
+def _styled(make: Callable[[Bundle], Any]) -> Callable[[Bundle], Any]:
+    @functools.wraps(make)
+    def made(bundle: Bundle) -> Any:
+        with _style():
+            return make(bundle)
+
+    return made
 
 
 def curve_input(bundle: Bundle) -> TensorSpec | None:
@@ -56,6 +80,7 @@ def saliency_pairs(bundle: Bundle) -> list[tuple[TensorSpec, str]]:
     return pairs
 
 
+@_styled
 def curve(bundle: Bundle) -> Any:
     """Every result over the range of the samples."""
     tensor = curve_input(bundle)
@@ -73,9 +98,11 @@ def curve(bundle: Bundle) -> Any:
         axis.set_title(requests.get(name, "model output"), color=GRAY)
     axes[-1].set_xlabel(tensor.name)
     axes[-1].set_xlim(low, high)
+    figure.align_ylabels()
     return figure
 
 
+@_styled
 def saliency(bundle: Bundle) -> Any:
     """A golden image next to the size of the gradient with respect to its pixels."""
     pairs = saliency_pairs(bundle)
@@ -99,6 +126,7 @@ def saliency(bundle: Bundle) -> Any:
     return figure
 
 
+@_styled
 def parity(bundle: Bundle) -> Any:
     """Answers of this machine against the live model's, one panel per result, and the errors below."""
     pairs = parity_pairs(bundle)
@@ -159,12 +187,8 @@ def _grey(image: Array, how: str) -> Array:
 
 def _subplots(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Any, list[Any]]:
     """A figure that needs no display, and its axes row by row."""
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError('pictures need matplotlib: pip install "pullback[plot]"') from error
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=size)
-        axes = figure.subplots(rows, columns, squeeze=False, **options)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size)
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, list(axes.ravel())

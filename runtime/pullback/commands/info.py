@@ -53,7 +53,8 @@ def lines(bundle: Bundle) -> list[str]:
     if found:
         for name, (low, high) in sorted(found.ranges.items()):
             text.append(f"parity was measured for {name} in [{low:g}, {high:g}]")
-        text += ["files:", *(f"  {file.path:<28} {file.size:>12,} bytes" for file in found.files)]
+        width = max(len(file.path) for file in found.files)
+        text += ["files:", *(f"  {file.path.ljust(width)} {file.size:>14,} bytes" for file in found.files)]
     return text
 
 
