@@ -35,8 +35,8 @@ def cumprod(op: OpContext, x: Value, axis: Value) -> Value:
 
 @lowers("CumulativeLogsumexp")
 def cumulative_logsumexp(op: OpContext, x: Value, axis: Value) -> Value:
-    """``log`` of the running sums of ``exp(x)``; of nothing it is the least number of the dtype."""
-    return _running(op, x, axis, -np.inf, _log_add_exp, float(np.finfo(x.dtype).min))
+    """``log`` of the running sums of ``exp(x)``; of nothing it is -infinity."""
+    return _running(op, x, axis, -np.inf, _log_add_exp)
 
 
 def _log_add_exp(op: OpContext, a: Value, b: Value) -> Value:
@@ -47,13 +47,8 @@ def _log_add_exp(op: OpContext, a: Value, b: Value) -> Value:
     return result
 
 
-def _running(
-    op: OpContext, x: Value, axis: Value, neutral: Any, combine: Combine, of_nothing: Any = None
-) -> Value:
-    """``y[i] = x[0] * ... * x[i]`` for an associative ``combine``, in ``log2(n)`` steps of doubling width.
-
-    ``of_nothing``: the first element of an exclusive run, where that is not the neutral element.
-    """
+def _running(op: OpContext, x: Value, axis: Value, neutral: Any, combine: Combine) -> Value:
+    """``y[i] = x[0] * ... * x[i]`` for an associative ``combine``, in ``log2(n)`` steps of doubling width."""
     at = int(op.constant_of(axis, "the axis")) % x.rank
     reverse = bool(op.attr("reverse"))
 
@@ -62,7 +57,7 @@ def _running(
 
     size = x.dims[at]
     if op.attr("exclusive"):
-        x = _shifted(op, x, at, op.const([1], np.int64), neutral if of_nothing is None else of_nothing, reverse)
+        x = _shifted(op, x, at, op.const([1], np.int64), neutral, reverse)
     if isinstance(size, int):
         width = 1
         while width < size:

@@ -136,32 +136,34 @@ def _reshape_target(graph: Graph, value: Value, sizes: Sequence[Any]) -> Value |
 def _reshape(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
     value, target = operands[0], operands[1]
     assert value is not None and target is not None
-    if target.sizes is None or value.shape is None or attributes.get("allowzero"):
+    if target.sizes is None or value.shape is None:
         return None
+    exact = bool(attributes.get("allowzero"))
     sizes = list(target.sizes)
-    if any(isinstance(size, int) and size == 0 for size in sizes):
-        sizes = [value.shape[i] if isinstance(size, int) and size == 0 else size for i, size in enumerate(sizes)]
-    if -1 in sizes:
+    if 0 in sizes and not exact:
+        sizes = [value.shape[i] if size == 0 else size for i, size in enumerate(sizes)]
+    if -1 in sizes and 0 not in sizes:
         at = sizes.index(-1)
         inferred = divide(product(value.shape), product(sizes[:at] + sizes[at + 1 :]))
         sizes[at] = -1 if inferred is None else inferred
     if tuple(sizes) == value.shape:
         return value
+    if -1 in sizes:
+        return None
     if value.node is not None and value.node.op_type == "Reshape" and value.node.inputs[0] is not None:
         source = value.node.inputs[0]
-        if -1 not in sizes:
-            if source.shape == tuple(sizes):
-                return source
-            through = _reshape_target(graph, source, sizes)
-            if through is not None:
-                return graph.emit("Reshape", [source, through])
-    risky = sum(1 for size in target.sizes if size == -1 or not isinstance(size, int) or size == 0) > 1
-    if -1 not in sizes and (target.const is None or risky):
-        constant = _reshape_target(graph, value, sizes)
-        if constant is not None:
-            return graph.emit("Reshape", [value, constant]) if constant is not target else None
-        if -1 in target.sizes:
-            return graph.emit("Reshape", [value, graph.sizes_value(sizes)])
+        if source.shape == tuple(sizes):
+            return source
+        through = _reshape_target(graph, source, sizes)
+        if through is not None:
+            return graph.emit("Reshape", [source, through])
+    constant = _reshape_target(graph, value, sizes)
+    risky = sum(1 for size in target.sizes if not isinstance(size, int) or size in (0, -1)) > 1
+    if constant is not None and (target.const is None or exact or risky):
+        return graph.emit("Reshape", [value, constant]) if constant is not target or exact else None
+    if constant is None and (target.const is None or risky) and not exact:  # a free size may turn out to be 0
+        known = target if sizes == list(target.sizes) else graph.sizes_value(sizes)
+        return graph.emit("Reshape", [value, known], {"allowzero": 1})
     return None
 
 
