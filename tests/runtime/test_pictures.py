@@ -42,6 +42,14 @@ def test_report(tmp_path: Path, folder: Path) -> None:
     assert not re.findall(r'(?:src|href)="(?!data:)', page)  # self-contained
 
 
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take most of the time."""
+    monkeypatch.setattr("pullback.pictures.parity", lambda bundle: None)
+    monkeypatch.setattr("pullback.html._picture", lambda figure, description: "")
+
+
+@pytest.mark.usefixtures("no_pictures")
 def test_report_of_a_failure(tmp_path: Path, folder: Path) -> None:
     content = bytearray((folder / "evaluate.onnx").read_bytes())
     content[bytes(content).index(b"\x42\x01b") + 8] ^= 0x40
@@ -53,6 +61,7 @@ def test_report_of_a_failure(tmp_path: Path, folder: Path) -> None:
     assert '<tr class="bad">' in page
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_names_from_the_bundle_are_escaped(tmp_path: Path, folder: Path) -> None:
     forge.edit_manifest(folder, forge.setting("name", "<script>alert(1)</script>"))
     target = tmp_path / "report.html"
