@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from pullback_export.lowering.complex import ComplexValue
+from pullback_export.lowering.complex import ComplexValue, real_of
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.matrices import as_batch, unbatch
 from pullback_export.lowering.registry import lowers
+from pullback_export.lowering.singular import singular_values, svd
 from pullback_export.lowering.symmetric_eigen import eigh
 
 
@@ -23,3 +24,20 @@ def self_adjoint_eig(op: OpContext, a: Any) -> list[Any]:
         none = op.const(np.zeros(0), a.real.dtype)
         return [ComplexValue(values, op.full_like(values, 0)), unbatch(op, vectors, a) if wanted else ComplexValue(none, none)]
     return [values, unbatch(op, vectors, a) if wanted else op.const(np.zeros(0), a.dtype)]
+
+
+@lowers("Svd")
+def svd_rule(op: OpContext, a: Any) -> list[Any]:
+    """Descending singular values, and u and v with ``a = u diag(s) v^H``, whose common signs are not TensorFlow's."""
+    if not all(isinstance(size, int) for size in real_of(a).dims[-2:]):
+        raise op.unsupported("a matrix of free size")
+    batch = as_batch(op, a)
+    if op.attr("compute_uv"):
+        s, u, v = svd(op, batch, bool(op.attr("full_matrices")))
+        u, v = unbatch(op, u, a), unbatch(op, v, a)
+    else:
+        s = singular_values(op, batch)
+        none = op.const(np.zeros(0), s.dtype)
+        u = v = ComplexValue(none, none) if isinstance(a, ComplexValue) else none
+    s = unbatch(op, s, a)
+    return [ComplexValue(s, op.full_like(s, 0)) if isinstance(a, ComplexValue) else s, u, v]

@@ -1,5 +1,7 @@
 """Rows for ``lowering/spectrum.py``: eigenvalues and singular values."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,4 +46,42 @@ EIGH_ROWS = [
     Case("eigh_complex", "SelfAdjointEigV2", complex_eigh, (plain(2, 4, 4), plain(2, 4, 4)), smooth=False),
 ]
 
-CASES = [*EIGH_ROWS]
+def svd(full: bool = False) -> Callable[..., Any]:
+    """Functions of s, u and v that do not depend on signs."""
+
+    def function(x: Any) -> Any:
+        s, u, v = tf.linalg.svd(x, full_matrices=full)
+        size = min(x.shape[-2:])
+        weighted = u[..., :size] * tf.cast(tf.range(1, size + 1), x.dtype)
+        return s, u * u, weighted @ tf.linalg.adjoint(v[..., :size])
+
+    return function
+
+
+def svd_complex(a: Any, b: Any) -> Any:
+    s, u, v = tf.linalg.svd(tf.complex(a, b))
+    return tf.math.real(s), u @ tf.linalg.adjoint(v), tf.abs(u)
+
+
+SVD_ROWS = [
+    Case("svd", "Svd", svd(), (plain(3, 4, 4),), order=2),
+    Case("svd_one_column", "Svd", svd(), (plain(3, 4, 1),), order=2),
+    Case("svd_two", "Svd", svd(), (plain(4, 2, 2),), order=2),
+    Case("svd_odd", "Svd", svd(), (plain(2, 3, 3),), order=2),
+    Case("svd_deep", "Svd", svd(), (plain(3, 6, 3),), order=2),
+    Case("svd_wide", "Svd", svd(), (plain(3, 3, 5),), order=2),
+    Case("svd_matrix", "Svd", svd(), (plain(5, 4, free=()),), order=2),
+    Case("svd_loop", "Svd", svd(), (plain(2, 2, 12, 11),)),
+    Case("svd_large", "Svd", svd(), (Arg((1, 24, 24), lambda rng, size: rng.normal(size=size) + 4 * np.diag(np.arange(24.0))),)),
+    Case("svd_full", "Svd", svd(True), (plain(3, 4, 4),)),
+    Case("svd_full_deep", "Svd", svd(True), (plain(3, 5, 4),)),
+    Case("svd_full_wide", "Svd", svd(True), (plain(3, 4, 5),)),
+    Case("svd_values", "Svd", partial(tf.linalg.svd, compute_uv=False), (plain(3, 5, 4),), order=2),
+    Case("svd_none", "Svd", svd(), (plain(0, 3, 3),), smooth=False),
+    Case("svd_rank_deficient", "Svd", lambda x: tf.linalg.svd(x)[0],
+         (fixed([[[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [1.0, 0.0, 1.0]], [[0.0, 0.0, 0.0]] * 3]),), order=0),
+    Case("svd_pinv", "Svd", tf.linalg.pinv, (plain(3, 5, 3),), order=2),
+    Case("svd_complex", "Svd", svd_complex, (plain(2, 4, 3), plain(2, 4, 3)), smooth=False),
+]
+
+CASES = [*EIGH_ROWS, *SVD_ROWS]
