@@ -1,0 +1,56 @@
+"""What the project promises about its own files."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import subprocess
+import tomllib
+
+import pullback
+
+ROOT = pathlib.Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def tracked() -> list[pathlib.Path]:
+    """Files under version control; where there is none (an unpacked archive), every file outside of dot folders."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode == 0:
+        return [ROOT / line for line in listed.stdout.splitlines() if (ROOT / line).is_file()]
+    return [path for path in ROOT.rglob("*") if path.is_file() and not any(part.startswith(".") for part in path.parts)]
+
+
+def test_versions_agree() -> None:
+    assert pullback.__version__ == PROJECT["version"]
+    assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_ci_can_be_run() -> None:
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_top_level_is_tidy() -> None:
+    known = {
+        ".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "docs", "exporter",
+        "models", "pyproject.toml", "runtime", "tests",
+    }
+    assert {path.relative_to(ROOT).parts[0] for path in tracked()} <= known
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in (path for path in tracked() if path.suffix == ".md"):
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.relative_to(ROOT)}: {target}"
+
+
+def test_pictures_are_small() -> None:
+    for picture in (path for path in tracked() if path.suffix == ".png"):
+        assert picture.stat().st_size < 150_000, picture.relative_to(ROOT)
+
+
+def test_every_make_target_of_the_readme_exists() -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"\bmake ([a-z][\w-]*)", (ROOT / "README.md").read_text())) <= targets
