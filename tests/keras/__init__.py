@@ -1,0 +1,1 @@
+"""Every public name of Keras, enumerated."""
