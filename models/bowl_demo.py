@@ -17,15 +17,17 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from pullback_export import Gradient, export
 
 from models import bowl
-from pullback_export import Gradient, export
 
 BATCHES = (1, 1024)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser("python -m models.bowl_demo", description="From a trained network to its derivative in a file.")
+    parser = argparse.ArgumentParser(
+        "python -m models.bowl_demo", description="From a trained network to its derivative in a file."
+    )
     parser.add_argument("folder", nargs="?", type=pathlib.Path, default="demo", help="where to write (default: demo)")
     parser.add_argument("--seed", type=int, default=bowl.SEED)
     parser.add_argument("--epochs", type=int, default=bowl.EPOCHS)

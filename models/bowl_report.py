@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-
 import pullback
 
 FORBIDDEN = ("tensorflow", "keras", "onnx", "tf2onnx")
@@ -89,17 +88,27 @@ def draw(path: pathlib.Path, values: Arrays) -> pathlib.Path:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    pyplot.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "mathtext.fontset": "dejavusans"})
+    pyplot.rcParams.update(
+        {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "mathtext.fontset": "dejavusans"}
+    )
     grey, blue, red = "#9a9a9a", "#1f5fa8", "#c8442e"
     x = values["x"][:, 0]
     sparse = slice(50, None, 100)
     figure, (above, below) = pyplot.subplots(2, 1, figsize=(5.2, 5.2), sharex=True, layout="constrained")
     for axes, name, label in ((above, "y", "$y$"), (below, "dy_dx", r"$\mathrm{d}y/\mathrm{d}x$")):
-        axes.plot(x, values[f"exact_{name}"][:, 0], color=grey, linewidth=4, alpha=0.45, solid_capstyle="round", label="exact")
+        axes.plot(
+            x, values[f"exact_{name}"][:, 0], color=grey, linewidth=4, alpha=0.45, solid_capstyle="round", label="exact"
+        )
         axes.plot(x, values[name][:, 0], color=blue, linewidth=1.3, label="bundle, ONNX Runtime")
         axes.plot(
-            x[sparse], values[f"live_{name}"][sparse, 0], "o", markersize=4.5, markerfacecolor="none",
-            markeredgecolor=red, markeredgewidth=1, label="live Keras",
+            x[sparse],
+            values[f"live_{name}"][sparse, 0],
+            "o",
+            markersize=4.5,
+            markerfacecolor="none",
+            markeredgecolor=red,
+            markeredgewidth=1,
+            label="live Keras",
         )
         axes.set_ylabel(label)
     above.legend(frameon=False, loc="upper center")

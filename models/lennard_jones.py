@@ -58,7 +58,9 @@ def samples(rng: np.random.Generator, atoms: int = 6) -> dict[str, Array]:
 
 def exact(model: Atoms, positions: Array) -> dict[str, Array]:
     """Energy, forces ``(N, 3)`` and Hessian ``(N, 3, N, 3)``, written out by hand."""
-    slope, shift, strength = (variable.numpy().astype(np.float64) for variable in (model.slope, model.shift, model.strength))
+    slope, shift, strength = (
+        variable.numpy().astype(np.float64) for variable in (model.slope, model.shift, model.strength)
+    )
     count = len(positions)
     between = positions[:, None] - positions[None]
     r = np.linalg.norm(between, axis=-1) + np.eye(count)

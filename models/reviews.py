@@ -63,7 +63,9 @@ def verdict(tokens: Array) -> Array:
     return np.where(after_not, -value, value).sum(1, keepdims=True)
 
 
-def integrated_gradients(gradient: Callable[[Array], Array], embeddings: Array, baseline: Array, steps: int = 32) -> Array:
+def integrated_gradients(
+    gradient: Callable[[Array], Array], embeddings: Array, baseline: Array, steps: int = 32
+) -> Array:
     """What each word of each review adds to its score over the baseline's, ``(B, 12)``.
 
     Gauss-Legendre quadrature of the gradient along the straight line, all points in one call. The rows sum up to

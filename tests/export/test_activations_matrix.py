@@ -11,10 +11,9 @@ from typing import Any
 
 import keras
 import numpy as np
+import pullback
 import pytest
 import tensorflow as tf
-
-import pullback
 from pullback_export import Request, export
 from pullback_export.requests import parse_request
 
@@ -74,7 +73,9 @@ def live(names: tuple[str, ...], x: np.ndarray[Any, Any], batched: bool) -> dict
 
 
 def test_the_namespace_was_enumerated() -> None:
-    assert {"relu", "gelu", "sparsemax", "glu", "threshold", "squareplus", "hard_silu", "log_softmax", "celu"} <= set(ACTIVATIONS)
+    assert {"relu", "gelu", "sparsemax", "glu", "threshold", "squareplus", "hard_silu", "log_softmax", "celu"} <= set(
+        ACTIVATIONS
+    )
     assert len(ACTIVATIONS) >= 25
 
 
@@ -86,7 +87,13 @@ def test_activations(names: tuple[str, ...], batched: bool, dtype: str, tmp_path
     samples = {"x": points(7 if batched else None, dtype)}
     path = tmp_path / "it.pullback"
     export(
-        lambda x: compute(names, x), path, requests(names), inputs=[spec], samples=samples, batched=batched, unconnected="zero"
+        lambda x: compute(names, x),
+        path,
+        requests(names),
+        inputs=[spec],
+        samples=samples,
+        batched=batched,
+        unconnected="zero",
     )
     for backend in ("onnx", "saved_model"):
         bundle = pullback.load(path, backend)

@@ -10,9 +10,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import pytest
-
 import pullback
+import pytest
 from pullback_export import export
 from pullback_export.lowering import registry
 
@@ -136,4 +135,6 @@ def test_kill_during_an_overwrite_keeps_the_old_bundle(tmp_path: pathlib.Path) -
 
 
 def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", script, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True
+    )

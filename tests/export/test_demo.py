@@ -7,7 +7,6 @@ import pathlib
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,10 +14,10 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """Where the demo writes; ``make test`` says where, because other environments read that bundle afterwards."""
     chosen = os.environ.get("PULLBACK_DEMO")
-    yield (ROOT / chosen) if chosen else tmp_path_factory.mktemp("demo")
+    return ROOT / chosen if chosen else tmp_path_factory.mktemp("demo")
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,8 @@ if sys.argv[3] == "busy":  # names and counters of Keras and TensorFlow are some
     export(other, sys.argv[1] + "/other.pullback", ["jacobian(y, x)"], formats="onnx")
 
 model = keras.models.load_model(sys.argv[2])
-export(model, sys.argv[1] + "/model.pullback", ["gradient(y, x)", "hessian(y, x)", "vjp(y, x)", "jvp(y, x)"], formats="onnx")
+requests = ["gradient(y, x)", "hessian(y, x)", "vjp(y, x)", "jvp(y, x)"]
+export(model, sys.argv[1] + "/model.pullback", requests, formats="onnx")
 """
 
 

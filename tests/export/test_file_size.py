@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 import pytest
 import tensorflow as tf
+from pullback_export import export
 
 from models import bowl
-from pullback_export import export
 
 MOST = 1.1
 SPARE = 20_000

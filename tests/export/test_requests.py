@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-
 from pullback_export import Derivative, ExportError, Gradient, Hessian, Jacobian, export
 
 

@@ -10,7 +10,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-
 from pullback_export import ExportError, PrecisionError, export
 
 REQUEST = ["jacobian(y, x)"]
@@ -72,7 +71,10 @@ SOURCES: dict[str, tuple[Callable[[keras.Model, pathlib.Path], Any], Any]] = {
     "plain function": (lambda model, folder: Module(model).compute, [SPEC]),
     "lambda over a Keras model": (lambda model, folder: lambda x: model(x), [SPEC]),
     "tf.function": (lambda model, folder: tf.function(Module(model).compute), [SPEC]),
-    "tf.function with a signature": (lambda model, folder: tf.function(Module(model).compute, input_signature=[SPEC]), None),
+    "tf.function with a signature": (
+        lambda model, folder: tf.function(Module(model).compute, input_signature=[SPEC]),
+        None,
+    ),
     "SavedModel of Keras": (keras_saved_model, None),
     "SavedModel of a module": (module_saved_model, None),
 }
@@ -184,7 +186,7 @@ def test_what_is_no_source(name: str, tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 broken"])
 def test_broken_keras_file(content: bytes, tmp_path: pathlib.Path) -> None:
     (tmp_path / "model.keras").write_bytes(content)
-    with pytest.raises(ExportError, match="model.keras"):
+    with pytest.raises(ExportError, match=r"model\.keras"):
         export(tmp_path / "model.keras", tmp_path / "it.pullback", REQUEST)
 
 
@@ -195,7 +197,11 @@ def test_folder_that_is_no_saved_model(tmp_path: pathlib.Path) -> None:
 
 def test_names_can_be_chosen(tmp_path: pathlib.Path) -> None:
     bundle = export(
-        network(), tmp_path / "it.pullback", ["gradient(force[0], place)"], formats="onnx",
-        inputs=[tf.TensorSpec([None, 3], tf.float32, name="place")], outputs=["force"],
+        network(),
+        tmp_path / "it.pullback",
+        ["gradient(force[0], place)"],
+        formats="onnx",
+        inputs=[tf.TensorSpec([None, 3], tf.float32, name="place")],
+        outputs=["force"],
     )
     assert bundle(place=X)._fields == ("force", "dforce_0_dplace")

@@ -9,12 +9,12 @@ from typing import Any
 
 import keras
 import numpy as np
+import pullback
 import pytest
 import tensorflow as tf
-
-import pullback
-from models import bowl, burgers, digits, houses, lennard_jones, reviews, wing
 from pullback_export import HVP, Derivative, Gradient, Hessian, Jacobian, export, forces
+
+from models import bowl, burgers, digits, houses, lennard_jones, reviews, wing
 
 EXACT = 1e-10
 
@@ -62,8 +62,12 @@ def test_bowl_is_the_network_of_the_question(rng: np.random.Generator, tmp_path:
     model = bowl.build("float64")
     kinds = [(type(layer).__name__, getattr(layer, "units", None), layer.activation.__name__) for layer in model.layers]
     assert kinds == [
-        ("Dense", 64, "relu"), ("Activation", None, "linear"), ("Dense", 32, "relu"), ("Activation", None, "linear"),
-        ("Dense", 32, "relu"), ("Dense", 1, "linear"),
+        ("Dense", 64, "relu"),
+        ("Activation", None, "linear"),
+        ("Dense", 32, "relu"),
+        ("Activation", None, "linear"),
+        ("Dense", 32, "relu"),
+        ("Dense", 1, "linear"),
     ]
     x = bowl.samples(rng)["x"].astype(np.float64)
     result = export(model, tmp_path / "bowl.pullback", [Gradient("y", "x")], formats="onnx")(x)
@@ -80,7 +84,9 @@ def test_lennard_jones(rng: np.random.Generator, tmp_path: pathlib.Path) -> None
     model = lennard_jones.build()
     requests = [forces("energy", "positions"), Hessian("energy", "positions"), HVP("energy", "positions")]
     given = lennard_jones.samples(rng)
-    bundle = export(model, tmp_path / "atoms.pullback", requests, inputs=lennard_jones.inputs(), samples=given, batched=False)
+    bundle = export(
+        model, tmp_path / "atoms.pullback", requests, inputs=lennard_jones.inputs(), samples=given, batched=False
+    )
     for atoms in (2, 6, 11):
         positions = lennard_jones.samples(rng, atoms)["positions"]
         expected = lennard_jones.exact(model, positions)
@@ -104,7 +110,11 @@ def test_burgers(rng: np.random.Generator, tmp_path: pathlib.Path) -> None:
 
 def test_wing(rng: np.random.Generator, tmp_path: pathlib.Path) -> None:
     model = wing.build()
-    requests = [Jacobian("coefficients", "state"), Gradient("coefficients[1]", "state"), Hessian("coefficients", "state")]
+    requests = [
+        Jacobian("coefficients", "state"),
+        Gradient("coefficients[1]", "state"),
+        Hessian("coefficients", "state"),
+    ]
     given = wing.samples(rng)
     bundle = export(model, tmp_path / "wing.pullback", requests, samples=given)
     result = bundle(**given)
@@ -114,7 +124,9 @@ def test_wing(rng: np.random.Generator, tmp_path: pathlib.Path) -> None:
     hessian = result.d2coefficients_dstate2
     assert hessian.shape == (32, 4, 3, 3)
     step = 1e-5 * (wing.HIGH - wing.LOW)[0]
-    up, down = (wing.exact(model, given["state"] + sign * step * np.eye(3)[0])["dcoefficients_dstate"] for sign in (1, -1))
+    up, down = (
+        wing.exact(model, given["state"] + sign * step * np.eye(3)[0])["dcoefficients_dstate"] for sign in (1, -1)
+    )
     assert_close(hessian[..., 0], (up - down) / (2 * step), 1e-7)
     assert_close(hessian, np.swapaxes(hessian, 2, 3))
 
@@ -167,5 +179,9 @@ def test_houses(rng: np.random.Generator, tmp_path: pathlib.Path) -> None:
     with tf.GradientTape() as tape:
         tape.watch((image, table))
         price = model([image, table])
-    for mine, live in zip((result.price, result.dprice_dimage, result.dprice_dtable), (price, *tape.gradient(price, (image, table))), strict=True):
+    for mine, live in zip(
+        (result.price, result.dprice_dimage, result.dprice_dtable),
+        (price, *tape.gradient(price, (image, table))),
+        strict=True,
+    ):
         assert_close(mine, live)

@@ -33,8 +33,19 @@ def test_ci_can_be_run() -> None:
 
 def test_top_level_is_tidy() -> None:
     known = {
-        ".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "docs", "exporter",
-        "models", "pyproject.toml", "runtime", "tests",
+        ".ci",
+        ".gitignore",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "LICENSE",
+        "Makefile",
+        "README.md",
+        "docs",
+        "exporter",
+        "models",
+        "pyproject.toml",
+        "runtime",
+        "tests",
     }
     assert {path.relative_to(ROOT).parts[0] for path in tracked()} <= known
 

@@ -81,7 +81,7 @@ def test_lowering_does_not_know_the_export_story() -> None:
 
 SCRIPTS = {
     "import": "import pullback",
-    "call": f"import pullback; b = pullback.load({str(FIXTURE)!r}); case = b.samples()['evaluate'][0]; b(**case.inputs)",
+    "call": f"import pullback; net = pullback.load({str(FIXTURE)!r}); net(**net.samples()['evaluate'][0].inputs)",
     "verify": f"import pullback; pullback.load({str(FIXTURE)!r}).verify()",
     "command": f"from pullback.cli import main; main(['info', {str(FIXTURE)!r}])",
     "report": "import models.bowl_report",
