@@ -11,7 +11,7 @@ from typing import Any
 
 import pullback
 import pytest
-from pullback import BundleError, InputError, NotExportedError, PullbackError
+from pullback import BundleError, InputError, NotExportedError, PullbackError, opening
 
 from tests.runtime import forge
 
@@ -216,3 +216,23 @@ def test_wrong_numbers_are_found(folder: Path) -> None:
     again = pickle.loads(pickle.dumps(caught.value))
     assert str(again) == str(caught.value)
     assert again.report == caught.value.report
+
+
+def test_replaced_while_loading(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The manifest is of the old bundle, a graph already of the new one: it is read again."""
+    check, seen = opening._check_bundle, list[bytes]()
+
+    def slow(path: Path, text: bytes, saved_model: bool) -> opening.Opened:
+        seen.append(text)
+        if len(seen) == 1:
+            content = (folder / "golden.npz").read_bytes()
+            forge.replace(folder, "golden.npz", content)
+            forge.edit_manifest(folder, forge.setting("name", "new"))
+            raise BundleError("evaluate.onnx: its SHA-256 is not the one in the manifest")
+        return check(path, text, saved_model)
+
+    monkeypatch.setattr(opening, "_check_bundle", slow)
+    found = pullback.load(folder).manifest
+    assert found is not None
+    assert found.name == "new"
+    assert len(seen) == 2
