@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
+
+import tensorflow as tf
 
 import pullback
 from pullback.manifest import DerivativeSpec, Manifest
 from pullback.parity import Report
 from pullback_export import parity
 from pullback_export.derivatives import Derivatives
+from pullback_export.differences import surrogate_ops
 from pullback_export.errors import ExportError
 from pullback_export.requests import KINDS, Request, parse_request
 from pullback_export.safe_convolution import safe_convolution
-from pullback_export.source import open_source
+from pullback_export.source import Source, open_source
+from pullback_export.tracing import trace
 
 
 def compare_with_bundle(
@@ -37,13 +42,13 @@ def compare_with_bundle(
         derived = {item.name for item in evaluate.derivatives}
         plain = [spec.name for spec in evaluate.outputs if spec.name not in derived]
         requests = [_request(item) for graph in manifest.functions for item in graph.function.derivatives]
-        layers = {item.name for request in requests for item in (request.of, *request.wrt)}
         source = open_source(model, None, None, evaluate.batched, training)
-        source = _renamed(source, [spec.name for spec in evaluate.inputs], plain, layers)
+        source = _renamed(source, [spec.name for spec in evaluate.inputs], plain)
         functions = Derivatives(source, requests, "zero").functions()
         formats = _formats(manifest)
+        surrogates = surrogate_ops(trace(functions[0]).concrete.graph)
         return parity.check(
-            source, functions, pathlib.Path(bundle), formats, samples or {}, manifest.tolerance, training
+            source, functions, pathlib.Path(bundle), formats, samples or {}, manifest.tolerance, training, surrogates
         ).report
 
 
@@ -60,12 +65,8 @@ def _formats(manifest: Manifest) -> tuple[str, ...]:
     return onnx + (("saved_model",) if manifest.saved_model else ())
 
 
-def _renamed(source: Any, inputs: list[str], plain: list[str], layers: set[str]) -> Any:
+def _renamed(source: Source, inputs: list[str], plain: list[str]) -> Source:
     """The source under the bundle's names, which the caller of :func:`export` may have chosen."""
-    import dataclasses
-
-    import tensorflow as tf
-
     outputs = [name for name in plain if name not in source.layers or name in source.outputs]
     if len(inputs) != len(source.inputs) or len(outputs) != len(source.outputs):
         raise ExportError(
@@ -74,6 +75,3 @@ def _renamed(source: Any, inputs: list[str], plain: list[str], layers: set[str])
         )
     specs = tuple(tf.TensorSpec(spec.shape, spec.dtype, name) for spec, name in zip(source.inputs, inputs, strict=True))
     return dataclasses.replace(source, inputs=specs, outputs=tuple(outputs))
-
-
-

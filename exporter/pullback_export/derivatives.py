@@ -24,9 +24,19 @@ Vectorize = Callable[[Callable[[Any], Any], Any, "int | None"], Any]
 
 
 def vectorized(function: Callable[[Any], Any], seeds: Any, chunk: int | None) -> Any:
-    """All seeds at once as one graph; at most ``chunk`` at a time where memory is to be bounded."""
+    """All seeds at once as one graph; at most ``chunk`` at a time where memory is to be bounded.
+
+    What ``tf.vectorized_map`` cannot vectorise (a branch inside of a loop, say) becomes a loop over the seeds.
+    """
     if chunk is None or (seeds.shape[0] is not None and seeds.shape[0] <= chunk):
-        return tf.vectorized_map(function, seeds)
+        try:
+            with _quiet():
+                return tf.vectorized_map(function, seeds, warn=False)
+        except ExportError:
+            raise
+        except Exception:  # it fails in as many ways as there are ops
+            example = function(seeds[0])
+            return tf.map_fn(function, seeds, fn_output_signature=tf.TensorSpec(example.shape, example.dtype))
     count = tf.shape(seeds)[0]
     padded = tf.pad(seeds, [[0, -count % chunk], [0, 0]])
     pieces = tf.reshape(padded, tf.stack([-1, chunk, tf.shape(seeds)[1]]))
@@ -34,6 +44,18 @@ def vectorized(function: Callable[[Any], Any], seeds: Any, chunk: int | None) ->
     signature = tf.TensorSpec(example.shape, example.dtype)
     stacked = tf.map_fn(lambda piece: tf.vectorized_map(function, piece), pieces, fn_output_signature=signature)
     return tf.reshape(stacked, tf.concat([[-1], tf.shape(stacked)[2:]], 0))[:count]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """TensorFlow logs pages about an op that it cannot vectorise."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("CRITICAL")
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def one_by_one(function: Callable[[Any], Any], seeds: Any, chunk: int | None) -> Any:
@@ -52,22 +74,8 @@ def unit_seeds(count: Any, dtype: Any) -> Any:
 
 
 def trace_function(function: Callable[..., Any], inputs: Sequence[tf.TensorSpec]) -> Any:
-    """The concrete function; our own errors come out as they are, without AutoGraph's account of the way."""
-    raised: list[ExportError] = []
-
-    def traced(*tensors: Any) -> Any:
-        try:
-            return function(*tensors)
-        except ExportError as problem:
-            raised.append(problem)
-            raise
-
-    try:
-        return tf.function(traced).get_concrete_function(*inputs)
-    except ExportError:
-        if raised:
-            raise raised[0] from None
-        raise
+    """The concrete function, with free sizes where ``inputs`` have them. (Sources convert control flow themselves.)"""
+    return tf.function(function, autograph=False).get_concrete_function(*inputs)
 
 
 @dataclasses.dataclass(frozen=True)

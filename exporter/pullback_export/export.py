@@ -15,6 +15,7 @@ import pullback
 from pullback.manifest import Tolerance
 from pullback_export import bundle_writer, onnx_graph, parity, saved_model
 from pullback_export.derivatives import Derivatives
+from pullback_export.differences import surrogate_ops
 from pullback_export.errors import ExportError
 from pullback_export.requests import Request, parse_request
 from pullback_export.safe_convolution import safe_convolution
@@ -94,7 +95,8 @@ def export(
                 say("writing the SavedModel")
                 saved_model.write(staging.path / "saved_model", traced, [one.spec for one in built], limit, source.trackable)
             say("comparing with the live model")
-            checked = parity.check(source, functions, staging.path, chosen, samples or {}, limit, training)
+            surrogates = surrogate_ops(traced[0].concrete.graph)
+            checked = parity.check(source, functions, staging.path, chosen, samples or {}, limit, training, surrogates)
             checked.report.require(f"export of {target.name}")
             staging.finish(built, opset, limit, checked, producer())
     say(f"wrote {target}")

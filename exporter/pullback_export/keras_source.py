@@ -86,7 +86,7 @@ def _input_names(model: Any, flat: Sequence[Any], inputs: Sequence[Any] | None) 
 
 
 def _output_names(model: Any, call: Callable[..., Any], specs: Sequence[Any]) -> tuple[int, tuple[str, ...]]:
-    count = len(tf.function(call).get_concrete_function(*specs).outputs)
+    count = len(tf.function(call, autograph=False).get_concrete_function(*specs).outputs)
     structure = getattr(model, "_outputs_struct", None)
     if isinstance(structure, dict):
         return count, tuple(re.sub(r"\W", "_", key) for key in sorted(structure))

@@ -65,8 +65,11 @@ def check(
     samples: Mapping[str, Any],
     tolerance: Tolerance,
     training: bool,
+    surrogates: Sequence[str] = (),
 ) -> Checked:
     """Compares every artifact in ``folder`` with the live ``source``; the report may hold failures.
+
+    ``surrogates``: ops of the model whose gradient is not their derivative, see :func:`differences.surrogate_ops`.
 
     Raises :class:`ExportError` where samples of a "batched" model influence each other.
     """
@@ -89,7 +92,7 @@ def check(
                 report += found
             if sample.golden:
                 cases[function.name].append(_golden(inputs, reference, None if interacting else sample.rows))
-        report += differences.check(source, function, [s for s in drawn if s.smooth], interacting)
+        report += differences.check(source, function, [s for s in drawn if s.smooth], interacting, surrogates)
     ranges = _ranges(source, samples)
     return Checked(_without_repeated_warnings(report), cases, ranges)
 

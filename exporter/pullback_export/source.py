@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import inspect
 import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import tensorflow as tf
 
@@ -127,18 +129,33 @@ def _function_source(model: Any, inputs: Sequence[Any] | None, outputs: Sequence
         named.append(tf.TensorSpec(spec.shape, spec.dtype, _identifier(spec.name) or default))
 
     structure: list[Any] = []
+    graph_form = _graph_form(model)
 
     def call(*tensors: Any) -> tuple[Any, ...]:
-        result = model(*tensors)
+        result = (model if tf.executing_eagerly() else graph_form)(*tensors)
         structure[:] = [result]
         flat = tuple(tf.convert_to_tensor(item) for item in tf.nest.flatten(result))
         return flat
 
-    traced = tf.function(call).get_concrete_function(*named)
+    traced = tf.function(call, autograph=False).get_concrete_function(*named)
     found = _structure_names(structure[0], len(traced.outputs))
     chosen = _rename(outputs, found)
     trackable = model if isinstance(model, tf.Module) else None
     return Source("function", tuple(named), chosen, call, True, trackable)
+
+
+def _graph_form(model: Any) -> Callable[..., Any]:
+    """The function with its ``for``, ``while`` and ``if`` over tensors made graph ops, as ``tf.function`` would."""
+    function = model if inspect.isroutine(model) else model.__call__
+    if not inspect.isroutine(function) or isinstance(function, tf.types.experimental.PolymorphicFunction):
+        return cast(Callable[..., Any], model)
+    plain = getattr(function, "__func__", function)
+    try:
+        converted = tf.autograph.to_graph(plain)
+    except Exception:  # no source text (built-in, made by exec, an ambiguous lambda): then there is nothing to convert
+        return cast(Callable[..., Any], model)
+    owner = getattr(function, "__self__", None)
+    return functools.partial(converted, owner) if owner is not None else cast(Callable[..., Any], converted)
 
 
 def _structure_names(result: Any, count: int) -> tuple[str, ...]:
