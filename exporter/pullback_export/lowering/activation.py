@@ -12,7 +12,6 @@ from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.graph import Value
 from pullback_export.lowering.registry import lowers
 
-_MAGNIFYING = frozenset({"Log", "Xlogy", "RealDiv", "Div", "DivNoNan", "Xdivy", "Reciprocal", "Inv", "Pow", "Rsqrt", "Sqrt"})
 SELU_SCALE = 1.0507009873554804934193349852946
 SELU_SCALE_ALPHA = 1.7580993408473768599402175208123
 
@@ -129,7 +128,7 @@ def sigmoid(op: OpContext, x: Any) -> Any:
     """
     if isinstance(x, ComplexValue):
         return 1.0 / (complex_functions.exp(op, -x) + 1)
-    return elementary.sigmoid(op, x, exact=op.reaches(_MAGNIFYING) or op.shares_input_with("Softplus"))
+    return elementary.sigmoid(op, x, exact=op.magnified() or op.shares_input_with("Softplus"))
 
 
 @lowers("SigmoidGrad")

@@ -21,6 +21,7 @@ _INT64_INPUTS: dict[str, tuple[int, ...]] = {
     "TopK": (1,), "ConstantOfShape": (0,), "Split": (1,), "ScatterND": (1,), "GatherND": (1,), "Resize": (3,),
     "CumSum": (1,), "DFT": (1, 2),
 }
+_MAGNIFYING = {"Log", "Xlogy", "RealDiv", "Div", "DivNoNan", "Xdivy", "Reciprocal", "Inv", "Pow", "Rsqrt", "Sqrt"}
 # TensorFlow ops whose result is as small as their operand.
 _PASSING = {"Identity", "IdentityN", "Mul", "Neg", "Abs", "Cast", "Reshape", "Squeeze", "ExpandDims", "Transpose",
             "StridedSlice", "Slice", "GatherV2", "Unpack", "Prod", "ConcatV2", "Pack", "BroadcastTo"}
@@ -106,12 +107,15 @@ class OpContext:
         shape = self.tf_op.outputs[index].shape
         return None if shape.rank is None else tuple(shape.as_list())
 
-    def reaches(self, op_types: frozenset[str]) -> bool:
-        """Whether the result goes into one of ``op_types``, directly or through products and rearrangements."""
+    def magnified(self) -> bool:
+        """Whether something divides by the result or takes its logarithm, also after products and rearrangements.
+
+        If not, an error of the last digit of 1 is fine where the result itself is tiny.
+        """
         stack, seen = list(self.tf_op.outputs), set()
         while stack:
             for consumer in stack.pop().consumers():
-                if consumer.type in op_types:
+                if consumer.type in _MAGNIFYING:
                     return True
                 if consumer.type in _PASSING and consumer not in seen:
                     seen.add(consumer)

@@ -21,6 +21,18 @@ def polynomial(x: Value, coefficients: Sequence[float]) -> Value:
     return total
 
 
+def rational(x: Value, numerator: Sequence[float], denominator: Sequence[float]) -> Value:
+    """The quotient of two polynomials."""
+    return polynomial(x, numerator) / polynomial(x, denominator)
+
+
+def piecewise(op: OpContext, x: Value, pieces: Sequence[tuple[float, Value]], otherwise: Value) -> Value:
+    """The first value whose bound is above ``x``, else ``otherwise``; NaN takes ``otherwise``."""
+    for bound, value in reversed(pieces):
+        otherwise = op.Where(x < bound, value, otherwise)
+    return otherwise
+
+
 def in_float64(op: OpContext, function: Callable[..., Value], *xs: Value) -> Value:
     """``function`` of the operands as float64, in the dtype of the first: rare functions need one formula only."""
     return op.cast(function(op, *[op.cast(x, np.float64) for x in xs]), xs[0].dtype)
@@ -62,7 +74,7 @@ def sigmoid(op: OpContext, x: Value, exact: bool = False) -> Value:
 
 
 def softplus(op: OpContext, x: Value) -> Value:
-    """``log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|))``; for ``0 < e <= 1`` the sum ``1 + e`` rounds off at most ``e``.
+    """``log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|))``.
 
     The operator of that name is six times slower for float32, and 0 below -37 for float64.
     """
