@@ -89,7 +89,7 @@ def main(cases: int, seed: int) -> int:
             found[f"{name}: refused"] += 1
         except BaseException:
             findings += 1
-            print(f"FINDING in {name}: {forged!r}"[:2000])
+            print(f"FINDING in {name}: {forged!r}"[:2000], flush=True)
             traceback.print_exc()
     print(f"{cases} cases, {findings} findings", dict(sorted(found.items())))
     return findings
