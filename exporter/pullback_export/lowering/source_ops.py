@@ -22,7 +22,7 @@ def const(op: OpContext) -> Any:
 
 
 @lowers("Identity", "StopGradient", "PreventGradient", "CheckNumerics", "Snapshot", "PlaceholderWithDefault",
-        "EnsureShape", "ReadVariableOpIdentity", "OptionalNoOp")
+        "EnsureShape")
 def identity(op: OpContext, x: Any) -> Any:
     """``x``. (``CheckNumerics`` asserts; a graph for deployment does not.)"""
     return x

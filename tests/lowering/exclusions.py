@@ -1,0 +1,46 @@
+"""Ops with a gradient in TensorFlow that have no rule, each under the reason why.
+
+``tests/lowering/test_gradient_registry.py`` keeps this list honest: an op with a rule must not stand here, and an op
+that TensorFlow does not know neither.
+"""
+
+from __future__ import annotations
+
+EXCLUSIONS: dict[str, str] = {
+    name: reason
+    for reason, names in {
+        "the values are random: no two calls agree, and an exported function must be deterministic": (
+            "RandomGamma StatelessParameterizedTruncatedNormal StatelessRandomGammaV2 StatelessRandomGammaV3"
+        ),
+        "control flow and arrays of TensorFlow 1 graphs; functions of TensorFlow 2 use While, If and TensorLists": (
+            "Enter Exit Merge NextIteration Switch LoopCond RefEnter RefExit RefIdentity RefMerge RefNextIteration RefSwitch"
+            " TensorArrayConcat TensorArrayConcatV2 TensorArrayConcatV3 TensorArrayGather TensorArrayGatherV2"
+            " TensorArrayGatherV3 TensorArrayRead TensorArrayReadV2 TensorArrayReadV3 TensorArrayScatter"
+            " TensorArrayScatterV2 TensorArrayScatterV3 TensorArraySplit TensorArraySplitV2 TensorArraySplitV3"
+            " TensorArrayWrite TensorArrayWriteV2 TensorArrayWriteV3"
+        ),
+        "no kernel on the CPU: GPU, TPU, XLA and collective ops": (
+            "AllToAll CollectivePermute CopyToMesh CopyToMeshGrad CrossReplicaSum CudnnRNN CudnnRNNV2 CudnnRNNV3"
+            " NcclAllReduce NcclBroadcast NcclReduce Relayout RelayoutLike TPUEmbeddingActivations XlaClusterOutput"
+            " XlaEinsum XlaSharding XlaSpmdFullToShardShape XlaSpmdShardToFullShape"
+        ),
+        "calls Python": "EagerPyFunc",
+        "exists in eager mode only": "_EagerConst",
+        "a debugger's op, which tf.debugging.experimental inserts while it watches": (
+            "DebugGradientIdentity DebugGradientRefIdentity DebugIdentityV2"
+        ),
+        "ragged and composite tensors packed in a variant, which have no ONNX form": (
+            "CompositeTensorVariantFromComponents CompositeTensorVariantToComponents RaggedFillEmptyRows RaggedGather"
+            " RaggedTensorFromVariant RaggedTensorToSparse RaggedTensorToTensor RaggedTensorToVariant"
+        ),
+        "compressed sparse matrices packed in a variant, which have no ONNX form": (
+            "CSRSparseMatrixToDense CSRSparseMatrixToSparseTensor DenseToCSRSparseMatrix SparseMatrixAdd SparseMatrixMatMul"
+            " SparseMatrixMul SparseMatrixSoftmax SparseMatrixSparseMatMul SparseMatrixTranspose SparseTensorToCSRSparseMatrix"
+        ),
+        "sparse tensors whose pattern depends on the data; densify them with tf.sparse.to_dense": (
+            "SparseAdd SparseDenseCwiseAdd SparseDenseCwiseDiv SparseDenseCwiseMul SparseFillEmptyRows SparseReduceSum"
+            " SparseReorder SparseSlice SparseSoftmax SparseSparseMaximum SparseSparseMinimum SparseTensorDenseAdd"
+        ),
+    }.items()
+    for name in names.split()
+}
