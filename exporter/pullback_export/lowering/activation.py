@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pullback_export.lowering import complex_functions, elementary
-from pullback_export.lowering.complex import ComplexValue, conj
+from pullback_export.lowering.complex import ComplexValue
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.graph import Value
 from pullback_export.lowering.registry import lowers
@@ -116,8 +116,8 @@ def tanh(op: OpContext, x: Any) -> Any:
 
 @lowers("TanhGrad")
 def tanh_grad(op: OpContext, y: Any, dy: Any) -> Any:
-    """``dx = dy * (1 - conj(y)**2)``."""
-    return dy * (1 - conj(y) * conj(y))
+    """``dx = dy * (1 - y**2)``; of a complex ``y`` TensorFlow passes the conjugate."""
+    return dy * (1 - y * y)
 
 
 @lowers("Sigmoid")
@@ -133,8 +133,8 @@ def sigmoid(op: OpContext, x: Any) -> Any:
 
 @lowers("SigmoidGrad")
 def sigmoid_grad(op: OpContext, y: Any, dy: Any) -> Any:
-    """``dx = dy * conj(y) * (1 - conj(y))``."""
-    return dy * conj(y) * (1 - conj(y))
+    """``dx = dy * y * (1 - y)``; of a complex ``y`` TensorFlow passes the conjugate."""
+    return dy * y * (1 - y)
 
 
 @lowers("Softmax")

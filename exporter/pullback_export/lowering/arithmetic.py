@@ -165,7 +165,8 @@ def broadcast_gradient_args(op: OpContext, s0: Value, s1: Value) -> list[Value]:
     b: list[Size] = [1] * (rank - len(right)) + list(right)
     if any(not isinstance(m, int) and not isinstance(n, int) and m != n for m, n in zip(a, b, strict=True)):
         return _dynamic_axes(op, s0, s1, dtype)
-    if any(not isinstance(m, int) and isinstance(n, int) and n != 1 for m, n in [*zip(a, b, strict=True), *zip(b, a, strict=True)]):
+    pairs = [*zip(a, b, strict=True), *zip(b, a, strict=True)]
+    if any(not isinstance(m, int) and isinstance(n, int) and n != 1 for m, n in pairs):
         return _dynamic_axes(op, s0, s1, dtype)
     return [
         op.const([axis for axis in range(rank) if mine[axis] == 1 and other[axis] != 1], dtype)

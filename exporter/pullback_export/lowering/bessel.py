@@ -94,9 +94,8 @@ _YQ1 = (1.0, 594.3015923461282, 235564.09294306856, 73481194.44597217, 187601316
 
 def _chebyshev(x: Value, coefficients: Sequence[float]) -> Value:
     """``cn/2 + c(n-1) T1(x/2) + ...`` by Clenshaw's recurrence, highest order first."""
-    older: Value | float = 0.0
-    previous: Value | float = 0.0
-    current: Value | float = coefficients[0]
+    previous, current = x * 0.0, x * 0.0 + coefficients[0]
+    older = previous
     for coefficient in coefficients[1:]:
         older, previous, current = previous, current, x * current - previous + coefficient
     return 0.5 * (current - older)

@@ -58,11 +58,9 @@ def greater_equal(op: OpContext, x: Value, y: Value) -> Value:
 
 
 @lowers("ApproximateEqual")
-def approximate_equal(op: OpContext, x: Any, y: Any) -> Value:
+def approximate_equal(op: OpContext, x: Value, y: Value) -> Value:
     """``|x - y| < tolerance``."""
-    difference = x - y
-    size = complex_functions.absolute(op, difference) if isinstance(x, ComplexValue) else op.Abs(difference)
-    return size < op.attr("tolerance")
+    return op.Abs(x - y) < float(op.attr("tolerance"))
 
 
 @lowers("LogicalAnd")

@@ -64,7 +64,7 @@ def sqrt(op: OpContext, z: ComplexValue) -> ComplexValue:
     smaller = op.Abs(z.imag) * 0.5 / (larger + op.cast(larger.equals(0), larger.dtype))
     right = z.real >= 0
     imag = op.Where(right, smaller, larger)
-    return ComplexValue(op.Where(right, larger, smaller), op.Where(z.imag < 0, -imag, imag))
+    return ComplexValue(op.Where(right, larger, smaller), op.Where(elementary.sign_bit(z.imag), -imag, imag))
 
 
 def power(op: OpContext, z: ComplexValue, w: ComplexValue) -> ComplexValue:

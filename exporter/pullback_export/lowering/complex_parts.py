@@ -19,9 +19,8 @@ from pullback_export.lowering.registry import lowers
 def make_complex(op: OpContext, real: Value, imag: Value) -> ComplexValue:
     """``real + i imag``, broadcast."""
     shape = broadcast(real.dims, imag.dims)
-    return ComplexValue(
-        real if real.dims == shape else op.expand_to(real, imag), imag if imag.dims == shape else op.expand_to(imag, real)
-    )
+    wide_real = real if real.dims == shape else op.expand_to(real, imag)
+    return ComplexValue(wide_real, imag if imag.dims == shape else op.expand_to(imag, real))
 
 
 @lowers("Real")

@@ -21,6 +21,7 @@ def sparse_softmax_cross_entropy(op: OpContext, logits: Value, labels: Value) ->
     """``-log_softmax(logits)[label]`` and ``softmax(logits) - one_hot(label)``."""
     column = op.Unsqueeze(labels, [-1])
     loss = -op.GatherElements(op.LogSoftmax(logits, axis=-1), column, axis=-1)
-    classes = op.cast(op.Range(op.const(0, np.int64), op.Squeeze(op.Shape(logits, start=-1), [0]), op.const(1, np.int64)),
-                      labels.dtype)
-    return op.Squeeze(loss, [-1]), op.Softmax(logits, axis=-1) - op.cast(column.equals(classes), logits.dtype)
+    count = op.Squeeze(op.Shape(logits, start=-1), [0])
+    classes = op.Range(op.const(0, np.int64), count, op.const(1, np.int64))
+    one_hot = op.cast(op.cast(column, np.int64).equals(classes), logits.dtype)
+    return op.Squeeze(loss, [-1]), op.Softmax(logits, axis=-1) - one_hot

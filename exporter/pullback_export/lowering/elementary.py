@@ -159,7 +159,7 @@ def acos(op: OpContext, x: Value) -> Value:
     return op.Acos(x) if x.dtype == np.float32 else 2 * atan(op, op.Sqrt((1 - x) / (1 + x)))
 
 
-def _negative(x: Value) -> Value:
+def sign_bit(x: Value) -> Value:
     """Whether the sign bit of ``x`` is set, also that of ``-0.0``."""
     return (x < 0) | (1.0 / x < 0)
 
@@ -172,8 +172,8 @@ def atan2(op: OpContext, y: Value, x: Value) -> Value:
     ratio = low / (high + op.cast(high.equals(0), x.dtype))
     angle = atan(op, ratio)
     angle = op.Where(b > a, math.pi / 2 - angle, angle)
-    angle = op.Where(_negative(x), math.pi - angle, angle)
-    return op.Where(_negative(y), -angle, angle)
+    angle = op.Where(sign_bit(x), math.pi - angle, angle)
+    return op.Where(sign_bit(y), -angle, angle)
 
 
 def hypot(op: OpContext, x: Value, y: Value) -> Value:

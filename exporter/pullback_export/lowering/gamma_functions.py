@@ -17,7 +17,8 @@ _LANCZOS = np.array([676.5203681218851, -1259.1392167224028, 771.32342877765313,
 _DIGAMMA = (1 / 12, -691 / 32760, 1 / 132, -1 / 240, 1 / 252, -1 / 120, 1 / 12)
 # (2j)! / B(2j) of the Euler-Maclaurin sum.
 _ZETA = (12.0, -720.0, 30240.0, -1209600.0, 47900160.0, -1.8924375803183791606e9, 7.47242496e10,
-         -2.950130727918164224e12, 1.1646782814350067249e14, -4.5979787224074726105e15, 1.8152105401943546773e17, -7.1661652561756670113e18)
+         -2.950130727918164224e12, 1.1646782814350067249e14, -4.5979787224074726105e15, 1.8152105401943546773e17,
+         -7.1661652561756670113e18)
 _LARGEST_SHIFT = 4096
 
 
@@ -80,7 +81,7 @@ def zeta(op: OpContext, x: Value, q: Value) -> Value:
 def polygamma(op: OpContext, n: Value, x: Value) -> Value:
     """``(-1)**(n+1) n! zeta(n + 1, x)``, the n-th derivative of ``digamma``; NaN unless ``n`` is 0, 1, 2, ..."""
     if n.fill is not None and n.fill > 0 and n.fill == int(n.fill):
-        return (-1) ** (int(n.fill) + 1) * math.gamma(n.fill + 1) * zeta(op, n + 1, x)
+        return zeta(op, n + 1, x) * (math.gamma(n.fill + 1) * (1 if n.fill % 2 else -1))
     odd = op.cast(_to_nearest(op, n * 0.5).equals(0), np.float64)
     result = (1 - 2 * odd) * op.Exp(lgamma(op, n + 1)) * zeta(op, n + 1, x)
     result = op.Where(n.equals(0), digamma(op, x), result)

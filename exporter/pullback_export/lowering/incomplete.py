@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -167,7 +167,8 @@ def _beta_fraction(op: OpContext, a: Value, b: Value, x: Value) -> Value:
 
     zero = _like(op, a + b + x, 0)
     d = 1.0 / guarded(op, 1 - (a + b) * x / (a + 1))
-    return repeat_while(op, 2000, [zero, d + zero, zero + 1, d + zero], step)[-1]
+    *_, value = repeat_while(op, 2000, [zero, d + zero, zero + 1, d + zero], step)
+    return cast(Value, value)
 
 
 def _betainc(op: OpContext, a: Value, b: Value, x: Value) -> Value:
