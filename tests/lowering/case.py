@@ -115,14 +115,20 @@ def derivative_function(case: Case) -> Callable[..., list[Any]]:
                 if case.order < 1:
                     return results
                 total = tf.add_n([_real_dot(output) for output in outputs if _differentiable(output)])
-            first = inner.gradient(total, watched, unconnected_gradients="zero")
+            first = _gradients(inner, total, watched)
+            first = [tf.convert_to_tensor(gradient) for gradient in first]
             again = tf.add_n([_real_dot(gradient) for gradient in first])
         results += first
         if case.order > 1:
-            results += outer.gradient(again, watched, unconnected_gradients="zero")
+            results += _gradients(outer, again, watched)
         return results
 
     return evaluate
+
+
+def _gradients(tape: Any, total: Any, watched: list[Any]) -> list[Any]:
+    """Dense gradients, zero where nothing leads to ``total``."""
+    return [tf.convert_to_tensor(item) for item in tape.gradient(total, watched, unconnected_gradients="zero")]
 
 
 def _real_dot(tensor: Any) -> Any:
@@ -149,7 +155,7 @@ def convert(concrete: Any, args: Sequence[Arg], free: bool) -> onnx.ModelProto:
     inputs = []
     for index, (arg, tensor) in enumerate(zip(args, concrete.inputs, strict=False)):
         shape = tuple(
-            (Dim.atom("B") if axis == 0 else Dim.atom(f"n{axis}")) if free and axis in arg.free else size
+            (Dim.atom("B") if axis == 0 else Dim.atom(f"n{axis}_{size}")) if free and axis in arg.free else size
             for axis, size in enumerate(arg.shape)
         )
         inputs.append(graph.input(f"x{index}", np.dtype(tensor.dtype.as_numpy_dtype), shape))

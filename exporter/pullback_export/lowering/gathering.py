@@ -40,7 +40,7 @@ def _contents(op: OpContext, handle: ResourceHandle) -> Any:
 
 
 def _gathered(op: OpContext, x: Value, indices: Value, axis: int, batch: int) -> Value:
-    batch %= max(indices.rank, 1)
+    batch = batch + indices.rank if batch < 0 else batch
     if indices.dtype not in (np.int32, np.int64):
         indices = op.cast(indices, np.int64)
     if batch == 0:

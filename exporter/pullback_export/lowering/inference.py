@@ -44,6 +44,8 @@ def infer(graph: Graph, op_type: str, operands: Operands, attributes: Attributes
         return [(dtype, None)] * outputs
     if op_type == "TopK" or (op_type == "MaxPool" and outputs == 2):
         return [(dtype, shapes[0]), (_INT64, shapes[0])]
+    if op_type == "Unique":
+        return [(dtype if index == 0 else _INT64, shape) for index, shape in enumerate(shapes)]
     return [(dtype, shape) for shape in shapes]
 
 
@@ -299,6 +301,14 @@ def _non_zero(graph: Graph, operands: Operands, attributes: Attributes, outputs:
     return [(len(_dims(operands)), graph.fresh_size("nonzero"))]
 
 
+def _unique(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+    """Values, first places, the place of each element, counts."""
+    shape, found = _dims(operands), graph.fresh_size("unique")
+    axis = attributes.get("axis")
+    values = (found,) if axis is None else (*shape[:axis], found, *shape[axis + 1 :])
+    return [values, (found,), (product(shape) if axis is None else shape[axis],), (found,)][:outputs]
+
+
 def _split(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     shape = list(_dims(operands))
     axis = attributes.get("axis", 0) % len(shape)
@@ -450,5 +460,5 @@ _SHAPES: dict[str, Callable[..., list[Shape]]] = {
     "Resize": _resize,
     "DFT": _dft,
     "Compress": _unknown,
-    "Unique": _unknown,
+    "Unique": _unique,
 }

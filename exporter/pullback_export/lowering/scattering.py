@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from pullback_export.lowering.context import OpContext
-from pullback_export.lowering.dims import product
 from pullback_export.lowering.graph import Value
 from pullback_export.lowering.registry import lowers
 
@@ -53,19 +52,6 @@ def _summed(value: Value) -> np.dtype[np.generic]:
 
 
 def _scattered(op: OpContext, x: Value, indices: Value, updates: Value, reduction: str) -> Value:
-    if indices.dims[-1] == 0:
-        return _everywhere(op, x, indices, updates, reduction)
     result: Value = op.ScatterND(x, indices, updates, reduction=reduction)
     return result
 
-
-def _everywhere(op: OpContext, x: Value, indices: Value, updates: Value, reduction: str) -> Value:
-    """Index vectors of length 0: every update has the shape of ``x`` and goes to the whole of it."""
-    flat = op.reshape(updates, [product(indices.dims[:-1]), *x.dims])
-    if reduction == "none":
-        last: Value = op.Gather(flat, op.const(-1, np.int64), axis=0)
-        return last
-    both = op.Concat(op.Unsqueeze(x, [0]), flat, axis=0)
-    name = {"add": "ReduceSum", "max": "ReduceMax", "min": "ReduceMin"}[reduction]
-    result: Value = getattr(op, name)(both, [0], keepdims=0)
-    return result

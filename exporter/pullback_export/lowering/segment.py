@@ -32,7 +32,7 @@ def _neutral(reduction: Reduction, dtype: np.dtype[Any]) -> Any:
     return limits.min if reduction.neutral == "lowest" else limits.max
 
 
-@lowers("UnsortedSegmentSum", "UnsortedSegmentProd", "UnsortedSegmentMax", "UnsortedSegmentMin", complex_parts=False)
+@lowers("UnsortedSegmentSum", "UnsortedSegmentProd", "UnsortedSegmentMax", "UnsortedSegmentMin")
 def unsorted_segment(op: OpContext, x: Any, ids: Value, count: Value) -> Any:
     """``y[s] = reduce(x[i] where ids[i] == s)``. Negative ids are left out.
 
@@ -74,19 +74,15 @@ def _segment_count(op: OpContext, ids: Value) -> Value:
     return op.ReduceMax(op.Concat(op.const([-1], np.int64), op.cast(ids, np.int64), axis=0), [0], keepdims=1) + 1
 
 
-@lowers("SegmentSum", "SegmentSumV2", "SegmentProd", "SegmentProdV2", "SegmentMax", "SegmentMaxV2", "SegmentMin",
-        "SegmentMinV2")
-def segment(op: OpContext, x: Value, ids: Value, *count: Value) -> Value:
+@lowers("SegmentSum", "SegmentProd", "SegmentMax", "SegmentMin")
+def segment(op: OpContext, x: Value, ids: Value) -> Value:
     """``y[s] = reduce(x[i] where ids[i] == s)`` for sorted ids.
 
-    A segment without rows is 0 for the sum and 1 for the product. For the extrema it is 0, and in the form that
-    is told the number of segments it is the least or largest number.
+    A segment without rows is 1 for the product, else 0.
     """
-    name = op.type.removeprefix("Segment").removesuffix("V2")
-    result = _segments(op, x, ids, count[0] if count else _segment_count(op, ids), _OF[name])
-    if count or name in ("Sum", "Prod"):
-        return result
-    return _where_filled(op, x, ids, result)
+    name = op.type.removeprefix("Segment")
+    result = _segments(op, x, ids, _segment_count(op, ids), _OF[name])
+    return result if name in ("Sum", "Prod") else _where_filled(op, x, ids, result)
 
 
 def _where_filled(op: OpContext, x: Value, ids: Value, result: Value) -> Value:

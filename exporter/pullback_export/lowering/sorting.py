@@ -12,18 +12,8 @@ from pullback_export.lowering.registry import lowers
 
 
 @lowers("TopKV2")
-def top_k_v2(op: OpContext, x: Value, k: Value) -> list[Value]:
+def top_k(op: OpContext, x: Value, k: Value) -> list[Value]:
     """The ``k`` largest elements of each row and their positions; of equal elements the first comes first."""
-    return _top_k(op, x, k)
-
-
-@lowers("TopK")
-def top_k(op: OpContext, x: Value) -> list[Value]:
-    """The ``k`` largest elements of each row and their positions; of equal elements the first comes first."""
-    return _top_k(op, x, op.const(int(op.attr("k")), np.int64))
-
-
-def _top_k(op: OpContext, x: Value, k: Value) -> list[Value]:
     ordered = x if x.dtype.name in ("float32", "float64", "int32", "int64", "uint8", "int8") else op.cast(x, np.int64)
     values, positions = op.TopK(ordered, op.reshape(k, [1]), axis=-1, largest=1, sorted=1, outputs=2)
     return [op.cast(values, x.dtype), op.cast(positions, op.output_dtype(1))]
