@@ -1,0 +1,141 @@
+"""``python -m tests.benchmarks``: exports the networks, measures every engine, writes the page and the picture."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import time
+from typing import Any
+
+from tests.benchmarks import engines, report, rounds, start, work
+
+ROOT = rounds.ROOT
+PACKAGES = ("onnxruntime", "tensorflow", "keras", "jax", "torch", "onnx-ad", "numpy")
+GROWTH = ("bowl", "surrogate")
+GROWTH_BATCHES = (1, 10, 100, 1000, 10_000, 100_000, 1_000_000)
+
+
+def main() -> int:
+    options = _options()
+    names = [
+        name for name in options.work or [item.name for item in work.ROWS] if not options.quick or work.row(name).quick
+    ]
+    chosen = tuple(
+        item for item in engines.ENGINES if not options.engines or item.name in (*options.engines, engines.FLOOR)
+    )
+    rows: list[rounds.Row] = []
+    facts: dict[str, Any] = {}
+    for name in names:
+        folder = options.folder / name
+        if not _prepare(name, folder, options.keep):
+            continue
+        facts[name] = json.loads((folder / "facts.json").read_text())
+        item = work.row(name)
+        for threads in options.threads:
+            batches = item.quick if options.quick else item.batches
+            for row in rounds.run(item, folder, batches, threads, chosen, options.rounds, options.slice):
+                rows.append(row)
+                print("\n".join(report.table([row])[2:]), f"[{threads}]", flush=True)
+                _save(options.folder / "rows.json", rows)
+    starts: list[dict[str, Any]] = []
+    growth: dict[str, list[dict[str, float]]] = {}
+    if not options.quick and not options.work:
+        starts = [start.measure(name, "bowl", options.folder / "bowl", (1,), 5) for name in start.ENGINES]
+        growth = {name: _growth(name, options.folder / name) for name in GROWTH}
+    head = header()
+    text = report.page(rows, head, starts, facts, growth)
+    (options.folder / "benchmarks.md").write_text(text, encoding="utf-8")
+    if options.publish:
+        (ROOT / "docs" / "benchmarks.md").write_text(text, encoding="utf-8")
+        report.picture(ROOT / "docs" / "benchmarks.png", rows, growth)
+        report.into_readme(ROOT / "README.md", rows, head)
+    print(text)
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m tests.benchmarks", description=__doc__)
+    parser.add_argument(
+        "work", nargs="*", help=f"rows to measure (default: all): {', '.join(item.name for item in work.ROWS)}"
+    )
+    parser.add_argument("--quick", action="store_true", help="small networks, few batch sizes")
+    parser.add_argument("--engines", nargs="+", help=f"of {', '.join(item.name for item in engines.ENGINES)}")
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=11, help="how often each engine has its turn (default: 11)")
+    parser.add_argument("--slice", type=float, default=0.1, help="seconds of a turn (default: 0.1; one call at least)")
+    parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "build" / "benchmarks")
+    parser.add_argument("--keep", action="store_true", help="use the exported files of the last run")
+    parser.add_argument(
+        "--publish", action="store_true", help="write docs/benchmarks.md, its picture, and the README's table"
+    )
+    options = parser.parse_args()
+    options.folder = options.folder.absolute()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    return options
+
+
+def _prepare(name: str, folder: pathlib.Path, keep: bool) -> bool:
+    if keep and (folder / "facts.json").exists():
+        return True
+    print(f"exporting {name}", flush=True)
+    command = [sys.executable, "-m", "tests.benchmarks.prepare", name, str(folder)]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"{name}: not exported: {done.stderr.strip().splitlines()[-1]}", flush=True)
+    return done.returncode == 0
+
+
+def _growth(name: str, folder: pathlib.Path) -> list[dict[str, float]]:
+    """Best of five calls at each batch size, one thread, in one process: its peak memory grows with the batch."""
+    process = rounds.Process(engines.engine("pullback"), work.row(name), folder, 1)
+    points = []
+    try:
+        process.answer(rounds.OPENING_SECONDS)
+        for batch in GROWTH_BATCHES:
+            process.measure(batch, 1)
+            replies = [process.measure(batch, 1) for _ in range(5)]
+            best = min(replies, key=lambda reply: reply["seconds"])
+            points.append({"batch": batch, "seconds": best["seconds"], "megabytes": best["megabytes"]})
+    finally:
+        process.close()
+    return points
+
+
+def header() -> dict[str, str]:
+    """The machine and the versions."""
+    versions = []
+    for package in PACKAGES:
+        try:
+            versions.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "machine": f"{_processor()}, {os.cpu_count()} cores",
+        "date": time.strftime("%Y-%m-%d"),
+        "Python": platform.python_version(),
+        "with": ", ".join(versions),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _save(path: pathlib.Path, rows: list[rounds.Row]) -> None:
+    path.write_text(json.dumps([dataclasses.asdict(row) for row in rows]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,226 @@
+"""The engines: each opens the prepared files of one :class:`Work` and returns a function of NumPy arrays.
+
+``open_engine(name, work, folder, threads)`` runs in a process of its own. Every engine returns NumPy arrays, of the
+outputs and the derivative (of the product alone for ``hvp``), so that nothing is left lazy or on a device.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tests.benchmarks.work import Work
+
+Array = np.ndarray[Any, Any]
+Call = Callable[..., Any]
+
+
+class Skipped(Exception):
+    """This engine cannot do this work; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Engine:
+    """``title`` is what the tables say; ``open`` runs in the engine's process, ``heavy`` ones only for few calls."""
+
+    name: str
+    title: str
+    open: Callable[[Work, pathlib.Path, int], Call]
+    packages: tuple[str, ...] = ()
+    environment: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def _forward(work: Work, folder: pathlib.Path, threads: int) -> Call:
+    """ONNX Runtime with the model alone, called directly: what the derivative is measured against."""
+    import onnxruntime
+    from pullback.backends.onnx import session_options
+
+    content = (folder / "forward.pullback" / "evaluate.onnx").read_bytes()
+    options = session_options(len(content), threads=threads)
+    run = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]).run
+    return lambda x, *seeds: run(None, {"x": x})
+
+
+def _bundle(backend: str) -> Callable[[Work, pathlib.Path, int], Call]:
+    def open_bundle(work: Work, folder: pathlib.Path, threads: int) -> Call:
+        import pullback
+
+        if backend == "saved_model":
+            _pin_tensorflow(threads)
+        loaded = pullback.load(folder / "derivative.pullback", backend=backend, threads=threads)
+        if work.kind == "hvp":
+            hvp = loaded.hvp
+            return lambda x, v: hvp(x=x, fwd_x=v)
+        return loaded
+
+    return open_bundle
+
+
+def _pin_tensorflow(threads: int) -> Any:
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    return tf
+
+
+def _tensorflow(compiled: str) -> Callable[[Work, pathlib.Path, int], Call]:
+    def open_live(work: Work, folder: pathlib.Path, threads: int) -> Call:
+        tf = _pin_tensorflow(threads)
+        import keras
+
+        model = keras.saving.load_model(folder / "model.keras", compile=False)
+        derive = _tape(tf, model, work)
+        if compiled:
+            derive = tf.function(derive, jit_compile=compiled == "xla", autograph=False)
+        return lambda *arrays: [t.numpy() for t in derive(*[tf.constant(a) for a in arrays])]
+
+    return open_live
+
+
+def _tape(tf: Any, model: Any, work: Work) -> Call:
+    def target(y: Any) -> Any:
+        return y if work.component is None else y[:, work.component]
+
+    def first(x: Any) -> list[Any]:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = model(x, training=False)
+            of = target(y)
+        return [y, tape.gradient(of, x) if work.kind == "gradient" else tape.batch_jacobian(y, x)]
+
+    def second(x: Any, *tangent: Any) -> list[Any]:
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                y = model(x, training=False)
+            gradient = inner.gradient(y, x)
+        if tangent:
+            return [outer.gradient(gradient, x, output_gradients=tangent[0])]
+        return [y, outer.batch_jacobian(gradient, x)]
+
+    return first if work.kind in ("gradient", "jacobian") else second
+
+
+def _onnx_ad(work: Work, folder: pathlib.Path, threads: int) -> Call:
+    """Its reverse graph of our forward graph, in ONNX Runtime."""
+    import onnx
+    import onnx_ad
+    import onnxruntime
+    from pullback.backends.onnx import session_options
+
+    if work.kind != "gradient":
+        raise Skipped(f"onnx-ad has no {work.kind}")
+    try:
+        model = onnx_ad.reverse(onnx.load(folder / "forward.pullback" / "evaluate.onnx"))
+    except Exception as problem:
+        raise Skipped(f"onnx-ad: {type(problem).__name__}: {str(problem).splitlines()[0][:100]}") from problem
+    content = model.SerializeToString()
+    session = onnxruntime.InferenceSession(
+        content, session_options(len(content), threads=threads), providers=["CPUExecutionProvider"]
+    )
+    (seed,) = [item for item in session.get_inputs() if item.name != "x"]
+
+    def run(x: Array) -> Any:
+        cotangent = np.zeros([len(x), *[1 if isinstance(size, str) else size for size in seed.shape[1:]]], np.float32)
+        cotangent[:, work.component or 0] = 1
+        return session.run(None, {"x": x, seed.name: cotangent})
+
+    return run
+
+
+def _jax(work: Work, folder: pathlib.Path, threads: int) -> Call:
+    """The same Keras model on the JAX backend, weights as constants of the compiled function."""
+    import jax
+    import keras
+
+    model = keras.saving.load_model(folder / "model.keras", compile=False)
+    trained, fixed = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
+
+    def of_rows(x: Any) -> Any:
+        return model.stateless_call(trained, fixed, x, training=False)[0]
+
+    def total(x: Any) -> Any:
+        y = of_rows(x)
+        return (y if work.component is None else y[:, work.component]).sum(), y
+
+    def of_one(sample: Any) -> Any:
+        y = of_rows(sample[None])[0]
+        return y, y
+
+    def gradient(x: Any) -> Any:
+        slope, y = jax.grad(total, has_aux=True)(x)
+        return y, slope
+
+    def jacobian(x: Any) -> Any:
+        slope, y = jax.vmap(jax.jacfwd(of_one, has_aux=True))(x)
+        return y, slope
+
+    def hessian(x: Any) -> Any:
+        return of_rows(x), jax.vmap(jax.hessian(lambda sample: of_rows(sample[None])[0, 0]))(x)
+
+    def hvp(x: Any, v: Any) -> Any:
+        return (jax.jvp(lambda x: jax.grad(total, has_aux=True)(x)[0], (x,), (v,))[1],)
+
+    derive = jax.jit({"gradient": gradient, "jacobian": jacobian, "hessian": hessian, "hvp": hvp}[work.kind])
+    return lambda *arrays: [np.asarray(item) for item in derive(*arrays)]
+
+
+def _torch(compiled: bool) -> Callable[[Work, pathlib.Path, int], Call]:
+    def open_torch(work: Work, folder: pathlib.Path, threads: int) -> Call:
+        """The same Keras model on the torch backend."""
+        import keras
+        import torch
+
+        torch.set_num_threads(threads)
+        if work.kind != "gradient":
+            raise Skipped(f"{work.kind} of a Keras model on torch is not written")
+        model = keras.saving.load_model(folder / "model.keras", compile=False)
+        model.eval()
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+        network = torch.compile(model) if compiled else model
+
+        def run(x: Array) -> Any:
+            rows = torch.from_numpy(x).requires_grad_(True)
+            y = network(rows)
+            of = y if work.component is None else y[:, work.component]
+            (slope,) = torch.autograd.grad(of.sum(), rows)
+            return y.detach().numpy(), slope.numpy()
+
+        return run
+
+    return open_torch
+
+
+ENGINES: tuple[Engine, ...] = (
+    Engine("forward", "forward only, ONNX Runtime", _forward),
+    Engine("pullback", "Pullback, ONNX", _bundle("onnx")),
+    Engine("saved_model", "Pullback, SavedModel", _bundle("saved_model"), ("tensorflow",)),
+    Engine("keras_tape", "Keras, GradientTape", _tensorflow(""), ("tensorflow", "keras")),
+    Engine("tf_function", "tf.function", _tensorflow("graph"), ("tensorflow", "keras")),
+    Engine("tf_xla", "tf.function, XLA", _tensorflow("xla"), ("tensorflow", "keras")),
+    Engine("onnx_ad", "onnx-ad in ONNX Runtime", _onnx_ad, ("onnx_ad",)),
+    Engine("jax", "JAX, jit", _jax, ("jax", "keras"), {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}),
+    Engine("torch", "torch, eager", _torch(False), ("torch", "keras"), {"KERAS_BACKEND": "torch"}),
+    Engine("torch_compile", "torch.compile", _torch(True), ("torch", "keras"), {"KERAS_BACKEND": "torch"}),
+)
+FLOOR = "forward"
+
+
+def engine(name: str) -> Engine:
+    """The engine with that name."""
+    return next(item for item in ENGINES if item.name == name)
+
+
+def environment(item: Engine, threads: int) -> dict[str, str]:
+    """The environment of an engine's process: as many threads as the others have, whatever library makes them."""
+    count = str(threads)
+    pinned = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "XLA_CPU_THREADS"), count)
+    return {**os.environ, **pinned, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", **item.environment}

@@ -1,0 +1,81 @@
+"""One engine in one process: ``python -m tests.benchmarks.worker ENGINE WORK FOLDER THREADS``.
+
+Reads requests ``{"batch": rows, "calls": n}`` from standard input, one in a line, and answers each with the seconds of
+``n`` calls one after the other, the first result's checksum, or ``{"error": ...}``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import pathlib
+import resource
+import sys
+import time
+import traceback
+from typing import Any
+
+import numpy as np
+
+from tests.benchmarks import engines, work
+
+
+def main(name: str, row: str, folder: str, threads: str) -> int:
+    cores = sorted(os.sched_getaffinity(0))[: int(threads)]
+    os.sched_setaffinity(0, cores)
+    answer, sys.stdout = sys.stdout, sys.stderr  # what libraries print is not an answer
+    item = engines.engine(name)
+
+    def say(**message: Any) -> None:
+        print(json.dumps(message), file=answer, flush=True)
+
+    missing = [package for package in item.packages if importlib.util.find_spec(package) is None]
+    if missing:
+        say(skipped=f"{', '.join(missing)} is not installed")
+        return 0
+    chosen = work.row(row)
+    try:
+        call = item.open(chosen, pathlib.Path(folder), int(threads))
+    except engines.Skipped as problem:
+        say(skipped=str(problem))
+        return 0
+    except Exception as problem:
+        traceback.print_exc()
+        say(skipped=f"{type(problem).__name__}: {str(problem).splitlines()[0][:100]}")
+        return 0
+    say(ready=True)
+    inputs: dict[int, list[Any]] = {}
+    for line in sys.stdin:
+        request = json.loads(line)
+        batch = request["batch"]
+        if batch not in inputs:
+            inputs.clear()
+            inputs[batch] = draw(chosen, batch)
+        try:
+            say(**measure(call, inputs[batch], request["calls"]))
+        except Exception as problem:
+            traceback.print_exc()
+            say(error=f"{type(problem).__name__}: {(str(problem).splitlines() or [''])[0][:100]}")
+    return 0
+
+
+def draw(chosen: work.Work, batch: int) -> list[Any]:
+    """``x`` and, for products, a tangent: the same in every process."""
+    rng = np.random.default_rng(7)
+    count = 2 if chosen.kind == "hvp" else 1
+    return [rng.normal(size=(batch, *chosen.shape)).astype(np.float32) for _ in range(count)]
+
+
+def measure(call: Any, arrays: list[Any], calls: int) -> dict[str, Any]:
+    """Seconds for ``calls`` calls; ``check``: the sum of absolute values of the derivative; peak memory."""
+    start = time.perf_counter()
+    for _ in range(calls):
+        result = call(*arrays)
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": seconds, "check": float(np.abs(result[-1]).sum(dtype=np.float64)), "megabytes": peak}
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
