@@ -46,7 +46,10 @@ def keras_source(model: Any, inputs: Sequence[Any] | None, outputs: Sequence[str
 def _call(model: Any, template: Any, training: bool, tensors: Sequence[Any]) -> tuple[Any, ...]:
     arguments = keras.tree.pack_sequence_as(template, list(tensors))
     kwargs = {"training": training} if model._call_has_training_arg else {}
-    return tuple(tf.convert_to_tensor(item) for item in keras.tree.flatten(model(arguments, **kwargs)))
+    # In training mode layers update their statistics; that must neither change the live model nor enter the graph.
+    with keras.StatelessScope() if training else contextlib.nullcontext():
+        results = model(arguments, **kwargs)
+    return tuple(tf.convert_to_tensor(item) for item in keras.tree.flatten(results))
 
 
 def _check_precision(model: Any) -> None:
