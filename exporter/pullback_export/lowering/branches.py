@@ -10,8 +10,8 @@ import numpy as np
 
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.dims import Shape
-from pullback_export.lowering.flows import Optional, leaves, rebuild, same_form
-from pullback_export.lowering.graph import Node, Value
+from pullback_export.lowering.flows import Choice, Optional, leaves, rebuild, same_form
+from pullback_export.lowering.graph import Graph, Node, Value
 from pullback_export.lowering.induction import inside
 from pullback_export.lowering.lists import TensorList
 from pullback_export.lowering.loop_lists import settled
@@ -25,77 +25,96 @@ def either(op: OpContext, predicate: Value, then: Branch, otherwise: Branch) -> 
         return list(then(op) if predicate.const.item() else otherwise(op))
     sides = (op.body(), op.body())
     flows: list[list[Any]] = []
-    for side, branch in zip(sides, (then, otherwise), strict=True):
+    for side, branch, holds in zip(sides, (then, otherwise), (True, False), strict=True):
+        side.graph.assumption = predicate, holds
         with side.graph.writing():
             flows.append(list(branch(side)))
     return _joined(op, predicate, sides, flows)
 
 
+def assumed(graph: Graph, predicate: Value) -> bool | None:
+    """What a predicate is known to be inside of the branches that ``graph`` lies in."""
+    inner: Graph | None = graph
+    while inner is not None:
+        if inner.assumption is not None and inner.assumption[0] is predicate:
+            return inner.assumption[1]
+        inner = inner.parent
+    return None
+
+
+class _Join:
+    """The ``If`` of one predicate, whose results are added one by one."""
+
+    def __init__(self, op: OpContext, predicate: Value, sides: tuple[OpContext, OpContext]) -> None:
+        self.op = op
+        self.predicate = predicate
+        self.left, self.right = sides
+        self.node = Node("If", [predicate], {"then_branch": self.left.graph, "else_branch": self.right.graph})
+        self.known: dict[tuple[int, int], Value] = {}
+
+    def flow(self, left: Any, right: Any) -> Any:
+        """The flow that is ``left`` or ``right``."""
+        if left is right:
+            return left
+        with self.left.graph.writing():
+            left = settled(self.left, left)
+        with self.right.graph.writing():
+            right = settled(self.right, right)
+        if isinstance(left, Optional) and isinstance(right, Optional):
+            return Optional(self.tensor(left.present, right.present, ()), self._content(left.content, right.content))
+        if isinstance(left, TensorList) and isinstance(right, TensorList) and not same_form(left, right):
+            left, right = _dense(self.left, left, right), _dense(self.right, right, left)
+        if not same_form(left, right):
+            raise self.op.unsupported("branches whose results are of different kinds")
+        pairs = zip(leaves(left), leaves(right), strict=True)
+        return rebuild(left, [self.tensor(a, b, _common(self.op, a, b)) for a, b in pairs])
+
+    def _content(self, left: Any, right: Any) -> Any:
+        """TensorFlow lets each branch put something of its own into an optional; only its own gradient reads it."""
+        if left is None and right is None:
+            return None
+        if left is None:
+            return self._one_sided(_placeholder(self.left, right), right, right)
+        if right is None:
+            return self._one_sided(left, _placeholder(self.right, left), left)
+        pairs = zip(leaves(left), leaves(right), strict=False)
+        if same_form(left, right) and all(a.shape is not None and a.shape == b.shape for a, b in pairs):
+            return self.flow(left, right)
+        then = self._one_sided(left, _placeholder(self.right, left), left)
+        otherwise = self._one_sided(_placeholder(self.left, right), right, right)
+        return Choice(self.predicate, then, otherwise)
+
+    def _one_sided(self, left: Any, right: Any, real: Any) -> Any:
+        """A flow that only one side computes; its shapes are those of that side."""
+        then, otherwise = self.left.graph, self.right.graph
+        triples = zip(leaves(left), leaves(right), leaves(real), strict=True)
+        tensors = [
+            self.tensor(a, b, like.shape) if inside(like, then) or inside(like, otherwise) else like
+            for a, b, like in triples
+        ]
+        return rebuild(real, tensors)
+
+    def tensor(self, left: Value, right: Value, shape: Shape | None) -> Value:
+        then, otherwise = self.left.graph, self.right.graph
+        if left is right and not inside(left, then) and not inside(right, otherwise):
+            return left
+        key = id(left), id(right)
+        if key not in self.known:
+            then.outputs.append(("result", left))
+            otherwise.outputs.append(("result", right))
+            self.known[key] = Value(self.op.graph, left.dtype, shape, self.node)
+            self.node.outputs.append(self.known[key])
+        return self.known[key]
+
+
 def _joined(
     op: OpContext, predicate: Value, sides: tuple[OpContext, OpContext], flows: list[list[Any]]
 ) -> list[Any]:
-    node = Node("If", [predicate], {"then_branch": sides[0].graph, "else_branch": sides[1].graph})
-    results = []
-    for left, right in zip(*flows, strict=True):
-        if left is right:
-            results.append(left)
-            continue
-        one, other, shapes = in_one_form(sides[0], left, sides[1], right)
-        tensors = [
-            _output(op, node, a, b, shape)
-            for a, b, shape in zip(leaves(one), leaves(other), shapes, strict=True)
-        ]
-        results.append(rebuild(one, tensors))
-    if node.outputs:
-        op.graph.nodes.append(node)
+    join = _Join(op, predicate, sides)
+    results = [join.flow(left, right) for left, right in zip(*flows, strict=True)]
+    if join.node.outputs:
+        op.graph.nodes.append(join.node)
     return results
-
-
-def _output(op: OpContext, node: Node, left: Value, right: Value, shape: Shape | None) -> Value:
-    then, otherwise = node.attributes["then_branch"], node.attributes["else_branch"]
-    if left is right and not inside(left, then) and not inside(right, otherwise):
-        return left
-    then.outputs.append(("result", left))
-    otherwise.outputs.append(("result", right))
-    value = Value(op.graph, left.dtype, shape, node)
-    node.outputs.append(value)
-    return value
-
-
-def in_one_form(
-    left_op: OpContext, left: Any, right_op: OpContext, right: Any
-) -> tuple[Any, Any, list[Shape | None]]:
-    """Two flows that differ only in their tensors, and the shapes that these have on both sides."""
-    with left_op.graph.writing():
-        left = settled(left_op, left)
-    with right_op.graph.writing():
-        right = settled(right_op, right)
-    if isinstance(left, Optional) and isinstance(right, Optional):
-        return _optionals(left_op, left, right_op, right)
-    if isinstance(left, TensorList) and isinstance(right, TensorList) and not same_form(left, right):
-        left = _dense(left_op, left, right)
-        right = _dense(right_op, right, left)
-    if not same_form(left, right):
-        raise left_op.unsupported("branches whose results are of different kinds")
-    shapes = [_common(left_op, a, b) for a, b in zip(leaves(left), leaves(right), strict=True)]
-    return left, right, shapes
-
-
-def _optionals(
-    left_op: OpContext, left: Optional, right_op: OpContext, right: Optional
-) -> tuple[Any, Any, list[Shape | None]]:
-    """Where a side has no content, zeros stand for it; the shape is that of the side that has one."""
-    flag: list[Shape | None] = [()]
-    if left.content is None and right.content is None:
-        return left, right, flag
-    if left.content is None:
-        shapes = [leaf.shape for leaf in leaves(right.content)]
-        return Optional(left.present, _placeholder(left_op, right.content)), right, flag + shapes
-    if right.content is None:
-        shapes = [leaf.shape for leaf in leaves(left.content)]
-        return left, Optional(right.present, _placeholder(right_op, left.content)), flag + shapes
-    one, other, shapes = in_one_form(left_op, left.content, right_op, right.content)
-    return Optional(left.present, one), Optional(right.present, other), flag + shapes
 
 
 def _placeholder(op: OpContext, like: Any) -> Any:
@@ -107,10 +126,7 @@ def _placeholder(op: OpContext, like: Any) -> Any:
 def _zeros(op: OpContext, like: Value) -> Value:
     sizes = []
     for size in like.dims:
-        try:
-            sizes.append(op.sizes([size]))
-        except KeyError:
-            sizes.append(op.const(np.zeros(1, np.int64)))
+        sizes.append(op.sizes([size if op.graph.knows_size(size) else 0]))
     if not sizes:
         return op.const(np.zeros((), like.dtype))
     return op.Expand(op.const(np.zeros((), like.dtype)), op.Concat(*sizes, axis=0))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
-from pullback_export.lowering.branches import Branch, either
+from pullback_export.lowering.branches import Branch, assumed, either
+from pullback_export.lowering.complex import ComplexValue
 from pullback_export.lowering.context import OpContext
-from pullback_export.lowering.flows import Optional
+from pullback_export.lowering.flows import Choice, Optional
 from pullback_export.lowering.graph import Value
 from pullback_export.lowering.lists import zeros
 from pullback_export.lowering.loop_lists import settled
@@ -75,12 +77,45 @@ def optional_none(op: OpContext) -> Optional:
 @lowers("OptionalGetValue")
 def optional_get_value(op: OpContext, optional: Optional) -> list[Any]:
     """What the optional holds. Gradients of branches only ask in the branch that put it there."""
+    if isinstance(optional.content, Choice):
+        return [_chosen(op, optional.content)]
     if optional.content is not None:
         return [optional.content]
     shape = op.output_shape()
     if shape is None:
         raise op.unsupported("the content of an empty optional")
     return [zeros(op, [0 if size is None else size for size in shape], op.output_dtype())]
+
+
+def _chosen(op: OpContext, content: Any) -> Any:
+    """What the taken branch put into an optional: the predicate says which one that was, or else its kind does."""
+    if not isinstance(content, Choice):
+        return content
+    known = assumed(op.graph, content.predicate)
+    if known is not None:
+        return _chosen(op, content.then if known else content.otherwise)
+    fitting = [flow for flow in (content.then, content.otherwise) if _fits(op, flow)]
+    if len(fitting) == 1:
+        return _chosen(op, fitting[0])
+    (flow,) = either(
+        op,
+        content.predicate,
+        lambda side: [_chosen(side, content.then)],
+        lambda side: [_chosen(side, content.otherwise)],
+    )
+    return flow
+
+
+def _fits(op: OpContext, flow: Any) -> bool:
+    """Whether a flow has the dtype and the rank that are asked for."""
+    dtype, shape = op.tf_op.outputs[0].dtype, op.output_shape()
+    if isinstance(flow, Choice):
+        return _fits(op, flow.then) or _fits(op, flow.otherwise)
+    if not isinstance(flow, Value):
+        return bool(dtype == tf.variant) or isinstance(flow, ComplexValue)
+    if dtype == tf.variant or flow.dtype != np.dtype(dtype.as_numpy_dtype):
+        return False
+    return shape is None or flow.shape is None or len(shape) == flow.rank
 
 
 @lowers("OptionalHasValue")

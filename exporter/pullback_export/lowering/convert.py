@@ -72,12 +72,11 @@ class Converter:
         caller = func_graph
         atomic = caller._get_function(name)
         while atomic is None:  # a graph made from a definition does not bring the functions that it calls
-            caller = self._callers[id(caller)][0]
+            caller = self._callers[id(caller)][0] if id(caller) in self._callers else caller.outer_graph
             atomic = caller._get_function(name)
         if id(atomic) not in self._functions:
             graph = getattr(atomic, "graph", None)
-            # A higher-order tape appends outputs to the graph after the function was made from it.
-            if graph is None or len(graph.outputs) != len(atomic.cached_definition.signature.output_arg):
+            if graph is None or not _is_current(graph, atomic.cached_definition):
                 with caller.as_default():
                     graph = function_def_to_graph.function_def_to_graph(atomic.cached_definition)
                 self._callers[id(graph)] = caller, graph
@@ -137,6 +136,17 @@ class Converter:
         """Raises :class:`UnsupportedOpsError` with every op that could not be lowered."""
         if self.missing:
             raise UnsupportedOpsError(self.missing, self.reasons)
+
+
+def _is_current(graph: Any, definition: Any) -> bool:
+    """Whether a function is still what its graph says: higher-order tapes change graphs that functions were made from."""
+    results = [definition.ret[item.name] for item in definition.signature.output_arg]
+    if len(results) != len(graph.outputs):
+        return False
+    return all(
+        ":" not in result or result.split(":")[0] == tensor.op.name
+        for result, tensor in zip(results, graph.outputs, strict=True)
+    )
 
 
 def as_constant(graph: Graph, array: np.ndarray[Any, Any]) -> Flow:

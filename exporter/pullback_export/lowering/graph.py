@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback_export.lowering import folding, inference, simplification, uniformity
+from pullback_export.lowering import factors, folding, inference, layout, simplification, uniformity
 from pullback_export.lowering.dims import Dim, Shape, Size
 
 Attribute = Any  # int, float, str, list of these, np.ndarray, or Graph
@@ -157,6 +157,7 @@ class Graph:
         self._seen: dict[Any, list[Value]] = {}
         self._constants: dict[Any, Value] = {}
         self._fresh = 0
+        self.assumption: tuple[Value, bool] | None = None  # of a branch: its predicate, and what that is here
         self.active: Graph = self  # of the root: the graph that rules are writing to
 
     def input(self, name: str, dtype: np.dtype[Any], shape: Shape | None) -> Value:
@@ -217,6 +218,8 @@ class Graph:
             known = owner._lookup(candidate) if candidate is not None else None
             if known is not None:
                 return known
+        if op_type == "MaxPool" and (shared := self._shared_pool(owner, operands, attributes, outputs)) is not None:
+            return shared
         node = Node(op_type, operands, attributes)
         node.outputs = [
             Value(owner, dtype, shape, node)
@@ -232,6 +235,16 @@ class Graph:
             if candidate is not None:
                 owner._seen[candidate] = node.outputs
         return node.outputs
+
+    def _shared_pool(
+        self, owner: Graph, operands: list[Value | None], attributes: dict[str, Attribute], outputs: int
+    ) -> list[Value] | None:
+        """A maximum pooling that differs in its outputs only: the gradient wants to know where the maxima are."""
+        known = owner._lookup(_key("MaxPool", operands, attributes, 3 - outputs))
+        if known is not None and outputs == 2 and len(known) == 1:
+            dtype, shape = inference.infer(owner, "MaxPool", operands, attributes, 2)[1]
+            known.append(Value(known[0].graph, dtype, shape, known[0].node))
+        return known
 
     def _innermost(self, operands: Iterable[Value | None]) -> Graph:
         """The graph in which a node can see all of its operands: the one being written, or that of an operand."""
@@ -265,21 +278,23 @@ class Graph:
             while len(graph._seen) > seen:
                 graph._seen.popitem()
 
-    def name_size(self, number: Value, hint: str) -> Size:
-        """The contents of an int64 scalar as a size of axes; a new free size where nothing is known about it."""
-        if number.sizes is None:
-            objects = np.empty((), object)
-            objects[()] = self.fresh_size(hint)
-            number._sizes = objects
-            number.graph._seen[("sizes", np.dtype(np.int64).str, (), (objects[()],))] = [number]
-            number.graph.emit("Reshape", [number, self.constant(np.array([1], np.int64))])
-        assert number.sizes is not None
-        size: Size = number.sizes.item()
-        return size
+    def name_size(self, number: Value, size: Dim) -> None:
+        """Gives the contents of an int64 scalar the name ``size``, as which axes may have it from now on."""
+        objects = np.empty((), object)
+        objects[()] = size
+        number._sizes = objects
+        number.graph._seen[("sizes", np.dtype(np.int64).str, (), (size,))] = [number]
+        number.graph.emit("Reshape", [number, self.constant(np.array([1], np.int64))])
 
     def _shortcut(self, op_type: str, operands: list[Value | None], attributes: dict[str, Attribute]) -> Value | None:
-        short = simplification.simplify(self, op_type, operands, attributes)
-        return short if short is not None else uniformity.before_expansion(self, op_type, operands, attributes)
+        rewrites = (
+            simplification.simplify, factors.regrouped, uniformity.before_expansion, layout.after_rearrangement,
+        )
+        for rewrite in rewrites:
+            short = rewrite(self, op_type, operands, attributes)
+            if short is not None:
+                return short
+        return None
 
     def _lookup(self, key: Any) -> list[Value] | None:
         graph: Graph | None = self
@@ -321,6 +336,14 @@ class Graph:
             return self.constant(np.array(sizes, np.int64))
         parts = [self._size_value(size) for size in sizes]
         return self.emit("Concat", parts, {"axis": 0})
+
+    def knows_size(self, size: Size) -> bool:
+        """Whether a size can be computed here."""
+        try:
+            self.sizes_value([size])
+        except KeyError:
+            return False
+        return True
 
     def _size_value(self, size: Size) -> Value:
         """A vector of one element that holds ``size``."""

@@ -126,4 +126,8 @@ def _equal(a: Value, b: Value) -> bool:
 
 def size_of(number: Value, hint: str = "steps") -> Size:
     """A number of iterations as the size of an axis."""
-    return number.graph.name_size(number, hint)
+    if number.sizes is None:
+        number.graph.name_size(number, number.graph.fresh_size(hint))
+    assert number.sizes is not None
+    size: Size = number.sizes.item()
+    return size

@@ -130,24 +130,29 @@ class Counted(Column):
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ragged(Column):
     """Elements of different sizes: ``flat`` holds them one after the other, element ``k`` from ``ends[k - 1]``
-    (0 for the first) to ``ends[k]``; ``shapes`` is the matrix of their shapes."""
+    (0 for the first) to ``ends[k]``; ``shapes`` is the matrix of their shapes, ``dims`` what all of them have in common."""
 
     flat: Value
     ends: Value
     shapes: Value
+    dims: tuple[Size | None, ...]
 
     def leaves(self) -> list[Value]:
         return [self.flat, self.ends, self.shapes]
 
     def rebuild(self, values: Sequence[Value]) -> Column:
-        return Ragged(*values)
+        return dataclasses.replace(self, flat=values[0], ends=values[1], shapes=values[2])
 
     def item(self, op: OpContext, index: Value) -> Value:
         at = op.Reshape(op.cast(index, np.int64), [1])
         shape = op.Gather(self.shapes, op.Squeeze(at, [0]), axis=0)
         end = op.Gather(self.ends, at, axis=0)
         numbers = op.Slice(self.flat, end - op.ReduceProd(shape, keepdims=1), end, [0])
-        return op.Reshape(numbers, shape, allowzero=1)
+        element = op.Reshape(numbers, shape, allowzero=1)
+        if element.shape is not None:
+            sizes = zip(element.shape, self.dims, strict=True)
+            element.shape = tuple(mine if known is None else known for mine, known in sizes)
+        return element
 
     def stack(self, op: OpContext, length: Value) -> Value:
         """Possible only where TensorFlow can do it too: all elements have one shape."""
@@ -169,6 +174,8 @@ class TensorList:
     length: Value
     template: Any = None
     columns: tuple[Column, ...] = ()
+    like: TensorList | None = None
+    """Of a list of zeros whose elements are lists: the list that has elements of the same forms."""
 
     def element_dims(self) -> tuple[Size | None, ...] | None:
         """Shape of an element, as far as it is known."""
@@ -186,6 +193,8 @@ class TensorList:
         """Element ``index``; zeros where it was never set, of the list's element shape or of ``dims``."""
         from pullback_export.lowering.flows import rebuild
 
+        if self.template is None and self.like is not None:
+            return self.like.get(op, index).zeros_like(op)
         if self.template is None:
             return self._zeros(op, dims)
         return rebuild(self.template, [column.item(op, index) for column in self.columns])
@@ -204,8 +213,22 @@ class TensorList:
 
         if self.template is not None:
             return self
+        if self.like is not None:
+            return self.like._zeroed(op)
         columns: list[Column] = [Repeated(op.full_like(leaf, 0)) for leaf in leaves(like)]
         return dataclasses.replace(self, template=like, columns=tuple(columns))
+
+    def _zeroed(self, op: OpContext) -> TensorList:
+        """Lists of the same lengths, with zeros in them."""
+        columns: list[Column] = []
+        for column, is_length in zip(self.columns, lengths(self.template), strict=True):
+            if is_length:
+                columns.append(column)
+            elif isinstance(column, Ragged):
+                columns.append(dataclasses.replace(column, flat=op.full_like(column.flat, 0)))
+            else:
+                columns.append(Stacked(op.full_like(column.stack(op, self.length), 0)))
+        return dataclasses.replace(self, columns=tuple(columns))
 
     def set(self, op: OpContext, index: Value, element: Any) -> TensorList:
         """The list with another element at ``index``."""
@@ -302,10 +325,8 @@ class TensorList:
 
     def zeros_like(self, op: OpContext) -> TensorList:
         """A list of as many zeros."""
-        if self.dtype is not None or self.template is None:
-            return TensorList(self.dtype, self.element_dims(), self.length)
-        columns = tuple(Stacked(op.full_like(column.stack(op, self.length), 0)) for column in self.columns)
-        return dataclasses.replace(self, columns=columns)
+        like = None if self.dtype is not None else self.like if self.template is None else self
+        return TensorList(self.dtype, self.element_dims(), self.length, like=like)
 
     def plus(self, op: OpContext, other: Any) -> Any:
         """Sums of elements at equal places."""
@@ -314,8 +335,12 @@ class TensorList:
         if self.template is None or other.template is None:
             return other if self.template is None else self
         columns: list[Column] = []
-        for mine, theirs in zip(self.columns, other.columns, strict=True):
-            if isinstance(mine, Repeated) and isinstance(theirs, Repeated):
+        for mine, theirs, is_length in zip(self.columns, other.columns, lengths(self.template), strict=True):
+            if is_length:
+                columns.append(mine)
+            elif isinstance(mine, Ragged) and isinstance(theirs, Ragged):
+                columns.append(dataclasses.replace(mine, flat=mine.flat + theirs.flat))
+            elif isinstance(mine, Repeated) and isinstance(theirs, Repeated):
                 columns.append(Repeated(mine.value + theirs.value))
             elif isinstance(mine, Items) and isinstance(theirs, Items) and len(mine.values) == len(theirs.values):
                 columns.append(Items(tuple(_sum(a, b) for a, b in zip(mine.values, theirs.values, strict=True))))
@@ -326,6 +351,20 @@ class TensorList:
 
 def _sum(a: Value | None, b: Value | None) -> Value | None:
     return b if a is None else a if b is None else a + b
+
+
+def lengths(flow: Any) -> list[bool]:
+    """For each tensor of a flow, whether it is the length of a list."""
+    from pullback_export.lowering.flows import Choice, Optional, leaves
+
+    if isinstance(flow, TensorList):
+        inner = lengths(flow.template)
+        return [True, *[mark for column, mark in zip(flow.columns, inner, strict=True) for _ in column.leaves()]]
+    if isinstance(flow, Optional):
+        return [True, *lengths(flow.content)]
+    if isinstance(flow, Choice):
+        return [True, *lengths(flow.then), *lengths(flow.otherwise)]
+    return [False] * len(leaves(flow))
 
 
 def agree(op: OpContext, left: Any, right: Any) -> tuple[Any, Any]:

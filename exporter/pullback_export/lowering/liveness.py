@@ -20,7 +20,7 @@ class Liveness:
 
     def __init__(self, function: Callable[[Any, str], Any]) -> None:
         self.function = function
-        self._known: dict[Any, tuple[Any, frozenset[int]]] = {}
+        self._known: dict[int, tuple[Any, list[int]]] = {}
 
     def needed(
         self, func_graph: Any, wanted: Sequence[int], known: set[Any]
@@ -31,7 +31,8 @@ class Liveness:
         """
         roots = [func_graph.outputs[index] for index in wanted]
         results = self._results(roots, known)
-        return [(tf_op, frozenset(results[tf_op])) for tf_op in _order(roots, known, results, self.reads)]
+        order = _order(roots, known, lambda tf_op: self.reads(tf_op, results[tf_op]))
+        return [(tf_op, frozenset(results[tf_op])) for tf_op in order]
 
     def reads(self, tf_op: Any, results: Iterable[int]) -> list[Any]:
         """The inputs of an op that the given outputs depend on."""
@@ -53,34 +54,49 @@ class Liveness:
 
     def loop_variables(self, tf_op: Any, wanted: Iterable[int]) -> frozenset[int]:
         """The variables of a loop that lead to those wanted after it, or to its condition."""
-        body, condition = self._graph(tf_op, "body"), self._graph(tf_op, "cond")
-        needed = set(wanted) | self.arguments(condition, (0,))
+        body = self._dependencies(self._graph(tf_op, "body"))
+        needed = _mask(wanted) | self._dependencies(self._graph(tf_op, "cond"))[0]
         while True:
-            more = needed | self.arguments(body, tuple(sorted(needed)))
+            more = needed
+            for index in _members(needed):
+                more |= body[index]
             if more == needed:
-                return frozenset(needed)
+                return frozenset(_members(needed))
             needed = more
 
-    def arguments(self, func_graph: Any, wanted: tuple[int, ...]) -> frozenset[int]:
-        """The arguments of a function that the outputs ``wanted`` depend on."""
-        key = (id(func_graph), wanted)
-        if key not in self._known:
-            places = {tensor.ref(): index for index, tensor in enumerate(func_graph.inputs)}
-            roots = [func_graph.outputs[index] for index in wanted]
-            found = {places[tensor.ref()] for tensor in roots if tensor.ref() in places}
-            for tf_op, results in self._results(roots, set(places)).items():
-                found |= {places[t.ref()] for t in self.reads(tf_op, results) if t.ref() in places}
-            self._known[key] = func_graph, frozenset(found)  # with the graph, so that its id stays its own
-        return self._known[key][1]
+    def _dependencies(self, func_graph: Any) -> list[int]:
+        """For each output of a function the arguments that it depends on, as bits of a number."""
+        if id(func_graph) not in self._known:
+            masks = {tensor.ref(): 1 << index for index, tensor in enumerate(func_graph.inputs)}
+            for tf_op in _order(func_graph.outputs, set(masks), lambda tf_op: list(tf_op.inputs)):
+                inputs = [masks[tensor.ref()] for tensor in tf_op.inputs]
+                for tensor, mask in zip(tf_op.outputs, self._through(tf_op, inputs), strict=True):
+                    masks[tensor.ref()] = mask
+            result = [masks[tensor.ref()] for tensor in func_graph.outputs]
+            self._known[id(func_graph)] = func_graph, result  # with the graph, so that its id stays its own
+        return self._known[id(func_graph)][1]
+
+    def _through(self, tf_op: Any, inputs: list[int]) -> list[int]:
+        """What the outputs of an op depend on, given what its inputs depend on."""
+        if tf_op.type == "IdentityN":
+            return inputs
+        if tf_op.type not in (*_CALLS, *_WHILE, *_IF, *_CASE):
+            return [_union(inputs)] * len(tf_op.outputs)
+        places = {id(tensor): index for index, tensor in enumerate(tf_op.inputs)}
+        return [
+            _union(inputs[places[id(tensor)]] for tensor in self.reads(tf_op, (index,)))
+            for index in range(len(tf_op.outputs))
+        ]
 
     def _graph(self, tf_op: Any, attribute: str) -> Any:
         return self.function(tf_op.graph, tf_op.get_attr(attribute).name)
 
     def _select(self, inputs: Sequence[Any], calls: Sequence[tuple[Any, Sequence[int]]]) -> list[Any]:
-        used: set[int] = set()
+        used = 0
         for func_graph, wanted in calls:
-            used |= self.arguments(func_graph, tuple(wanted))
-        return [inputs[index] for index in sorted(used)]
+            dependencies = self._dependencies(func_graph)
+            used |= _union(dependencies[index] for index in wanted)
+        return [inputs[index] for index in _members(used)]
 
     def _results(self, roots: Sequence[Any], known: set[Any]) -> dict[Any, set[int]]:
         """The needed outputs of every op; an op is looked at again when another of its outputs is needed."""
@@ -95,12 +111,8 @@ class Liveness:
         return results
 
 
-def _order(
-    roots: Sequence[Any],
-    known: set[Any],
-    results: dict[Any, set[int]],
-    reads: Callable[[Any, Iterable[int]], list[Any]],
-) -> list[Any]:
+def _order(roots: Sequence[Any], known: set[Any], reads: Callable[[Any], list[Any]]) -> list[Any]:
+    """The ops that lead to ``roots``, each after those it reads from."""
     order: list[Any] = []
     done: set[Any] = set()
     stack = [(tensor.op, False) for tensor in reversed(roots) if tensor.ref() not in known]
@@ -113,6 +125,21 @@ def _order(
             order.append(tf_op)
             continue
         stack.append((tf_op, True))
-        operands = [t for t in reversed(reads(tf_op, results[tf_op])) if t.ref() not in known]
-        stack.extend((t.op, False) for t in operands if t.op not in done)
+        operands = [tensor for tensor in reversed(reads(tf_op)) if tensor.ref() not in known]
+        stack.extend((tensor.op, False) for tensor in operands if tensor.op not in done)
     return order
+
+
+def _mask(members: Iterable[int]) -> int:
+    return _union(1 << member for member in members)
+
+
+def _union(masks: Iterable[int]) -> int:
+    total = 0
+    for mask in masks:
+        total |= mask
+    return total
+
+
+def _members(mask: int) -> list[int]:
+    return [index for index in range(mask.bit_length()) if mask >> index & 1]

@@ -15,7 +15,7 @@ import numpy as np
 
 from pullback_export.lowering.context import OpContext, Signal
 from pullback_export.lowering.dims import Size
-from pullback_export.lowering.flows import Optional, leaves, rebuild, same_form
+from pullback_export.lowering.flows import Choice, Optional, leaves, rebuild, same_form
 from pullback_export.lowering.graph import Value
 from pullback_export.lowering.induction import Affine, affine, inside
 from pullback_export.lowering.lists import (
@@ -132,7 +132,8 @@ class LoopList:
         raise self.demoted()
 
     def zeros_like(self, op: OpContext) -> TensorList:
-        return TensorList(self.dtype, self.element_dims(), self.length)
+        like = self.initial if self.dtype is None else None
+        return TensorList(self.dtype, self.element_dims(), self.length, like=like)
 
     def stack(self, op: OpContext, dims: tuple[Size | None, ...] | None = None) -> Any:
         raise self.demoted()
@@ -338,6 +339,8 @@ def settled(op: OpContext, flow: Any) -> Any:
         raise flow.demoted()
     if isinstance(flow, Optional):
         return Optional(flow.present, settled(op, flow.content))
+    if isinstance(flow, Choice):
+        return Choice(flow.predicate, settled(op, flow.then), settled(op, flow.otherwise))
     return flow
 
 

@@ -212,7 +212,7 @@ class LoopWriter:
         argument = Value(body, np.dtype(np.int64), ())
         zero = op.const(np.int64(0))
         count = self.add_state(argument, zero, self.iteration + 1, False)
-        self.steps = size_of(count)
+        steps = self.steps = op.graph.fresh_size("steps")
         collected = list(dict.fromkeys(value for value, _ in requests))
         for value in collected:
             self._promise(value, False)
@@ -224,6 +224,7 @@ class LoopWriter:
         node = Node("Loop", [limit, initial, *(state.initial for state in self.states)], {"body": body})
         finals = [state.final for state in self.states] + [self.promised[value].rows for value in collected]
         _give(op.graph, node, finals)
+        op.graph.name_size(count, steps)
 
         def rows(value: Value, backward: bool) -> Value:
             found = self.promised[value].rows
@@ -291,10 +292,7 @@ def _empty(graph: Graph, like: Value) -> Value:
     """No rows of the shape that ``like`` has; sizes that are only known inside of the loop are 0."""
     sizes: list[Value] = [graph.constant(np.zeros(1, np.int64))]
     for size in like.dims[1:]:
-        try:
-            sizes.append(graph.sizes_value([size]))
-        except KeyError:
-            sizes.append(graph.constant(np.zeros(1, np.int64)))
+        sizes.append(graph.sizes_value([size if graph.knows_size(size) else 0]))
     return graph.emit("Expand", [graph.constant(np.zeros((), like.dtype)), graph.emit("Concat", sizes, {"axis": 0})])
 
 

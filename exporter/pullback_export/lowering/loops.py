@@ -323,7 +323,7 @@ class LoopConversion:
         for value, (flat, shape) in ragged.items():
             shapes = attempt.series(shape, False)
             ends = op.CumSum(op.ReduceProd(shapes, [1], keepdims=0), np.int64(0))
-            attempt._ragged[value] = Ragged(flat, ends, shapes)
+            attempt._ragged[value] = Ragged(flat, ends, shapes, self._common_dims(value))
         return [self._after(attempt, index, finals, count) for index in range(len(self.initial))]
 
     def _after(self, attempt: Attempt, index: int, finals: dict[int, Any], count: Value) -> Any:
@@ -365,13 +365,13 @@ class LoopConversion:
 
     def _is_stable(self, value: Value) -> bool:
         """Whether all iterations give ``value`` one shape: its sizes are those of tensors outside of the loop."""
+        return None not in self._common_dims(value)
+
+    def _common_dims(self, value: Value) -> tuple[Size | None, ...]:
+        """The shape of a tensor of the body, with None for sizes that are not known outside of the loop."""
         if value.shape is None:
             raise self.op.unsupported("a list of tensors of unknown rank")
-        try:
-            self.op.graph.sizes_value(value.shape)
-        except KeyError:
-            return False
-        return True
+        return tuple(size if self.op.graph.knows_size(size) else None for size in value.shape)
 
     def _add_ragged(self, attempt: Attempt, writer: LoopWriter, value: Value) -> tuple[Value, Value]:
         """Collects tensors of different sizes one after the other; returns all of them and each one's shape."""

@@ -110,10 +110,7 @@ def element_shape_of(op: OpContext, items: ListFlow) -> Value:
         return op.const(-1, dtype)
     sizes = []
     for size in dims:
-        try:
-            sizes.append(op.sizes([-1 if size is None else size]))
-        except KeyError:
-            sizes.append(op.const([-1], np.int64))
+        sizes.append(op.sizes([size if size is not None and op.graph.knows_size(size) else -1]))
     return op.cast(op.Concat(*sizes, axis=0) if sizes else op.const(np.zeros(0, np.int64)), dtype)
 
 
