@@ -1,6 +1,6 @@
 """The gate: the live model against both artifacts and against central differences, before a bundle appears.
 
-The reference is the live model, eagerly, one backward pass per seed. An output passes within the tolerance, scaled by
+The reference is the live model, eagerly, one backward pass per seed (vectorised beyond 64 seeds). An output passes within the tolerance, scaled by
 its largest reference value. Where a derivative cancels almost wholly, or inputs are extreme, rounding alone exceeds
 that; then the bound is what rounding does to the live model itself (see :func:`rounding_scale`), and the row says so.
 """
@@ -20,7 +20,7 @@ from pullback import golden
 from pullback.manifest import Tolerance
 from pullback.parity import Report, Row, compare
 from pullback_export import differences
-from pullback_export.derivatives import Function, Vectorize, mostly_one_by_one, one_by_one
+from pullback_export.derivatives import Function, mostly_one_by_one
 from pullback_export.errors import ExportError
 from pullback_export.parity_samples import Sample, draw_samples
 from pullback_export.source import Source
@@ -76,32 +76,78 @@ def check(
     drawn = draw_samples(source, samples)
     report = Report()
     cases: dict[str, list[golden.Case]] = {}
+    drawn = draw_samples(source, samples)
     interacting = source.batched and samples_interact(source, functions, drawn, tolerance, training)
     for function in functions:
         artifacts = _artifacts(function, folder, formats)
+        names = {request.name for request in function.requests}
         cases[function.name] = []
-        for sample in drawn:
-            inputs = _with_seeds(function, sample.inputs)
-            reference = live(function, inputs, one_by_one if sample.rows == 1 else mostly_one_by_one)
+        inputs = [_with_seeds(function, sample.inputs) for sample in drawn]
+        references = _references(function, source, drawn, inputs, interacting)
+        usual = _scales([r for s, r in zip(drawn, references, strict=True) if s.smooth and r is not None])
+        for sample, given, reference in zip(drawn, inputs, references, strict=True):
             if reference is None:
                 report += Report(notes=(f"{sample.label}: the live model does not take it; left out",))
                 continue
-            names = {request.name for request in function.requests}
             for stage, run in artifacts.items():
-                found = _compare(f"{stage}: {sample.label}", function, inputs, reference, run(inputs), tolerance, names, source)
-                report += found
+                label = f"{stage}: {sample.label}"
+                least = {} if sample.smooth else usual
+                report += _compare(label, function, given, reference, run(given), tolerance, names, source, least)
             if sample.golden:
-                cases[function.name].append(_golden(inputs, reference, None if interacting else sample.rows))
-        report += differences.check(source, function, [s for s in drawn if s.smooth], interacting, surrogates)
-    ranges = _ranges(source, samples)
-    return Checked(_without_repeated_warnings(report), cases, ranges)
+                cases[function.name].append(_golden(given, reference, None if interacting else sample.rows))
+        # Drawn samples rather than the caller's: a background of zeros lies on kinks, where differences say nothing.
+        at = max(index for index, sample in enumerate(drawn) if sample.smooth)
+        reference = references[at]
+        if reference is not None:
+            report += differences.check(source, function, drawn[at], inputs[at], reference, interacting, surrogates)
+    return Checked(_without_repeated_warnings(report), cases, _ranges(source, samples))
 
 
-def live(function: Function, inputs: Mapping[str, Any], vectorize: Vectorize = mostly_one_by_one) -> Arrays | None:
+def _references(
+    function: Function, source: Source, drawn: Sequence[Sample], inputs: Sequence[Arrays], interacting: bool
+) -> list[Arrays | None]:
+    """The live model's answers. Samples that do not influence each other go through it as one batch."""
+    per_sample = [{name: array.shape[1:] for name, array in item.items()} for item in inputs]
+    if not source.batched or interacting or any(shapes != per_sample[0] for shapes in per_sample):
+        return [live(function, item) for item in inputs]
+    together = {name: np.concatenate([item[name] for item in inputs]) for name in inputs[0]}
+    answer = live(function, together)
+    assert answer is not None
+    found: list[Arrays | None] = []
+    start = 0
+    for sample in drawn:
+        rows = sample.rows or 0
+        found.append({name: array[start : start + rows] for name, array in answer.items()})
+        start += rows
+        if rows == 0 and not _takes(source, sample):
+            found[-1] = None
+    return found
+
+
+def _scales(references: Sequence[Arrays]) -> dict[str, float]:
+    """The size of each output on ordinary samples: extreme ones, where derivatives vanish, are judged by it at least."""
+    scales: dict[str, float] = {}
+    for reference in references:
+        for name, array in reference.items():
+            finite = np.abs(array[np.isfinite(array)]) if array.dtype.kind == "f" else np.zeros(0)
+            scales[name] = max(scales.get(name, 0.0), float(finite.max(initial=0.0)))
+    return scales
+
+
+def _takes(source: Source, sample: Sample) -> bool:
+    """Whether the live model accepts the sample at all (an empty batch, say)."""
+    try:
+        source.call(*(tf.constant(sample.inputs[spec.name], spec.dtype) for spec in source.inputs))
+    except (tf.errors.OpError, ValueError):
+        return False
+    return True
+
+
+def live(function: Function, inputs: Mapping[str, Any]) -> Arrays | None:
     """The live model's answer; None where it does not accept the input (an empty batch, say)."""
     tensors = [tf.constant(inputs[spec.name], spec.dtype) for spec in function.inputs]
     try:
-        results = function.compute(vectorize, *tensors)
+        results = function.compute(mostly_one_by_one, *tensors)
     except (tf.errors.OpError, ValueError) as problem:
         if any(0 in np.shape(item) for item in inputs.values()):
             return None
@@ -121,17 +167,16 @@ def samples_interact(
     per_sample = [request for function in functions for request in function.requests]
     if sample is None or not per_sample:
         return False
-    evaluate = functions[0]
-    whole = live(evaluate, sample.inputs)
-    assert whole is not None and sample.rows is not None
+    assert sample.rows is not None
     rows = min(sample.rows, 4)
-    parts = [live(evaluate, {key: array[row : row + 1] for key, array in sample.inputs.items()}) for row in range(rows)]
+    whole = _values(source, sample.inputs)
+    parts = [_values(source, {key: array[row : row + 1] for key, array in sample.inputs.items()}) for row in range(rows)]
     for name in source.outputs:
         if whole[name].dtype.kind != "f":
             continue
         if whole[name].ndim == 0 or whole[name].shape[0] != sample.rows:
             raise ExportError(f"output {name!r} has no batch axis; export with batched=False for whole-tensor derivatives")
-        alone = np.concatenate([part[name] for part in parts if part is not None])
+        alone = np.concatenate([part[name] for part in parts])
         loose = Tolerance(max(1e-3, tolerance.float32), max(1e-7, tolerance.float64))
         if compare({name: whole[name][:rows]}, {name: alone}, loose).ok:
             continue
@@ -142,6 +187,15 @@ def samples_interact(
             " sample; export with batched=False for derivatives of the whole tensor"
         )
     return False
+
+
+def _values(source: Source, inputs: Mapping[str, Any]) -> Arrays:
+    """Outputs of the live model, without derivatives."""
+    try:
+        results = source.call(*(tf.constant(inputs[spec.name], spec.dtype) for spec in source.inputs))
+    except (tf.errors.OpError, ValueError) as problem:
+        raise ExportError(f"the live model fails on a sample: {problem}; give samples={{...}} that it takes") from problem
+    return {name: np.asarray(result) for name, result in zip(source.outputs, results, strict=True)}
 
 
 def rounding_scale(
@@ -179,12 +233,13 @@ def rounding_scale(
 
 def _compare(
     stage: str, function: Function, inputs: Mapping[str, Any], reference: Arrays, actual: Arrays, tolerance: Tolerance,
-    derivatives: set[str], source: Source,
+    derivatives: set[str], source: Source, least: Mapping[str, float],
 ) -> Report:
-    report = compare(reference, actual, tolerance, stage=stage, derivatives=derivatives)
+    report = compare(reference, actual, tolerance, stage=stage, derivatives=derivatives, scales=least)
     if report.ok or any(row.problem and not np.isfinite(row.max_error) for row in report.rows):
         return report
-    scales = rounding_scale(function, source, inputs, reference, tolerance)
+    rounding = rounding_scale(function, source, inputs, reference, tolerance)
+    scales = {name: max(rounding[name], least.get(name, 0.0)) for name in rounding}
     again = compare(reference, actual, tolerance, stage=stage, derivatives=derivatives, scales=scales)
     rows = tuple(
         dataclasses.replace(new, warning="within what rounding does to the live model itself") if new.ok and not old.ok else new

@@ -1,0 +1,134 @@
+"""What central differences measure for one request, and what the derivative predicts for the same quantity."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from pullback_export.derivatives import Derivatives, Function, mostly_one_by_one
+from pullback_export.requests import Derivative, Gradient, Jacobian, Request, Selection
+from pullback_export.source import Source
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Judge:
+    """The request at ``inputs`` (seeds included), on ``source`` in the precision that differences are taken in.
+
+    The compared quantity is the derivative contracted with a direction on its last input (a random one, or the seed
+    of a jvp or hvp), contracted with the adjoint for a vjp, and summed over the unit directions for a Laplacian.
+    """
+
+    source: Source
+    request: Request
+    inputs: dict[str, Array]
+
+    @property
+    def lead(self) -> int:
+        return 1 if self.source.batched else 0
+
+    @property
+    def last(self) -> Selection:
+        return self.request.wrt[-1]
+
+    @functools.cached_property
+    def direction(self) -> Array:
+        """In the shape of the last input; zero outside of what the request selects."""
+        whole = self.inputs[self.last.name]
+        if self.request.kind in ("jvp", "hvp") and self.request.seed is not None:
+            return self.inputs[self.request.seed].astype(np.float64)
+        direction: Array = np.asarray(np.random.default_rng(5).normal(size=whole.shape))
+        if self.last.index:
+            mask = np.zeros(whole.shape, bool)
+            mask[self._key(self.last)] = True
+            direction = np.where(mask, direction, 0)
+        return direction
+
+    def predicted(self, result: Array) -> Array:
+        """The compared quantity according to ``result``, the derivative."""
+        if self.request.kind in ("jvp", "hvp", "laplacian"):
+            return result
+        direction = self.direction[self._key(self.last)]
+        if self.request.kind == "derivative":
+            along = direction.reshape(direction.shape[: self.lead])
+            return np.asarray(result * along.reshape(along.shape + (1,) * (result.ndim - self.lead)))
+        axes = direction.ndim - self.lead
+        between = (1,) * (result.ndim - self.lead - axes)
+        product = result * direction.reshape(direction.shape[: self.lead] + between + direction.shape[self.lead :])
+        return np.asarray(product.sum(axis=tuple(range(product.ndim - axes, product.ndim)))) if axes else product
+
+    def measured(self, step: float) -> tuple[Array, Array]:
+        """The compared quantity by central differences, and how far the one-sided ones are apart."""
+        if self.request.kind != "laplacian":
+            central, apart = self._along(self.direction, step)
+            if self.request.kind == "vjp" and self.request.seed is not None:
+                adjoint = self.inputs[self.request.seed].astype(np.float64)
+                axes = tuple(range(self.lead, adjoint.ndim))
+                return np.asarray((adjoint * central).sum(axis=axes)), np.asarray((np.abs(adjoint) * apart).sum(axis=axes))
+            return central, apart
+        total, spread = np.zeros(()), np.zeros(())
+        sample = self.inputs[self.last.name].shape[self.lead :]
+        chosen = np.zeros(sample, bool)
+        chosen[self._key(self.last)[self.lead :]] = True
+        for component in np.argwhere(chosen):
+            unit = np.zeros(self.inputs[self.last.name].shape)
+            unit[(slice(None),) * self.lead + tuple(component)] = 1
+            central, apart = self._along(unit, step)
+            at = (..., *component)
+            total, spread = total + central[at], spread + apart[at]
+        return total, spread
+
+    def noise(self, step: float) -> float:
+        """What rounding does to a central difference."""
+        values = np.abs(self._below(self.inputs))
+        largest = float(values[np.isfinite(values)].max(initial=0.0))
+        precision = np.float64 if self.source.dtype == "float64" else np.float32
+        return 16 * largest * float(np.finfo(precision).eps) / self._step(step)
+
+    def _along(self, direction: Array, step: float) -> tuple[Array, Array]:
+        size, name = self._step(step), self.last.name
+        forward, here, backward = (
+            self._below(self.inputs | {name: self.inputs[name] + sign * size * direction}).astype(np.float64)
+            for sign in (1, 0, -1)
+        )
+        return (forward - backward) / (2 * size), np.abs((forward - here) - (here - backward)) / size
+
+    def _step(self, step: float) -> float:
+        values = np.abs(self.inputs[self.last.name])
+        return step * max(1.0, float(values[np.isfinite(values)].max(initial=0.0)))
+
+    @functools.cached_property
+    def _function(self) -> Function:
+        """The function one order below the request."""
+        of, wrt = str(self.request.of), [str(item) for item in self.request.wrt]
+        below: Request | None = None
+        if self.request.kind in ("hessian", "laplacian"):
+            below = Jacobian(of, wrt[0] if self.request.kind == "hessian" else self.last.name, name="below")
+        elif self.request.kind == "hvp":
+            below = Gradient(of, wrt[0], name="below")
+        elif self.request.kind == "derivative" and len(wrt) > 1:
+            below = Derivative(of, *wrt[:-1], name="below")
+        return Derivatives(self.source, [below] if below else [], "zero").functions()[0]
+
+    def _below(self, inputs: Mapping[str, Any]) -> Array:
+        tensors = [
+            tf.constant(inputs[spec.name].astype(spec.dtype.as_numpy_dtype), spec.dtype) for spec in self._function.inputs
+        ]
+        results = self._function.compute(mostly_one_by_one, *tensors)
+        if self._function.requests:
+            return np.asarray(results[-1])
+        of = self.request.of
+        value = results[self._function.outputs.index(of.name)]
+        value = value[self._key(of)] if of.index else value
+        return np.asarray(tf.reduce_sum(value, list(range(self.lead, value.shape.rank))) if of.summed else value)
+
+    def _key(self, selection: Selection) -> tuple[Any, ...]:
+        """The selection as an index of the whole array."""
+        key = selection.key[1:] if self.lead and selection.key[:1] == (slice(None),) else selection.key
+        return (slice(None),) * self.lead + key
