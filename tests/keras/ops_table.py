@@ -19,6 +19,7 @@ FAMILIES: dict[str, dict[str, list[Case]]] = {
 EXCLUDED: dict[str, str] = {
     "convert_to_numpy": "leaves the graph: it has no symbolic form",
     "ctc_decode": "search over strings of labels: integers, no derivative, and no tensor program in TensorFlow",
+    "kron": "Keras chooses its branch by tf.cond on ranks, with a Python loop over a tensor: no function can trace it",
     "jvp": "forward mode on eager tensors; the exporter has the kind jvp",
 }
 
