@@ -9,7 +9,7 @@ BUNDLE := build/demo/bowl.pullback
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 PYTEST := -m pytest
-XDIST ?= -n 2
+XDIST ?= -n 2 --dist loadgroup
 
 .PHONY: demo test test-all test-main test-runtime test-savedmodel environments bench lint format clean
 
