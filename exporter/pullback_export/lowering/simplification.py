@@ -20,24 +20,41 @@ _PASS_FILL = {"Expand", "Reshape", "Unsqueeze", "Squeeze", "Transpose", "Tile", 
 
 
 def shrink_operands(op_type: str, operands: list[Value | None]) -> list[Value | None]:
-    """Drops an ``Expand`` in front of an op that broadcasts anyway, where the other operands fix the shape."""
+    """Drops an ``Expand``, or leading axes of size 1, before an op that broadcasts anyway, where the others fix the shape."""
     if op_type not in _BROADCASTING or any(value is None or value.shape is None for value in operands):
         return operands
     result = list(operands)
-    for index, value in enumerate(result):
-        assert value is not None
-        if value.node is None or value.node.op_type != "Expand":
-            continue
-        source = value.node.inputs[0]
-        if source is None or source.shape is None:
-            continue
-        shapes = [other.shape for at, other in enumerate(result) if at != index and other is not None]
-        others: Shape = ()
-        for shape in shapes:
-            others = broadcast(others, shape or ())
-        if broadcast(others, source.shape) == broadcast(others, value.shape or ()):
-            result[index] = source
+    changed = True
+    while changed:
+        changed = False
+        for index, value in enumerate(result):
+            source = _unbroadcast(value)
+            if source is None:
+                continue
+            others: Shape = ()
+            for at, other in enumerate(result):
+                if at != index and other is not None:
+                    others = broadcast(others, other.dims)
+            assert value is not None
+            if broadcast(others, source.dims) == broadcast(others, value.dims):
+                result[index], changed = source, True
     return result
+
+
+def _unbroadcast(value: Value | None) -> Value | None:
+    """What ``value`` only repeats, or gives more axes."""
+    if value is None or value.node is None or value.node.op_type not in ("Expand", "Reshape", "Unsqueeze"):
+        return None
+    source = value.node.inputs[0]
+    if source is None or source.shape is None:
+        return None
+    return source if value.node.op_type == "Expand" or _leads_with_ones(value, source) else None
+
+
+def _leads_with_ones(value: Value, source: Value) -> bool:
+    """Whether ``value`` is ``source`` with axes of size 1 in front, which broadcasting brings anyway."""
+    extra = value.rank - source.rank
+    return extra > 0 and value.dims == (1,) * extra + source.dims
 
 
 def fill_of(op_type: str, operands: Operands) -> float | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pullback_export.lowering.dims import Shape, Size, broadcast
+from pullback_export.lowering.dims import Shape, Size, broadcast, divide, product
 
 if TYPE_CHECKING:
     from pullback_export.lowering.graph import Graph, Value
@@ -30,7 +30,7 @@ def before_expansion(graph: Graph, op_type: str, operands: Operands, attributes:
     if op_type in ("MatMul", "Gemm"):
         return _product(graph, op_type, operands, attributes)
     if op_type == "Reshape":
-        return _reshape(graph, operands)
+        return _reshape(graph, operands) if not attributes.get("allowzero") else None
     if op_type == "Pad":
         return _pad(graph, operands, attributes)
     return None
@@ -126,6 +126,8 @@ def _reshape(graph: Graph, operands: Operands) -> Value | None:
     value, target = operands[0], operands[1]
     if value is None or target is None or target.sizes is None or _source(value) is None:
         return None
+    if (moved := _reshape_ones(graph, value, list(target.sizes))) is not None:
+        return moved
     rows, sizes = value.dims[0] if value.shape else 1, list(target.sizes)
     if isinstance(rows, int) or not sizes:
         return None
@@ -137,6 +139,23 @@ def _reshape(graph: Graph, operands: Operands) -> Value | None:
     if row is None or int(np.prod(rest)) != int(np.prod([int(str(size)) for size in row.dims])):
         return None
     return _repeat(graph, graph.emit("Reshape", [row, graph.sizes_value((1, *rest))]), rows)
+
+
+def _reshape_ones(graph: Graph, value: Value, sizes: list[Size]) -> Value | None:
+    """A reshape that only adds or drops axes of size 1 does the same to what is repeated."""
+    source = _source(value)
+    sizes = [value.dims[axis] if size == 0 and axis < value.rank else size for axis, size in enumerate(sizes)]
+    if -1 in sizes:
+        inferred = divide(product(value.dims), product([size for size in sizes if size != -1]))
+        sizes = [inferred if size == -1 and inferred is not None else size for size in sizes]
+    if source is None or source.rank != value.rank or [size for size in sizes if size != 1] != [s for s in value.dims if s != 1]:
+        return None
+    small = iter([part for part, size in zip(source.dims, value.dims, strict=True) if size != 1])
+    try:
+        row = graph.emit("Reshape", [source, graph.sizes_value([1 if size == 1 else next(small) for size in sizes])])
+        return graph.emit("Expand", [row, graph.sizes_value(sizes)])
+    except KeyError:
+        return None
 
 
 def _pad(graph: Graph, operands: Operands, attributes: dict[str, Any]) -> Value | None:
