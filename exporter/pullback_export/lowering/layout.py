@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pullback_export.lowering import inference
-from pullback_export.lowering.dims import Shape
+from pullback_export.lowering.dims import Shape, broadcast
 
 if TYPE_CHECKING:
     from pullback_export.lowering.graph import Graph, Value
@@ -112,7 +112,7 @@ def _elementwise_reshaped(graph: Graph, op_type: str, operands: Operands, attrib
             moved.append(_source(value))
         else:
             narrow = None if value is None else _without_leading_ones(graph, value)
-            if narrow is not None and narrow.rank > kept:
+            if narrow is not None and (narrow.rank > kept or broadcast(shape, narrow.dims) != shape):
                 return None
             moved.append(narrow)
     return graph.emit("Reshape", [graph.emit(op_type, moved, attributes), first.node.inputs[1]], first.node.attributes)
