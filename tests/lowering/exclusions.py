@@ -24,6 +24,7 @@ EXCLUSIONS: dict[str, str] = {
             " NcclAllReduce NcclBroadcast NcclReduce Relayout RelayoutLike TPUEmbeddingActivations XlaClusterOutput"
             " XlaEinsum XlaSharding XlaSpmdFullToShardShape XlaSpmdShardToFullShape"
         ),
+        "TensorFlow refuses to run it: removed from graphs since version 7 or 9": "BatchNormWithGlobalNormalization TopK",
         "calls Python": "EagerPyFunc",
         "exists in eager mode only": "_EagerConst",
         "a debugger's op, which tf.debugging.experimental inserts while it watches": (

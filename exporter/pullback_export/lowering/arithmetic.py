@@ -22,7 +22,7 @@ def add(op: OpContext, x: Any, y: Any) -> Any:
     return x + y
 
 
-@lowers("AddN", complex_parts=True)
+@lowers("AddN", "AccumulateNV2", complex_parts=True)
 def add_n(op: OpContext, *xs: Any) -> Any:
     """``x0 + x1 + ...``, in order; lists element by element."""
     total = xs[0]

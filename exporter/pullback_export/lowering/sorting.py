@@ -19,6 +19,14 @@ def top_k(op: OpContext, x: Value, k: Value) -> list[Value]:
     return [op.cast(values, x.dtype), op.cast(positions, op.output_dtype(1))]
 
 
+@lowers("ApproxTopK")
+def approximate_top_k(op: OpContext, x: Value) -> list[Value]:
+    """The ``k`` largest or smallest elements along an axis, which TensorFlow's CPU kernel finds exactly."""
+    axis, largest = int(op.attr("reduction_dimension")), int(op.attr("is_max_k"))
+    values, positions = op.TopK(x, [int(op.attr("k"))], axis=axis, largest=largest, sorted=1, outputs=2)
+    return [values, op.cast(positions, op.output_dtype(1))]
+
+
 @lowers("NthElement")
 def nth_element(op: OpContext, x: Value, n: Value) -> Value:
     """The ``n``-th smallest element of each row, from 0; the ``n``-th largest with ``reverse``."""
