@@ -62,6 +62,7 @@ def test_every_activation_is_known() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("case", [case for name in NAMES for case in _rows(name)] + _with_options(), ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [case for name in NAMES for case in _rows(name)] + _with_options(),
+    ids=lambda case: case.name)
 def test_activation(case: Case, dtype: str) -> None:
     test_rules.test_row_agrees_with_tensorflow(case, dtype)

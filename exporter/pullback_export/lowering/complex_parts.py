@@ -1,4 +1,4 @@
-"""Complex numbers and their parts, and casts."""
+"""Complex numbers and their parts, and casts between dtypes."""
 
 from __future__ import annotations
 
@@ -64,11 +64,3 @@ def cast(op: OpContext, x: Any) -> Any:
     if isinstance(x, ComplexValue):
         return ComplexValue(op.cast(x.real, part), op.cast(x.imag, part))
     return ComplexValue(op.cast(x, part), op.full_like(x, 0, part))
-
-
-@lowers("Bitcast")
-def bitcast(op: OpContext, x: Any) -> Any:
-    """The same bits as another dtype, where that changes nothing."""
-    if op.tf_op.inputs[0].dtype != op.tf_op.outputs[0].dtype:
-        raise op.unsupported("the bits of a number as another dtype, which ONNX cannot express")
-    return x

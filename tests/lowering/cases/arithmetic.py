@@ -186,6 +186,12 @@ CASES = [
     Case("cast_integers", "Cast", lambda x: [tf.cast(x, dtype) for dtype in ("int8", "int16", "int32", "int64",
          "bool")],
          (fixed([-2.5, -1.0, -0.5, 0.0, 0.5, 1.5, 3.0]),), order=0),
+    *[Case(f"bits_{name}_{dtype}", "Bitcast", partial(lambda x, dtype: tf.bitcast(x, dtype), dtype=dtype),
+           (fixed([0.0, -0.0, 1.0, -1.5, 3.1, 1e-40, -1e-320, 2.0**-126, 1.7e308, np.inf, -np.inf, 0.125, 7.999999,
+           1e30]),),
+           order=0, dtypes=(name,))
+      for name, dtype in (("float32", "int32"), ("float32", "uint32"), ("float64", "int64"), ("float64", "uint64"))],
+    Case("bits_of_integers", "Bitcast", lambda x: tf.bitcast(x, "uint32"), (integers(-5, 5, 7),), order=0),
     Case("cast_widths", "Cast", lambda x: tf.cast(tf.cast(x, "float64") * 3, "float32"), ((3, 5),), order=2,
          tolerance={"float64": 1e-5}, reason="the function itself rounds to float32", smooth=False),
 ]
