@@ -64,6 +64,10 @@ class Liveness:
                 return frozenset(_members(needed))
             needed = more
 
+    def loop_arguments(self, tf_op: Any, index: int) -> frozenset[int]:
+        """The variables that one iteration computes variable ``index`` from."""
+        return frozenset(_members(self._dependencies(self._graph(tf_op, "body"))[index]))
+
     def _dependencies(self, func_graph: Any) -> list[int]:
         """For each output of a function the arguments that it depends on, as bits of a number."""
         if id(func_graph) not in self._known:

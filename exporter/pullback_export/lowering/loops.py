@@ -188,6 +188,7 @@ class LoopConversion:
         self.initial = list(initial)
         self.variables = sorted(self.converter.liveness.loop_variables(tf_op, op.wanted))
         self.assumptions = {index: self._first_assumption(index) for index in self.variables}
+        self._find_counters()
 
     def _first_assumption(self, index: int) -> Assumption:
         flow = self.initial[index]
@@ -200,6 +201,39 @@ class LoopConversion:
         if isinstance(flow, LoopList | SlotList):
             raise Demoted(flow.attempt, flow.place)
         return Assumption("state") if leaves(flow) else Assumption("fixed")
+
+    def _find_counters(self) -> None:
+        """Looks at the whole numbers among the variables before anything is indexed by them."""
+        numbers = [
+            index
+            for index in self.variables
+            if isinstance(flow := self.initial[index], Value) and flow.dtype.kind in "iu" and flow.shape == ()
+            and self.assumptions[index].kind == "state"
+        ]
+        mark, missing = self.op.graph.mark(), self.converter.snapshot()
+        found: dict[int, Assumption] = {}
+        if numbers:
+            attempt = Attempt(self.op, {index: Assumption("state") for index in numbers}, self.initial)
+            given = {**attempt.arguments, **self._fixed()}
+            for index in numbers:
+                counter = self._as_counter(attempt, index, given)
+                if counter is not None:
+                    found[index] = counter
+        self.op.graph.rollback(mark)
+        self.converter.restore(missing)
+        self.assumptions.update(found)
+
+    def _fixed(self) -> dict[int, Any]:
+        return {index: self.initial[index] for index, item in self.assumptions.items() if item.kind == "fixed"}
+
+    def _as_counter(self, attempt: Attempt, index: int, given: dict[int, Any]) -> Assumption | None:
+        """What a whole number does in an iteration, if that only depends on numbers like it and on what never changes."""
+        if not self.converter.liveness.loop_arguments(self.op.tf_op, index) <= given.keys():
+            return None
+        flows = [given.get(place) for place in range(len(self.initial))]
+        result = self.converter.convert(self.body, flows, attempt.body, [index])[index]
+        with attempt.body.writing():
+            return _counter(attempt.inner, result, attempt.arguments[index])
 
     def run(self) -> list[Any]:
         op = self.op
@@ -257,9 +291,9 @@ class LoopConversion:
             if result is argument:
                 self.assumptions[index] = Assumption("fixed")
                 return True
-            place = affine(attempt.inner, result, argument) if argument.dtype.kind in "iu" and argument.shape == () else None
-            if place is not None and place.step == 1 and place.start.const is not None:
-                self.assumptions[index] = Assumption("counter", step=int(place.start.const.item()))
+            counter = _counter(attempt.inner, result, argument)
+            if counter is not None:
+                self.assumptions[index] = counter
                 return True
         attempt.results[index] = result = as_rows(attempt.inner, result, None)
         before = as_rows(attempt.inner, argument, None)
@@ -427,6 +461,16 @@ class LoopConversion:
         if not isinstance(value, Value):
             raise self.op.unsupported("a condition that is not a tensor")
         return value if value.shape == () else graph.emit("Reshape", [value, graph.constant(np.zeros(0, np.int64))])
+
+
+def _counter(op: OpContext, result: Any, argument: Value) -> Assumption | None:
+    """A variable that grows by the same number in each iteration."""
+    if not isinstance(result, Value) or argument.dtype.kind not in "iu" or argument.shape != ():
+        return None
+    place = affine(op, result, argument)
+    if place is None or place.step != 1 or place.start.const is None:
+        return None
+    return Assumption("counter", step=int(place.start.const.item()))
 
 
 def _always(condition: Value) -> bool:

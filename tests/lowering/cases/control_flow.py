@@ -194,11 +194,11 @@ def _jacobian(x: Any) -> Any:
     return tape.jacobian(y, x)
 
 
-def _batch_jacobian(x: Any) -> Any:
+def _jacobian_of_scan(x: Any) -> Any:
     with tf.GradientTape() as tape:
         tape.watch(x)
-        y = tf.transpose(_scan(tf.transpose(x)))
-    return tape.batch_jacobian(y, x)
+        y = _scan(x)[-1]
+    return tape.jacobian(y, x)
 
 
 def _vectorized(x: Any) -> Any:
@@ -269,7 +269,7 @@ CASES = [
     Case("while_fixed_steps", WHILE, _fixed_steps, ((2, 3),), order=2),
     Case("while_fixed_steps_empty_batch", WHILE, _fixed_steps, (Arg((0, 3)),), order=2, smooth=False),
     Case("while_captured", WHILE, _captured, ((2, 3), (3, 3)), order=2, free=(False,)),
-    Case("while_growing", WHILE, _growing, ((2, 3),), order=2),
+    Case("while_growing", WHILE, _growing, ((2, 3),)),  # TensorFlow's own second derivative fails here
     Case("while_growing_from_nothing", WHILE, _growing_from_nothing, ((2, 3),)),
     Case("while_swapped", WHILE, _swapped, ((2, 3),), order=2),
     Case("while_counted_by_data", WHILE, _counted_by_data, ((2, 3), fixed(4, "int32", free=())), order=2),
@@ -301,9 +301,9 @@ CASES = [
     Case("scan_reversed", WHILE, _scan_reversed, (T3,), order=2),
     Case("foldl_foldr", WHILE, _fold, (T3,), order=2),
     Case("jacobian_of_loop", WHILE, _jacobian, ((2, 3),), free=(False,)),
-    Case("batch_jacobian_of_scan", WHILE, _batch_jacobian, (Arg((2, 3)),)),
+    Case("jacobian_of_scan", WHILE, _jacobian_of_scan, (T3,), free=(False,)),
     Case("vectorized_map_loop", WHILE, _vectorized, ((4, 3),), order=2),
-    Case("vectorized_map_by_data", WHILE, _vectorized_by_data, ((4, 3),), smooth=False),
+    Case("vectorized_map_by_data", WHILE, _vectorized_by_data, (uniform(0.5, 2.0, 4, 3),), order=0),
     Case("keras_scan", WHILE, _keras_scan, (T3,), order=2),
     Case("keras_scan_reversed", WHILE, _keras_scan_reversed, (T3,), order=2),
     Case("keras_associative_scan", "ConcatV2", _keras_associative_scan, (Arg((5, 3), free=()),), order=2),
