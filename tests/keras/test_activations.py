@@ -7,8 +7,8 @@ import inspect
 import keras
 import pytest
 
-from tests.lowering import test_rules
 from tests.lowering.case import Case, fixed, normal, uniform
+from tests.lowering.row import check_row, variants
 
 NOT_ACTIVATIONS = {"deserialize", "get", "serialize"}
 NAMES = sorted(
@@ -61,8 +61,8 @@ def test_every_activation_is_known() -> None:
     assert set(NAMES) == KNOWN
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("case", [case for name in NAMES for case in _rows(name)] + _with_options(),
-    ids=lambda case: case.name)
-def test_activation(case: Case, dtype: str) -> None:
-    test_rules.test_row_agrees_with_tensorflow(case, dtype)
+@pytest.mark.parametrize(
+    ("case", "dtype", "free"), variants([case for name in NAMES for case in _rows(name)] + _with_options())
+)
+def test_activation(case: Case, dtype: str, free: bool) -> None:
+    check_row(case, dtype, free)

@@ -7,17 +7,15 @@ from collections import Counter
 import pytest
 
 from tests.keras.ops_table import EXCLUDED, FAMILIES, public_names
-from tests.lowering import test_rules
 from tests.lowering.case import Case
+from tests.lowering.row import check_row, variants
 
-ELSEWHERE = {"elementwise"}  # test_ops_elementwise.py runs these
-ROWS = [case for family, table in FAMILIES.items() if family not in ELSEWHERE for rows in table.values() for case in rows]
+ROWS = [case for table in FAMILIES.values() for rows in table.values() for case in rows]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("case", ROWS, ids=lambda case: case.name)
-def test_function_agrees_with_tensorflow(case: Case, dtype: str) -> None:
-    test_rules.test_row_agrees_with_tensorflow(case, dtype)
+@pytest.mark.parametrize(("case", "dtype", "free"), variants(ROWS))
+def test_function_agrees_with_tensorflow(case: Case, dtype: str, free: bool) -> None:
+    check_row(case, dtype, free)
 
 
 def test_every_function_has_a_row_or_a_reason() -> None:
