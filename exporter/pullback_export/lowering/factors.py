@@ -122,25 +122,28 @@ def _conv(op_type: str, channel_axis: int) -> Callable[[Graph, Operands, Attribu
     """``conv(x * c, w)``, ``c`` per channel, is ``conv(x, w * c)``: a product that is made once, with the session."""
 
     def rule(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
-        kernel = operands[1]
-        grouped = channel_axis == 1 and attributes.get("group", 1) != 1
-        if kernel is None or kernel.shape is None or grouped or not _constant(kernel):
+        kernel, groups = operands[1], attributes.get("group", 1)
+        if kernel is None or not _constant(kernel) or not all(isinstance(size, int) for size in kernel.dims):
+            return None
+        shape: list[int] = [1] * kernel.rank
+        if channel_axis == 0:
+            shape[0] = -1
+        elif groups == 1 or kernel.dims[0] == groups:
+            shape[:2] = [groups, -1]
+        else:
             return None
         for value, factor in _factors(operands[0]):
-            sizes = (1,) * (kernel.rank - factor.ndim) + factor.shape
-            if (
-                len(sizes) != kernel.rank
-                or any(size != 1 for axis, size in enumerate(sizes) if axis != 1)
-                or value.rank != kernel.rank
-            ):
-                continue
-            shape = [1] * kernel.rank
-            shape[channel_axis] = sizes[1]
-            scaled = graph.emit("Mul", [kernel, graph.constant(factor.reshape(shape))])
-            return graph.emit(op_type, [value, scaled, *operands[2:]], attributes)
+            if value.rank == kernel.rank and _is_per_channel(factor, kernel.rank):
+                scaled = graph.emit("Mul", [kernel, graph.constant(factor.reshape(shape))])
+                return graph.emit(op_type, [value, scaled, *operands[2:]], attributes)
         return None
 
     return rule
+
+
+def _is_per_channel(factor: np.ndarray[Any, Any], rank: int) -> bool:
+    sizes = (1,) * (rank - factor.ndim) + factor.shape
+    return len(sizes) == rank and factor.size == sizes[1] > 1
 
 
 def _constant(value: Value | None) -> bool:

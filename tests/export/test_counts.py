@@ -1,0 +1,270 @@
+"""What the exported graphs are made of: counted, not timed, so that a lost rewrite shows in every run.
+
+The numbers are what the graphs have today. A change that lowers one lowers its bound here too; one that raises it
+says why.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+import pytest
+
+from pullback.manifest import Tolerance
+from pullback_export import onnx_graph
+from pullback_export.derivatives import Derivatives
+from pullback_export.lowering.dims import Dim
+from pullback_export.lowering.graph import Graph, Value
+from pullback_export.lowering.serialization import to_model
+from pullback_export.requests import parse_request
+from pullback_export.source import open_source
+from pullback_export.tracing import trace
+
+L = keras.layers
+
+
+def mlp(inputs: int, *widths: int, activation: str = "relu") -> Any:
+    layers = [L.Dense(width, activation, bias_initializer="random_normal") for width in widths[:-1]]
+    return keras.Sequential([keras.Input((inputs,), name="x"), *layers, L.Dense(widths[-1])])
+
+
+def cnn() -> Any:
+    """Convolutions of all kinds with BatchNormalization, a residual block, a join, both poolings."""
+    x = keras.Input((16, 16, 3), name="x")
+
+    def block(value: Any, layer: Any) -> Any:
+        return L.ReLU()(L.BatchNormalization(**statistics)(layer(value)))
+
+    statistics = {
+        "beta_initializer": "random_normal",
+        "moving_mean_initializer": "random_normal",
+        "gamma_initializer": keras.initializers.RandomUniform(0.5, 1.5),
+        "moving_variance_initializer": keras.initializers.RandomUniform(0.5, 1.5),
+    }
+    hidden = block(x, L.Conv2D(8, 3, strides=2, padding="same", use_bias=False))
+    hidden = L.MaxPooling2D(2)(hidden)
+    hidden = L.Add()([hidden, block(hidden, L.Conv2D(8, 3, padding="same", use_bias=False))])
+    hidden = L.Concatenate()([hidden, block(hidden, L.DepthwiseConv2D(3, padding="same", use_bias=False))])
+    hidden = block(hidden, L.Conv2D(8, 1, use_bias=False))
+    return keras.Model(x, L.Dense(1)(L.GlobalAveragePooling2D()(hidden)))
+
+
+def transformer() -> Any:
+    """One encoder layer, 6 tokens of width 8."""
+    x = keras.Input((6, 8), name="x")
+    normal = L.LayerNormalization()(x)
+    hidden = L.Add()([x, L.MultiHeadAttention(2, 4)(normal, normal)])
+    normal = L.LayerNormalization()(hidden)
+    hidden = L.Add()([hidden, L.Dense(8)(L.Dense(16, "gelu")(normal))])
+    return keras.Model(x, L.Dense(1)(L.GlobalAveragePooling1D()(hidden)))
+
+
+def lstm() -> Any:
+    x = keras.Input((5, 3), name="x")
+    return keras.Model(x, L.Dense(1)(L.LSTM(4)(x)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Bound:
+    """At most so many nodes, and of each type so many; ``extra``: bytes more than the graph without derivatives."""
+
+    name: str
+    build: Callable[[], Any]
+    request: str
+    nodes: int
+    extra: int
+    types: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+# Its input and its derivative are channels last; ``MaxPool`` scatters into zeros of a computed size.
+COUNTS_OF_CNN = {"Cast": 4, "Transpose": 2, "MaxPool": 1, "Conv": 7, "Shape": 1, "Expand": 1}
+COUNTS_OF_LSTM = {"Scan": 2, "Transpose": 2, "Shape": 2, "Expand": 2, "Identity": 3}
+BOUNDS = [
+    Bound("bowl", lambda: mlp(1, 64, 32, 32, 1), "gradient(y, x)", 22, 1100, {"Cast": 3}),
+    Bound("surrogate", lambda: mlp(10, 256, 256, 256, 1), "gradient(y, x)", 22, 2000, {"Cast": 3}),
+    Bound("jacobian", lambda: mlp(3, 32, 32, 4, activation="tanh"), "jacobian(y, x)", 20, 1500, {"Transpose": 1}),
+    Bound("hessian", lambda: mlp(10, 64, 64, 1, activation="tanh"), "hessian(y, x)", 31, 7400, {"Transpose": 1}),
+    Bound("hvp", lambda: mlp(10, 64, 64, 1, activation="tanh"), "hvp(y, x)", 25, 1500),
+    Bound("cnn", cnn, "gradient(y, x)", 49, 6500, COUNTS_OF_CNN),
+    Bound("transformer", transformer, "gradient(y, x)", 125, 5600, {"Transpose": 12, "Where": 2}),
+    Bound("lstm", lstm, "gradient(y, x)", 56, 3300, COUNTS_OF_LSTM),
+]
+# Nothing that follows from sizes is computed when the graph runs, unless a bound says so.
+NONE = ("Cast", "Transpose", "Expand", "Shape", "Where", "Identity")
+
+
+@pytest.mark.parametrize("bound", BOUNDS, ids=lambda bound: bound.name)
+def test_graph_is_as_small_as_it_was(bound: Bound) -> None:
+    keras.utils.set_random_seed(1)
+    network = bound.build()
+    model, forward = exported(network, bound.request), exported(network)
+    found = types_of(model.graph)
+    allowed = {**dict.fromkeys(NONE, 0), **bound.types}
+    assert {name: found[name] for name in allowed if found[name] > allowed[name]} == {}
+    assert found.total() <= bound.nodes
+    assert model.ByteSize() - forward.ByteSize() <= bound.extra
+
+
+def test_large_weights_are_stored_once() -> None:
+    """Beyond 4096 numbers; small kernels are turned around when the model is exported, and stored both ways."""
+    keras.utils.set_random_seed(1)
+    x = keras.Input((4, 4, 40), name="x")
+    hidden = L.Conv2D(32, 3, activation="relu")(L.BatchNormalization()(L.Conv2D(40, 3, padding="same")(x)))
+    hidden = L.Dense(80, activation="relu")(L.Dense(80, activation="relu")(L.Flatten()(hidden)))
+    model = exported(keras.Model(x, L.Dense(1)(hidden)), "gradient(y, x)")
+    arrays = [onnx.numpy_helper.to_array(item) for item in model.graph.initializer]
+    large = [np.sort(array.ravel()).tobytes() for array in arrays if array.size > 4096]
+    assert len(large) == len(set(large)) == 4
+
+
+def exported(network: Any, *requests: str) -> onnx.ModelProto:
+    """The graph of the only function that has a seed, else of ``evaluate``."""
+    source = open_source(network, None, ["y"], None, False)
+    functions = Derivatives(source, [parse_request(item) for item in requests], "error").functions()
+    chosen = functions[-1] if len(functions) > 1 else functions[0]
+    return onnx_graph.build(trace(chosen), source.batched, 18, Tolerance()).model
+
+
+def types_of(graph: onnx.GraphProto) -> Counter[str]:
+    """Nodes by type, those of loops and branches too."""
+    found: Counter[str] = Counter()
+    for node in graph.node:
+        found[node.op_type] += 1
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                found += types_of(attribute.g)
+    return found
+
+
+B = Dim.atom("B")
+Rewrite = Callable[[Graph, Value, Value], Value]
+
+
+def constant(graph: Graph, *shape: int, number: float = 3.0) -> Value:
+    """Different numbers, none of them a power of two."""
+    return graph.constant(number + 0.1 * np.arange(np.prod(shape)).reshape(shape), np.float32)
+
+
+def transposed(graph: Graph, value: Value, *perm: int) -> Value:
+    return graph.emit("Transpose", [value], {"perm": list(perm)})
+
+
+def sinks_through_elementwise(graph: Graph, x: Value, y: Value) -> Value:
+    first = transposed(graph, x, 0, 2, 3, 1)
+    return transposed(graph, graph.emit("Relu", [first * constant(graph, 3) + constant(graph, 3)]), 0, 3, 1, 2)
+
+
+def sinks_through_two(graph: Graph, x: Value, y: Value) -> Value:
+    mask = graph.emit("Cast", [transposed(graph, x, 0, 2, 3, 1) > 0.5], {"to": np.dtype(np.float32)})
+    return transposed(graph, mask * transposed(graph, y, 0, 2, 3, 1), 0, 3, 1, 2)
+
+
+def sinks_through_reduction(graph: Graph, x: Value, y: Value) -> Value:
+    return graph.emit("ReduceSum", [transposed(graph, x, 0, 2, 3, 1), graph.constant([1, 2])], {"keepdims": 0})
+
+
+def sinks_through_pad(graph: Graph, x: Value, y: Value) -> Value:
+    padded = graph.emit("Pad", [transposed(graph, x, 0, 2, 3, 1), graph.constant([0, 1, 0, 0, 0, 2, 3, 0])])
+    return transposed(graph, padded, 0, 3, 1, 2)
+
+
+def sinks_through_join_and_slice(graph: Graph, x: Value, y: Value) -> Value:
+    joined = graph.emit("Concat", [transposed(graph, x, 0, 2, 3, 1), transposed(graph, y, 0, 2, 3, 1)], {"axis": -1})
+    part = graph.emit("Slice", [joined, *map(graph.constant, ([1], [4], [3], [1]))])
+    return transposed(graph, part, 0, 3, 1, 2)
+
+
+def reshape_sinks(graph: Graph, x: Value, y: Value) -> Value:
+    flat = [graph.emit("Reshape", [value, graph.constant([0, 60])]) for value in (x, y)]
+    return graph.emit("Reshape", [graph.emit("Tanh", [flat[0] * flat[1]]) + 3.0, graph.constant([0, 3, 4, 5])])
+
+
+def leading_one_is_dropped(graph: Graph, x: Value, y: Value) -> Value:
+    return graph.emit("Reshape", [x, graph.constant([1, -1, 3, 4, 5])]) * constant(graph, 7, 1, 1, 1, 5)
+
+
+def expansion_is_dropped(graph: Graph, x: Value, y: Value) -> Value:
+    row = graph.emit("Expand", [constant(graph, 3, 1, 4, 5), graph.sizes_value((3, B, 4, 5))])
+    return graph.emit("Reshape", [row, graph.sizes_value((3, B, 1, 4, 5))]) * graph.emit("Relu", [x])
+
+
+def minus_joins(graph: Graph, x: Value, y: Value) -> Value:
+    return (-x) + y
+
+
+def minus_joins_factor(graph: Graph, x: Value, y: Value) -> Value:
+    return -((-y) * constant(graph, 5))
+
+
+def power_of_two_joins(graph: Graph, x: Value, y: Value) -> Value:
+    return (x * 2.0) * constant(graph, 5) / 4.0
+
+
+def channel_factor_joins_kernel(graph: Graph, x: Value, y: Value) -> Value:
+    return graph.emit("Conv", [x * constant(graph, 3, 1, 1), constant(graph, 2, 3, 1, 1)])
+
+
+def channel_factor_joins_transposed_kernel(graph: Graph, x: Value, y: Value) -> Value:
+    return graph.emit("ConvTranspose", [x * constant(graph, 3, 1, 1), constant(graph, 3, 2, 1, 1)], {"strides": [2, 2]})
+
+
+def pools_once(graph: Graph, x: Value, y: Value) -> Value:
+    pool: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [1, 1], "pads": [0, 0, 0, 0]}
+    largest = graph.emit("MaxPool", [x], pool)
+    _, places = graph.emit_many("MaxPool", [x], pool, 2)
+    return largest * graph.emit("Cast", [places], {"to": np.dtype(np.float32)})
+
+
+REWRITES: Sequence[tuple[Rewrite, dict[str, int]]] = [
+    (sinks_through_elementwise, {"Mul": 1, "Add": 1, "Relu": 1}),
+    (sinks_through_two, {"Greater": 1, "Cast": 1, "Mul": 1}),
+    (sinks_through_reduction, {"ReduceSum": 1}),
+    (sinks_through_pad, {"Pad": 1}),
+    (sinks_through_join_and_slice, {"Concat": 1, "Slice": 1}),
+    (reshape_sinks, {"Mul": 1, "Tanh": 1, "Add": 1}),
+    (leading_one_is_dropped, {"Mul": 1}),
+    (expansion_is_dropped, {"Relu": 1, "Mul": 1}),
+    (minus_joins, {"Sub": 1}),
+    (minus_joins_factor, {"Mul": 1}),
+    (power_of_two_joins, {"Mul": 1}),
+    (channel_factor_joins_kernel, {"Conv": 1}),
+    (channel_factor_joins_transposed_kernel, {"ConvTranspose": 1}),
+    (pools_once, {"MaxPool": 1, "Cast": 1, "Mul": 1}),
+]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2])
+@pytest.mark.parametrize(("rewrite", "expected"), REWRITES, ids=lambda item: getattr(item, "__name__", ""))
+def test_rewrite(rewrite: Rewrite, expected: dict[str, int], rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nodes that are left, and the same numbers as without any rewrite, also for no rows."""
+    model = built(rewrite)
+    assert types_of(model.graph) == expected
+    if rows == 0 and any(name.startswith("Conv") or name == "MaxPool" for name in expected):
+        pytest.skip("ONNX Runtime's kernel of the op itself decides")
+    monkeypatch.setattr(Graph, "_shortcut", lambda *arguments: None)
+    plain = built(rewrite)
+    rng = np.random.default_rng(0)
+    inputs = {name: rng.normal(size=(rows, 3, 4, 5)).astype(np.float32) for name in "xy"}
+    actual, reference = (run(item, inputs) for item in (model, plain))
+    assert actual.shape == reference.shape
+    np.testing.assert_allclose(actual, reference, rtol=1e-5, atol=1e-5)
+
+
+def built(rewrite: Rewrite) -> onnx.ModelProto:
+    graph = Graph()
+    x, y = (graph.input(name, np.dtype(np.float32), (B, 3, 4, 5)) for name in "xy")
+    graph.outputs = [("result", rewrite(graph, x, y))]
+    return to_model(graph, 18, {})
+
+
+def run(model: onnx.ModelProto, inputs: dict[str, Any]) -> Any:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, inputs)[0]
