@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 import numpy as np
 
 from pullback_export.lowering.dims import Size, broadcast
+from pullback_export.lowering.finiteness import is_finite
 from pullback_export.lowering.graph import Graph, Value
 
 if TYPE_CHECKING:
@@ -42,6 +43,14 @@ class Emitter(Protocol):
     def __call__(self, *operands: Any, outputs: int, **attributes: Any) -> list[Value]: ...
     @overload
     def __call__(self, *operands: Any, **attributes: Any) -> Value: ...
+
+
+def _spans(x: Value, y: Value, other: Value) -> bool:
+    """Whether broadcasting with ``other`` adds nothing to the shape of ``x`` and ``y``."""
+    if x.shape is None or y.shape is None or other.shape is None:
+        return False
+    shape = broadcast(x.shape, y.shape)
+    return broadcast(shape, other.shape) == shape
 
 
 class OpContext:
@@ -169,6 +178,9 @@ class OpContext:
         """``x`` where ``condition`` holds, else ``y``; any dtype, also those for which ONNX Runtime has no kernel."""
         if x.dtype == bool:
             return (condition & x) | (~condition & y)
+        for chosen, other, mask in ((x, y, condition), (y, x, ~condition)):
+            if other.fill == 0 and chosen.dtype.kind == "f" and _spans(mask, chosen, other) and is_finite(chosen):
+                return self.mask(mask, chosen)
         through = {"int16": np.int32, "uint16": np.int32, "uint64": np.int64}.get(x.dtype.name)
         if through is not None:
             return self.cast(self.Where(condition, self.cast(x, through), self.cast(y, through)), x.dtype)

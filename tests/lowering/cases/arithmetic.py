@@ -112,6 +112,8 @@ CASES = [
            partial(lambda x, op: tf.where(x > 0, getattr(raw, op)(x=x), 0 * x), op=op), (fixed([-1.0, 0.0, 2.0]),),
            smooth=False)
       for op in ("Sqrt", "Rsqrt", "Reciprocal")],
+    Case("maximum_of_layer", ("Maximum", "Minimum"),
+         lambda x: tf.clip_by_value(tf.maximum(x, 0.1) @ tf.ones([5, 2], x.dtype), -1.0, 1.0), ((3, 5),)),
     Case("sqrt_of_maximum", ("SqrtGrad", "Maximum"), lambda x: tf.sqrt(tf.maximum(x, 0.0)), (fixed([-1.0, 2.0]),)),
     Case("rsqrt", ("Rsqrt", "RsqrtGrad"), tf.math.rsqrt, (POSITIVE,), order=2),
     Case("floor", ("Floor", "Ceil", "Round", "Rint"),
@@ -160,6 +162,8 @@ CASES = [
          (fixed([-1.0, 0.0, 2.0]),), smooth=False),
     Case("select_nan", "SelectV2", lambda x: tf.where(x > 0, tf.math.log(x), x), (fixed([-1.0, 0.0, 2.0]),),
          smooth=False),
+    Case("select_missing", "SelectV2", lambda x: tf.where(tf.math.is_nan(x), tf.zeros_like(x), x) * x,
+         (fixed([np.nan, 1.0, -2.0]),), order=0),
     Case("select_v1", "Select", lambda x, y: raw.Select(condition=x > 0, x=x, y=y), ((3, 5), (3, 5)), order=2),
     Case("select_v1_rows", "Select", lambda x, y: raw.Select(condition=x[:, 0] > 0, x=x, y=y), ((3, 5), (3, 5)),
          order=2),
