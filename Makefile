@@ -68,9 +68,9 @@ $(SAVEDMODEL)/installed: build/wheel
 	$(SAVEDMODEL)/bin/python -m pip uninstall --quiet --yes keras
 	@touch $@
 
+# BENCH are its options: --quick for small networks, --publish to write docs/benchmarks.md and the README's table.
 bench: $(MAIN)/installed
-	@test -d tests/benchmarks || { echo "there are no benchmarks yet (tests/benchmarks)"; exit 1; }
-	$(MAIN)/bin/python -m tests.benchmarks
+	$(MAIN)/bin/python -m tests.benchmarks $(BENCH)
 
 lint: $(MAIN)/installed
 	$(MAIN)/bin/ruff check .
