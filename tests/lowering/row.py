@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -26,16 +26,19 @@ from tests.lowering.case import (
 )
 
 
-def variants(cases: Iterable[Case]) -> Iterator[Any]:
+def variants(cases: Iterable[Case]) -> list[Any]:
     """Each row in each dtype with free and with fixed sizes. One of the four runs in ``make test``, which one depends
     on the row's name; the others are marked slow and run in ``make test-all``.
     """
+    parameters = []
     for case in cases:
         pairs = [(dtype, free) for dtype in case.dtypes for free in case.free]
         chosen = zlib.crc32(case.name.encode()) % len(pairs)
         for index, (dtype, free) in enumerate(pairs):
             label = f"{case.name}-{dtype}-{'free' if free else 'fixed'}"
-            yield pytest.param(case, dtype, free, id=label, marks=[] if index == chosen else [pytest.mark.slow])
+            marks = [] if index == chosen else [pytest.mark.slow]
+            parameters.append(pytest.param(case, dtype, free, id=label, marks=marks))
+    return parameters
 
 
 def check_row(case: Case, dtype: str, free: bool) -> None:
