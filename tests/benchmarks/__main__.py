@@ -24,40 +24,78 @@ GROWTH_BATCHES = (1, 10, 100, 1000, 10_000, 100_000, 1_000_000)
 
 def main() -> int:
     options = _options()
-    names = [
-        name for name in options.work or [item.name for item in work.ROWS] if not options.quick or work.row(name).quick
+    found = _load(options.folder / "results.json") if options.keep else Results()
+    if not options.report:
+        _measure(options, found)
+    head = header()
+    facts = {name: facts for name in _names(options) if (facts := _facts(options.folder / name))}
+    text = report.page(found.rows, head, found.starts, facts, found.growth)
+    (options.folder / "benchmarks.md").write_text(text, encoding="utf-8")
+    if options.publish:
+        (ROOT / "docs" / "benchmarks.md").write_text(text, encoding="utf-8")
+        report.picture(ROOT / "docs" / "benchmarks.png", found.rows, found.growth)
+        report.into_readme(ROOT / "README.md", found.rows, head)
+    print(text)
+    return 0
+
+
+@dataclasses.dataclass
+class Results:
+    """Everything that was measured, in the order of the tables; a row that is measured again takes its old place."""
+
+    rows: list[rounds.Row] = dataclasses.field(default_factory=list)
+    starts: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    growth: dict[str, list[dict[str, float]]] = dataclasses.field(default_factory=dict)
+
+    def add(self, row: rounds.Row) -> None:
+        places = {(r.work, r.batch, r.threads): r for r in self.rows} | {(row.work, row.batch, row.threads): row}
+        names = [item.name for item in work.ROWS]
+        self.rows = sorted(places.values(), key=lambda r: (r.threads, names.index(r.work), r.batch))
+
+
+def _load(path: pathlib.Path) -> Results:
+    if not path.exists():
+        return Results()
+    saved = json.loads(path.read_text())
+    rows = [
+        rounds.Row(
+            **{**row, "results": tuple(rounds.Result(**{**r, "seconds": tuple(r["seconds"])}) for r in row["results"])}
+        )
+        for row in saved["rows"]
     ]
+    return Results(rows, saved["starts"], saved["growth"])
+
+
+def _names(options: argparse.Namespace) -> list[str]:
+    names = options.work or [item.name for item in work.ROWS]
+    return [name for name in names if not options.quick or work.row(name).quick]
+
+
+def _facts(folder: pathlib.Path) -> dict[str, Any]:
+    path = folder / "facts.json"
+    facts: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return facts
+
+
+def _measure(options: argparse.Namespace, found: Results) -> None:
     chosen = tuple(
         item for item in engines.ENGINES if not options.engines or item.name in (*options.engines, engines.FLOOR)
     )
-    rows: list[rounds.Row] = []
-    facts: dict[str, Any] = {}
-    for name in names:
+    for name in _names(options):
         folder = options.folder / name
         if not _prepare(name, folder, options.keep):
             continue
-        facts[name] = json.loads((folder / "facts.json").read_text())
         item = work.row(name)
         for threads in options.threads:
             batches = item.quick if options.quick else item.batches
             for row in rounds.run(item, folder, batches, threads, chosen, options.rounds, options.slice):
-                rows.append(row)
+                found.add(row)
                 print("\n".join(report.table([row])[2:]), f"[{threads}]", flush=True)
-                _save(options.folder / "rows.json", rows)
-    starts: list[dict[str, Any]] = []
-    growth: dict[str, list[dict[str, float]]] = {}
+                _save(options.folder / "results.json", found)
     if not options.quick and not options.work:
-        starts = [start.measure(name, "bowl", options.folder / "bowl", (1,), 5) for name in start.ENGINES]
-        growth = {name: _growth(name, options.folder / name) for name in GROWTH}
-    head = header()
-    text = report.page(rows, head, starts, facts, growth)
-    (options.folder / "benchmarks.md").write_text(text, encoding="utf-8")
-    if options.publish:
-        (ROOT / "docs" / "benchmarks.md").write_text(text, encoding="utf-8")
-        report.picture(ROOT / "docs" / "benchmarks.png", rows, growth)
-        report.into_readme(ROOT / "README.md", rows, head)
-    print(text)
-    return 0
+        found.starts = [start.measure(name, "bowl", options.folder / "bowl", (1,), 5) for name in start.ENGINES]
+        found.growth = {name: _growth(name, options.folder / name) for name in GROWTH}
+        _save(options.folder / "results.json", found)
 
 
 def _options() -> argparse.Namespace:
@@ -71,7 +109,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=11, help="how often each engine has its turn (default: 11)")
     parser.add_argument("--slice", type=float, default=0.1, help="seconds of a turn (default: 0.1; one call at least)")
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "build" / "benchmarks")
-    parser.add_argument("--keep", action="store_true", help="use the exported files of the last run")
+    parser.add_argument("--keep", action="store_true", help="add to the last run: use its exported files")
+    parser.add_argument("--report", action="store_true", help="measure nothing; with --keep, report the last run")
     parser.add_argument(
         "--publish", action="store_true", help="write docs/benchmarks.md, its picture, and the README's table"
     )
@@ -133,8 +172,8 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def _save(path: pathlib.Path, rows: list[rounds.Row]) -> None:
-    path.write_text(json.dumps([dataclasses.asdict(row) for row in rows]))
+def _save(path: pathlib.Path, found: Results) -> None:
+    path.write_text(json.dumps(dataclasses.asdict(found)))
 
 
 if __name__ == "__main__":
