@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from pullback_export.lowering.graph import Node, Value
 
 _KEEPING = {
-    "Add", "Sub", "Mul", "Neg", "Abs", "Relu", "LeakyRelu", "Max", "Min", "Sum", "Clip", "Cast", "Identity", "Tanh", "Sigmoid",
-    "Sin", "Cos", "Sign", "MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum", "ReduceSum", "CumSum", "Where", "Transpose",
-    "Reshape", "Expand", "Tile", "Concat", "Slice", "Gather", "GatherND", "GatherElements", "Split", "Pad", "Squeeze",
-    "Unsqueeze", "ScatterND", "ScatterElements",
+    "Add", "Sub", "Mul", "Neg", "Abs", "Relu", "LeakyRelu", "Max", "Min", "Sum", "Clip", "Cast", "Identity", "Tanh",
+    "Sigmoid", "Sin", "Cos", "Sign", "MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum", "ReduceSum", "CumSum",
+    "Where", "Transpose", "Reshape", "Expand", "Tile", "Concat", "Slice", "Gather", "GatherND", "GatherElements",
+    "Split", "Pad", "Squeeze", "Unsqueeze", "ScatterND", "ScatterElements",
 }
 _known: weakref.WeakKeyDictionary[Node, bool] = weakref.WeakKeyDictionary()
 
