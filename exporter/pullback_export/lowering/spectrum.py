@@ -10,6 +10,7 @@ from pullback_export.lowering.complex import ComplexValue, real_of
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.matrices import as_batch, unbatch
 from pullback_export.lowering.registry import lowers
+from pullback_export.lowering.schur import eig
 from pullback_export.lowering.singular import singular_values, svd
 from pullback_export.lowering.symmetric_eigen import eigh
 
@@ -41,3 +42,13 @@ def svd_rule(op: OpContext, a: Any) -> list[Any]:
         u = v = ComplexValue(none, none) if isinstance(a, ComplexValue) else none
     s = unbatch(op, s, a)
     return [ComplexValue(s, op.full_like(s, 0)) if isinstance(a, ComplexValue) else s, u, v]
+
+
+@lowers("Eig")
+def eig_rule(op: OpContext, a: Any) -> list[Any]:
+    """Eigenvalues of general matrices in the order of their magnitude, which is not TensorFlow's, and eigenvectors of
+    length 1.
+    """
+    values, vectors = eig(op, as_batch(op, a))
+    none = op.const(np.zeros(0), values.real.dtype)
+    return [unbatch(op, values, a), unbatch(op, vectors, a) if op.attr("compute_v") else ComplexValue(none, none)]

@@ -84,4 +84,33 @@ SVD_ROWS = [
     Case("svd_complex", "Svd", svd_complex, (plain(2, 4, 3), plain(2, 4, 3)), smooth=False),
 ]
 
-CASES = [*EIGH_ROWS, *SVD_ROWS]
+def eig(x: Any) -> Any:
+    """``sin`` of a matrix and magnitudes of eigenvectors: no order and no phase changes them."""
+    values, vectors = tf.linalg.eig(x)
+    sine = vectors @ tf.linalg.diag(tf.sin(values)) @ tf.linalg.inv(vectors)
+    return tf.math.real(sine), tf.reduce_sum(tf.abs(vectors) ** 4, axis=-1)
+
+
+def eig_symmetric_functions(x: Any) -> Any:
+    """Sums over all eigenvalues, which no order changes."""
+    values = tf.linalg.eigvals(x)
+    return tf.math.real(tf.reduce_sum(values * values * values)), tf.math.real(tf.reduce_sum(tf.exp(values)))
+
+
+def real_spectrum(*shape: int) -> Arg:
+    """Real eigenvalues that are well apart."""
+    return Arg(shape, lambda rng, size: 0.1 * rng.normal(size=size) + np.diag(1.5 * np.arange(1.0, size[-1] + 1)))
+
+
+EIG_ROWS = [
+    Case("eig", "Eig", eig, (real_spectrum(3, 4, 4),), smooth=False),
+    Case("eig_two", "Eig", eig, (real_spectrum(3, 2, 2),), smooth=False),
+    Case("eig_one", "Eig", eig, (real_spectrum(3, 1, 1),), smooth=False),
+    Case("eig_loop", "Eig", eig, (real_spectrum(2, 9, 9),), smooth=False),
+    Case("eig_pairs", "Eig", eig_symmetric_functions, (plain(3, 5, 5),), smooth=False),
+    Case("eig_cycle", "Eig", eig_symmetric_functions, (fixed([[[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]),), smooth=False),
+    Case("eig_complex", "Eig", lambda a, b: eig(tf.complex(a, b)), (real_spectrum(2, 4, 4), plain(2, 4, 4)), smooth=False),
+    Case("eig_free_size", "Eig", eig, (Arg((2, 8, 8), real_spectrum(1, 1).draw, free=(0, 1, 2)),), smooth=False),
+]
+
+CASES = [*EIGH_ROWS, *SVD_ROWS, *EIG_ROWS]
