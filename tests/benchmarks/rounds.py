@@ -105,13 +105,12 @@ def run(
     """All batch sizes of one piece of work."""
     processes: list[Process] = []
     skipped: dict[str, str] = {}
-    for engine in chosen:
-        process = Process(engine, work, folder, threads)
+    for process in [Process(engine, work, folder, threads) for engine in chosen]:  # they import side by side
         reply = process.answer(OPENING_SECONDS)
         if "ready" in reply:
             processes.append(process)
         else:
-            skipped[engine.name] = reply["skipped"]
+            skipped[process.engine] = reply["skipped"]
             process.close()
     try:
         return [_row(work, batch, threads, processes, skipped, rounds, slice_seconds) for batch in batches]
