@@ -80,6 +80,34 @@ class Batcher:
             self.series[mine] = Series(result, backward)
         return True
 
+    def is_lifted(self, node: Node) -> bool:
+        return all(value in self.series for value in node.outputs)
+
+    def is_fresh(self, value: Value) -> bool:
+        """Whether a value is only known inside of the iteration."""
+        return inside(value, self.body) and self.find(value) is None
+
+    def reassociate(self, node: Node) -> None:
+        """``(x * a) * b`` as ``x * (a * b)``, where only ``x`` needs the loop. Sums likewise."""
+        if node.op_type not in ("Mul", "Add") or node.outputs[0].dtype.kind != "f":
+            return
+        for position in (0, 1):
+            inner, factor = node.inputs[position], node.inputs[1 - position]
+            if inner is None or factor is None or not self.is_fresh(inner) or self.is_fresh(factor):
+                continue
+            below = inner.node
+            if below is None or below.op_type != node.op_type or inner.graph is not self.body:
+                continue
+            fresh = [item for item in below.inputs if item is not None and self.is_fresh(item)]
+            steady = [item for item in below.inputs if item is not None and not self.is_fresh(item)]
+            if len(fresh) == 1 and len(steady) == 1:
+                joined = self.body.emit(node.op_type, [steady[0], factor])
+                if joined.node is not None and inside(joined, self.body) and not self.is_lifted(joined.node):
+                    self.lift(joined.node)
+                if not self.is_fresh(joined):
+                    node.inputs = [fresh[0], joined]
+                return
+
     def could_lift(self, node: Node, given: set[Value]) -> bool:
         """Whether :meth:`lift` would work once there are series of the values ``given``; writes nothing."""
         mark = self.op.graph.mark()

@@ -7,6 +7,7 @@ direction. It refuses to run zero times, so a free number of iterations puts it 
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -18,6 +19,8 @@ from pullback_export.lowering.graph import Graph, Node, Value
 from pullback_export.lowering.induction import inside, size_of
 
 
+_CHEAP = {"Tanh", "Sigmoid", "Relu", "Neg", "Add", "Sub", "Mul", "Split", "Slice", "Reshape", "Unsqueeze", "Squeeze",
+          "Abs", "Sign", "Cast", "Transpose"}
 _SHRINKING = {"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "Slice", "Gather", "Split"}
 
 
@@ -41,6 +44,7 @@ class LoopWriter:
         self.iteration = iteration
         self.states: list[State] = []
         self.promised: dict[Value, Series] = {}
+        self.repeated: set[Value] = set()  # computed in the loop, and once more outside
         self.steps: Size = 0
 
     def add_state(self, argument: Value, initial: Value, following: Value, loose: bool) -> Value:
@@ -67,7 +71,10 @@ class LoopWriter:
         self.steps = size_of(count)
         batcher = Batcher(self.op, self.body, self.iteration, count)
         wanted = [value for value, _ in requests]
-        rest = [node for node in self._live(wanted) if not batcher.lift(node)]
+        for node in self._live(wanted):
+            if not batcher.lift(node):
+                batcher.reassociate(node)
+        rest = [node for node in self._live(wanted) if not batcher.is_lifted(node)]
         loose = any(state.loose for state in self.states)
         backward = bool(requests) and not loose and all(reverse for _, reverse in requests)
         late = self._sinkable(rest, wanted, batcher)
@@ -91,13 +98,61 @@ class LoopWriter:
         for node in rest:
             if node in late:
                 needed += [v for v in node.inputs if v is not None and inside(v, self.body) and v not in batcher.series]
-        collected = [value for value in dict.fromkeys(needed) if value not in made_late]
+        candidates = [value for value in dict.fromkeys(needed) if value not in made_late]
+        before = {state.argument: state for state in self.states if not loose_or_outer(state, self.body, batcher)}
+        shifted = [before[value] for value in candidates if value in before]
+        candidates = [value for value in candidates if value not in before]
+        candidates = list(dict.fromkeys(candidates + [state.following for state in shifted]))
+        collected, again = self._recomputable(candidates, batcher)
         for value in collected:
             batcher.series[value] = self._promise(value, backward)
+        for node in [*again, *(node for node in rest if node in late)]:
+            if node in again:
+                self.repeated.update(node.outputs)
+        for state in shifted:
+            if state.following in collected:
+                self._shift(state, batcher)
         for node in rest:
-            if node in late and not batcher.lift(node):
+            if (node in late or node in again) and not batcher.lift(node):
                 raise AssertionError(f"{node.op_type} could not be moved out of its loop")
+        for state in shifted:
+            if state.following not in collected:
+                self._shift(state, batcher)
         return collected
+
+    def _recomputable(self, candidates: list[Value], batcher: Batcher) -> tuple[list[Value], set[Node]]:
+        """Which values to collect so that cheap work on them, done again after the loop, gives all the others.
+
+        A collected value costs each iteration as much as an op. The gates of a cell are functions of one
+        matrix product, and ``tanh(c)`` of the state ``c``: one series instead of four, or none.
+        """
+        chains = {value: _cheap_chain(value, batcher) for value in candidates}
+        roots = {value: chain[-1][1] if chain else value for value, chain in chains.items()}
+        count = Counter(roots.values())
+        collected: dict[Value, None] = {}
+        again: set[Node] = set()
+        for value in candidates:
+            root = roots[value]
+            if root is value or not (count[root] > 1 or root in candidates):
+                collected[value] = None
+            else:
+                collected[root] = None
+                again.update(node for node, _ in chains[value])
+        return list(collected), again
+
+    def _shift(self, state: State, batcher: Batcher) -> None:
+        """What a state was before each iteration: its first value, then what it was after the iteration before."""
+        op, found = self.op, batcher.find(state.following)
+        assert found is not None
+        count = op.sizes([self.steps])
+        first = op.Slice(op.Unsqueeze(state.initial, [0]), [0], count, [0])
+        if found.backward:
+            rows = op.Concat(op.Slice(found.rows, [1], [2**31 - 1], [0]), first, axis=0)
+        else:
+            rows = op.Concat(first, op.Slice(found.rows, [0], [-1], [0]), axis=0)
+        rows.shape = found.rows.shape
+        batcher.series[state.argument] = Series(rows, found.backward)
+        self.repeated.add(state.argument)
 
     def _live(self, wanted: list[Value]) -> list[Node]:
         """The nodes of the body that lead to a state or to a wanted series."""
@@ -123,7 +178,7 @@ class LoopWriter:
                 user not in late for value in node.outputs for user in users.get(value, [])
             ):
                 continue
-            fresh = {v for v in _reads(node) if inside(v, self.body) and v not in batcher.series}
+            fresh = {value for value in _reads(node) if batcher.is_fresh(value)}
             if len(fresh) == 1 and node.op_type not in _SHRINKING and batcher.could_lift(node, fresh):
                 late.add(node)
         return late
@@ -135,7 +190,7 @@ class LoopWriter:
         slices: dict[Value, Value] = {}
 
         def read(value: Value) -> Value:
-            if value in self.promised or not inside(value, body) or batcher.find(value) is None:
+            if value in self.promised or value in self.repeated or not inside(value, body) or batcher.find(value) is None:
                 return value
             if value not in slices:
                 slices[value] = Value(body, value.dtype, value.shape)
@@ -279,6 +334,26 @@ def _replace(node: Node, read: Callable[[Value], Value]) -> None:
             for inner in item.nodes:
                 _replace(inner, read)
             item.outputs = [(name, read(value)) for name, value in item.outputs]
+
+
+def loose_or_outer(state: State, body: Graph, batcher: Batcher) -> bool:
+    """Whether the values of a state before the iterations do not follow from those after them."""
+    same = state.initial.shape == state.following.shape and state.initial.shape is not None
+    return state.loose or not same or not inside(state.following, body) or state.following in batcher.series \
+        or state.following.node is None
+
+
+def _cheap_chain(value: Value, batcher: Batcher) -> list[tuple[Node, Value]]:
+    """The cheap ops between a value and the value of the same iteration that it is computed from, last one first."""
+    chain: list[tuple[Node, Value]] = []
+    while value.node is not None and value.node.op_type in _CHEAP and inside(value, batcher.body):
+        fresh = {item for item in value.node.inputs if item is not None and batcher.is_fresh(item)}
+        if len(fresh) != 1 or not batcher.could_lift(value.node, fresh):
+            break
+        (source,) = fresh
+        chain.append((value.node, source))
+        value = source
+    return chain
 
 
 def _positive(size: Size) -> bool:
