@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import tensorflow as tf
-
 from pullback import golden
 from pullback.manifest import Tolerance
 from pullback.parity import Report, Row, compare
+
 from pullback_export import differences
 from pullback_export.derivatives import Function, mostly_one_by_one
 from pullback_export.errors import ExportError
@@ -82,7 +82,7 @@ def check(
         artifacts = _artifacts(function, folder, formats)
         names = {request.name for request in function.requests}
         cases[function.name] = []
-        inputs = [_with_seeds(function, sample.inputs) for sample in drawn]
+        inputs = [_with_seeds(function, sample.inputs, source.batched) for sample in drawn]
         references = _references(function, source, drawn, inputs, interacting)
         usual = _scales([r for s, r in zip(drawn, references, strict=True) if s.smooth and r is not None])
         for sample, given, reference in zip(drawn, inputs, references, strict=True):
@@ -295,23 +295,23 @@ def onnx_session(path: pathlib.Path, level: Any) -> Callable[[Mapping[str, Any]]
     return run
 
 
-def _with_seeds(function: Function, inputs: Mapping[str, Any]) -> Arrays:
+def _with_seeds(function: Function, inputs: Mapping[str, Any], batched: bool) -> Arrays:
     """The sample, and random seeds for the inputs that a product has more."""
     rng = np.random.default_rng(0)
     full = dict(inputs)
     for spec in function.inputs:
         if spec.name not in full:
-            full[spec.name] = rng.normal(size=_seed_shape(function, spec, inputs)).astype(spec.dtype.as_numpy_dtype)
+            shape = _seed_shape(function, spec, inputs, batched)
+            full[spec.name] = rng.normal(size=shape).astype(spec.dtype.as_numpy_dtype)
     return {spec.name: full[spec.name] for spec in function.inputs}
 
 
-def _seed_shape(function: Function, spec: Any, inputs: Mapping[str, Any]) -> tuple[int, ...]:
-    """Free sizes of a seed follow from the tensor that it belongs to."""
+def _seed_shape(function: Function, spec: Any, inputs: Mapping[str, Any], batched: bool) -> tuple[int, ...]:
+    """Free sizes of a seed follow from the tensor that it belongs to; the model need not run for the batch alone."""
     sizes = spec.shape.as_list()
-    if None not in sizes:
-        return tuple(sizes)
-    shape = function.seed_shape(spec.name, inputs)
-    return tuple(shape)
+    if batched and None not in sizes[1:]:
+        return (len(next(iter(inputs.values()))), *sizes[1:])
+    return tuple(sizes) if None not in sizes else function.seed_shape(spec.name, inputs)
 
 
 def _ranges(source: Source, samples: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
