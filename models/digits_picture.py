@@ -10,7 +10,6 @@ import sys
 from typing import Any
 
 import numpy as np
-
 import pullback
 
 Array = np.ndarray[Any, Any]
@@ -19,8 +18,9 @@ Array = np.ndarray[Any, Any]
 def main() -> int:
     folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "demo")
     folder.mkdir(parents=True, exist_ok=True)
-    from models import digits
     from pullback_export import export
+
+    from models import digits
 
     images, labels = digits.load()
     print("Training the digit classifier")
@@ -65,7 +65,9 @@ def draw(path: pathlib.Path, images: Array, bundle: pullback.Bundle) -> pathlib.
         axes[0, column].set_title(f"{read[column]}", fontsize=10, pad=3)
         axes[1, column].imshow(saliency[column], cmap="Blues", vmin=0, vmax=1)
         axes[2, column].imshow(image, cmap="gray_r", vmin=0, vmax=1)
-        axes[2, column].imshow(cam[column], cmap="autumn_r", vmin=0, vmax=1, alpha=0.8 * cam[column], interpolation="bilinear")
+        axes[2, column].imshow(
+            cam[column], cmap="autumn_r", vmin=0, vmax=1, alpha=0.8 * cam[column], interpolation="bilinear"
+        )
     for row, label in enumerate(("digit, as read", "saliency", "Grad-CAM")):
         axes[row, 0].set_ylabel(label, fontsize=8)
     for one in axes.flat:

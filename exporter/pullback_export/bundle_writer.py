@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pullback import golden
 from pullback.manifest import FileSpec, GraphSpec, Manifest, Tolerance
+
 from pullback_export.errors import ExportError
 from pullback_export.onnx_graph import OnnxFunction
 from pullback_export.parity import Checked
@@ -36,7 +37,12 @@ class Staging:
             os.fsync(file.fileno())
 
     def finish(
-        self, built: Sequence[OnnxFunction], opset: int, tolerance: Tolerance, checked: Checked, producer: Mapping[str, str]
+        self,
+        built: Sequence[OnnxFunction],
+        opset: int,
+        tolerance: Tolerance,
+        checked: Checked,
+        producer: Mapping[str, str],
     ) -> None:
         """Writes ``golden.npz`` and, last of all, ``manifest.json``."""
         golden.write(self.path / "golden.npz", checked.golden)
@@ -49,8 +55,14 @@ class Staging:
         golden_file = self._file(self.path / "golden.npz")
         assert golden_file is not None
         manifest = Manifest(
-            self.name, dict(producer), tuple(graphs), tuple(item for item in saved if item is not None), golden_file,
-            tolerance, checked.summary(), ranges=dict(checked.ranges),
+            self.name,
+            dict(producer),
+            tuple(graphs),
+            tuple(item for item in saved if item is not None),
+            golden_file,
+            tolerance,
+            checked.summary(),
+            ranges=dict(checked.ranges),
         )
         self.write_bytes("manifest.json", manifest.to_json().encode())
 
@@ -88,7 +100,9 @@ def staged(target: pathlib.Path, overwrite: bool) -> Iterator[Staging]:
         yield Staging(work, target.name)
         _install(work, target, overwrite)
     except OSError as problem:
-        raise ExportError(f"{target}: cannot write the bundle: {problem.strerror or problem}; nothing was left behind") from problem
+        raise ExportError(
+            f"{target}: cannot write the bundle: {problem.strerror or problem}; nothing was left behind"
+        ) from problem
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-
 from pullback.errors import BundleError, ParityError, PullbackError
 
 
@@ -23,11 +22,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("model", help="a .keras file or a SavedModel folder")
     parser.add_argument("bundle", help="the folder to write, such as model.pullback")
-    parser.add_argument("-d", "--derivative", action="append", default=[], metavar="REQUEST", help='such as "gradient(y, x)"; repeatable')
+    parser.add_argument(
+        "-d",
+        "--derivative",
+        action="append",
+        default=[],
+        metavar="REQUEST",
+        help='such as "gradient(y, x)"; repeatable',
+    )
     parser.add_argument("--outputs", help="comma-separated names for the outputs")
     parser.add_argument("--unbatched", action="store_true", help="derivatives of the whole tensor, not per sample")
     parser.add_argument("--unconnected", choices=("error", "zero"), default="error")
-    parser.add_argument("--format", action="append", choices=("onnx", "saved_model"), help="repeatable; both by default")
+    parser.add_argument(
+        "--format", action="append", choices=("onnx", "saved_model"), help="repeatable; both by default"
+    )
     parser.add_argument("--opset", type=int, default=18)
     parser.add_argument("--tolerance", type=float, help="largest error relative to the largest reference value")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
@@ -51,7 +59,9 @@ def _shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
-def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None, action: Callable[[argparse.Namespace], None]) -> int:
+def _run(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None, action: Callable[[argparse.Namespace], None]
+) -> int:
     try:
         options = parser.parse_args(arguments)
     except SystemExit as stop:

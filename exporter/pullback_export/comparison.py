@@ -8,11 +8,11 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import tensorflow as tf
-
 import pullback
+import tensorflow as tf
 from pullback.manifest import DerivativeSpec, Manifest
 from pullback.parity import Report
+
 from pullback_export import parity
 from pullback_export.derivatives import Derivatives
 from pullback_export.differences import surrogate_ops

@@ -161,7 +161,13 @@ class Derivatives:
         return outputs + [_scaled(results[_key(request, request.order)], request.scale) for request in requests]
 
     def _raise_order(
-        self, request: Request, level: int, tape: Any, values: dict[Any, Any], results: dict[Any, Any], vectorize: Vectorize
+        self,
+        request: Request,
+        level: int,
+        tape: Any,
+        values: dict[Any, Any],
+        results: dict[Any, Any],
+        vectorize: Vectorize,
     ) -> None:
         """Differentiates the request's intermediate result once more; equal steps of several requests happen once."""
         key = _key(request, level + 1)
@@ -179,7 +185,9 @@ class Derivatives:
         else:
             results[key] = step.jacobian()
 
-    def _products(self, name: str, requests: Sequence[Request], tensors: Sequence[Any], seeds: dict[str, Any]) -> list[Any]:
+    def _products(
+        self, name: str, requests: Sequence[Request], tensors: Sequence[Any], seeds: dict[str, Any]
+    ) -> list[Any]:
         depth = 2 if name == "hvp" else 1
         totals: dict[str, Any] = {}
         with self._recording(tensors, depth) as (values, tapes):
@@ -277,9 +285,13 @@ class Derivatives:
                 )
         for item in request.wrt:
             if item.name in self.source.outputs and item.name not in inputs:
-                raise ExportError(f"{request}: {item.name!r} is an output; differentiate with respect to {', '.join(inputs)}{layers}")
+                raise ExportError(
+                    f"{request}: {item.name!r} is an output; differentiate with respect to {', '.join(inputs)}{layers}"
+                )
             if item.summed:
-                raise ExportError(f"{request}: a derivative with respect to a sum has no meaning; name the input itself")
+                raise ExportError(
+                    f"{request}: a derivative with respect to a sum has no meaning; name the input itself"
+                )
 
     def _check_shapes(self, request: Request) -> None:
         for item in (request.of, *(Selection(wrt.name) for wrt in request.wrt)):
@@ -290,11 +302,15 @@ class Derivatives:
                 )
         out = self.specs[request.of].shape.as_list()
         if self.lead and not out:
-            raise ExportError(f"{request}: {request.of} has no batch axis; export with batched=False for whole-tensor derivatives")
+            raise ExportError(
+                f"{request}: {request.of} has no batch axis; export with batched=False for whole-tensor derivatives"
+            )
         if request.kind in ("gradient", "hvp") and any(size != 1 for size in out[self.lead :]):
             self._refuse_non_scalar(request, out)
         if request.kind in ("jvp", "hvp") and request.wrt[0].index:
-            raise ExportError(f"{request}: a tangent belongs to a whole input; write {request.wrt[0].name} and pass zeros elsewhere")
+            raise ExportError(
+                f"{request}: a tangent belongs to a whole input; write {request.wrt[0].name} and pass zeros elsewhere"
+            )
         if request.kind == "derivative":
             for item in request.wrt:
                 self._check_scalar_coordinate(request, item)
@@ -308,7 +324,8 @@ class Derivatives:
         shape = tuple("B" if axis < self.lead else size for axis, size in enumerate(out))
         zeros = ", ".join("0" for _ in out[self.lead :])
         raise ExportError(
-            f"{request}: {of} has shape {shape}, not one scalar per sample; pick a component {request.kind}({of.name}[{zeros}], {wrt}),"
+            f"{request}: {of} has shape {shape}, not one scalar per sample;"
+            f" pick a component {request.kind}({of.name}[{zeros}], {wrt}),"
             f" ask for all of them jacobian({of}, {wrt}), or give the weights at run time vjp({of}, {wrt})"
             + ("" if self.lead else "; batched=False: if the leading axis is the batch, give it a free size (None)")
         )
@@ -321,7 +338,8 @@ class Derivatives:
             shape = np.empty([1 if size is None else size for size in shape])[index].shape
         if any(size != 1 for size in shape):
             raise ExportError(
-                f"{request}: {item} has shape {shape} per sample; a chain takes one scalar coordinate each: {item.name}[0]"
+                f"{request}: {item} has shape {shape} per sample;"
+                f" a chain takes one scalar coordinate each: {item.name}[0]"
             )
 
 
@@ -505,7 +523,9 @@ def _sample_index(selection: Selection, rank: int, lead: int) -> tuple[int | sli
 def _check_range(selection: Selection, index: tuple[int | slice, ...], shape: Sequence[int | None]) -> None:
     for item, size in zip(index, shape, strict=False):
         if isinstance(item, int) and size is not None and not -size <= item < size:
-            raise ExportError(f"{selection}: component {item} is out of range; {selection.name} has shape {tuple(shape)} per sample")
+            raise ExportError(
+                f"{selection}: component {item} is out of range; {selection.name} has shape {tuple(shape)} per sample"
+            )
         if isinstance(item, slice) and size is not None and len(range(*item.indices(size))) == 0:
             raise ExportError(f"{selection}: selects nothing; {selection.name} has shape {tuple(shape)} per sample")
 
@@ -516,6 +536,7 @@ def _check_result_names(source: Source, requests: Sequence[Request], layers: Seq
         shared = request.function in ("vjp", "jvp")
         if request.name in taken and not (shared and taken[request.name] == request.function):
             raise ExportError(
-                f"{request}: the name {request.name!r} is taken by {taken[request.name]}; give the request another: name='...'"
+                f"{request}: the name {request.name!r} is taken by {taken[request.name]};"
+                " give the request another: name='...'"
             )
         taken[request.name] = request.function if shared else str(request)

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-
 from pullback.parity import Report, Row
+
 from pullback_export.derivatives import Derivatives, Function, mostly_one_by_one
 from pullback_export.judge import Judge
 from pullback_export.parity_samples import Sample
@@ -51,7 +51,10 @@ def in_float64(source: Source, function: Function, inputs: Mapping[str, Any]) ->
         return None
     same = next(f for f in Derivatives(twin, function.all_requests, "zero").functions() if f.name == function.name)
     tensors = [_tensor(inputs[spec.name], spec.dtype) for spec in same.inputs]
-    return {name: np.asarray(item) for name, item in zip(same.outputs, same.compute(mostly_one_by_one, *tensors), strict=True)}
+    return {
+        name: np.asarray(item)
+        for name, item in zip(same.outputs, same.compute(mostly_one_by_one, *tensors), strict=True)
+    }
 
 
 def twin_of(source: Source) -> Source | None:
@@ -62,14 +65,20 @@ def twin_of(source: Source) -> Source | None:
     if call is None:
         return None
     inputs = tuple(
-        tf.TensorSpec(spec.shape, tf.float64 if spec.dtype.is_floating else spec.dtype, spec.name) for spec in source.inputs
+        tf.TensorSpec(spec.shape, tf.float64 if spec.dtype.is_floating else spec.dtype, spec.name)
+        for spec in source.inputs
     )
     return dataclasses.replace(source, inputs=inputs, call=call, tapped=None, layers=(), twin=None)
 
 
 def check(
-    source: Source, function: Function, sample: Sample, inputs: Mapping[str, Array], reference: Mapping[str, Array],
-    interacting: bool = False, surrogates: Sequence[str] = (),
+    source: Source,
+    function: Function,
+    sample: Sample,
+    inputs: Mapping[str, Array],
+    reference: Mapping[str, Array],
+    interacting: bool = False,
+    surrogates: Sequence[str] = (),
 ) -> Report:
     """One row for each request of ``function`` that differences can judge; a note for each that they cannot.
 
@@ -99,19 +108,30 @@ def surrogate_ops(graph: Any) -> tuple[str, ...]:
 def _as_warnings(report: Report, surrogates: Sequence[str]) -> Report:
     because = f"the model has {', '.join(surrogates)}, whose gradient TensorFlow defines otherwise"
     rows = tuple(
-        dataclasses.replace(row, problem="", warning=f"{row.problem}; {because}") if row.problem else row for row in report.rows
+        dataclasses.replace(row, problem="", warning=f"{row.problem}; {because}") if row.problem else row
+        for row in report.rows
     )
     return Report(rows, report.notes)
 
 
 def _check(
-    source: Source, function: Function, request: Request, sample: Sample, inputs: Mapping[str, Array],
-    reference: Mapping[str, Array], precision: Precision, interacting: bool,
+    source: Source,
+    function: Function,
+    request: Request,
+    sample: Sample,
+    inputs: Mapping[str, Array],
+    reference: Mapping[str, Array],
+    precision: Precision,
+    interacting: bool,
 ) -> Report:
     reason = _cannot_judge(source, function, request, inputs)
     if reason:
         return Report(notes=(f"{request}: no central differences: {reason}",))
-    judge = Judge(source, request, {name: array[: None if interacting or not source.batched else MOST_ROWS] for name, array in inputs.items()})
+    judge = Judge(
+        source,
+        request,
+        {name: array[: None if interacting or not source.batched else MOST_ROWS] for name, array in inputs.items()},
+    )
     result = np.asarray(reference[request.name], np.float64)[: None if interacting or not source.batched else MOST_ROWS]
 
     def over_batch(array: Array) -> Array:
@@ -195,7 +215,17 @@ def _report(
         warning = "central differences settle at no step, so they say nothing here"
     stage = f"central differences in {precision.dtype}: {sample.label}"
     row = Row(
-        stage, request.name, precision.dtype, error.shape, best.worst, rms, best.size, precision.bound, at, problem, warning
+        stage,
+        request.name,
+        precision.dtype,
+        error.shape,
+        best.worst,
+        rms,
+        best.size,
+        precision.bound,
+        at,
+        problem,
+        warning,
     )
     kinks = int((~best.smooth).sum())
     left_out = f"{request}: {kinks} of {error.size} central differences lie at a kink and were left out"

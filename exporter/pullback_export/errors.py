@@ -19,8 +19,10 @@ class UnsupportedOpsError(ExportError):
     ``reasons`` holds, for an operator that is covered in part, which attribute or shape is not.
     """
 
-    def __init__(self, ops: Mapping[str, Sequence[str]] | Sequence[str], reasons: Mapping[str, str] | None = None) -> None:
-        self.ops = {name: tuple(ops[name]) for name in ops} if isinstance(ops, Mapping) else {name: () for name in ops}
+    def __init__(
+        self, ops: Mapping[str, Sequence[str]] | Sequence[str], reasons: Mapping[str, str] | None = None
+    ) -> None:
+        self.ops = {name: tuple(ops[name]) for name in ops} if isinstance(ops, Mapping) else dict.fromkeys(ops, ())
         self.reasons = dict(reasons or {})
         lines = [self._line(name, places) for name, places in sorted(self.ops.items())]
         super().__init__(
@@ -30,7 +32,11 @@ class UnsupportedOpsError(ExportError):
         )
 
     def _line(self, name: str, places: Sequence[str]) -> str:
-        where = f" in {', '.join(places[:4])}" + (f" and {len(places) - 4} more" if len(places) > 4 else "") if places else ""
+        where = (
+            f" in {', '.join(places[:4])}" + (f" and {len(places) - 4} more" if len(places) > 4 else "")
+            if places
+            else ""
+        )
         why = f" ({self.reasons[name]})" if name in self.reasons else ""
         return f"{name}{where}{why}"
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-
 import pullback
 from pullback.manifest import Tolerance
+
 from pullback_export import bundle_writer, onnx_graph, parity, saved_model
 from pullback_export.derivatives import Derivatives
 from pullback_export.differences import surrogate_ops
@@ -81,7 +81,9 @@ def export(
     limit = _tolerance(tolerance)
     with safe_convolution():
         source = with_scaling(open_source(model, inputs, outputs, batched, training), scaling or {})
-        requests = [parse_request(item) for item in ([derivatives] if isinstance(derivatives, str | Request) else derivatives)]
+        requests = [
+            parse_request(item) for item in ([derivatives] if isinstance(derivatives, str | Request) else derivatives)
+        ]
         functions = Derivatives(source, requests, unconnected).functions()
         say(f"tracing {', '.join(function.name for function in functions)}")
         traced = [trace(function) for function in functions]
@@ -93,7 +95,9 @@ def export(
                     staging.write_bytes(f"{one.spec.name}.onnx", one.model.SerializeToString(deterministic=True))
             if "saved_model" in chosen:
                 say("writing the SavedModel")
-                saved_model.write(staging.path / "saved_model", traced, [one.spec for one in built], limit, source.trackable)
+                saved_model.write(
+                    staging.path / "saved_model", traced, [one.spec for one in built], limit, source.trackable
+                )
             say("comparing with the live model")
             surrogates = surrogate_ops(traced[0].concrete.graph)
             checked = parity.check(source, functions, staging.path, chosen, samples or {}, limit, training, surrogates)

@@ -70,7 +70,9 @@ class Judge:
             if self.request.kind == "vjp" and self.request.seed is not None:
                 adjoint = self.inputs[self.request.seed].astype(np.float64)
                 axes = tuple(range(self.lead, adjoint.ndim))
-                return np.asarray((adjoint * central).sum(axis=axes)), np.asarray((np.abs(adjoint) * apart).sum(axis=axes))
+                return np.asarray((adjoint * central).sum(axis=axes)), np.asarray(
+                    (np.abs(adjoint) * apart).sum(axis=axes)
+                )
             return central, apart
         total, spread = np.zeros(()), np.zeros(())
         sample = self.inputs[self.last.name].shape[self.lead :]
@@ -118,7 +120,8 @@ class Judge:
 
     def _below(self, inputs: Mapping[str, Any]) -> Array:
         tensors = [
-            tf.constant(inputs[spec.name].astype(spec.dtype.as_numpy_dtype), spec.dtype) for spec in self._function.inputs
+            tf.constant(inputs[spec.name].astype(spec.dtype.as_numpy_dtype), spec.dtype)
+            for spec in self._function.inputs
         ]
         results = self._function.compute(mostly_one_by_one, *tensors)
         if self._function.requests:

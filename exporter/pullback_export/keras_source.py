@@ -58,7 +58,8 @@ def _check_precision(model: Any) -> None:
         for dtype in (policy.compute_dtype, policy.variable_dtype):
             if dtype in ("float16", "bfloat16") or str(dtype).startswith(("float8", "int8", "int4")):
                 raise PrecisionError(
-                    f"layer {layer.name!r} computes in {dtype} (policy {policy.name!r}); export needs float32 or float64:"
+                    f"layer {layer.name!r} computes in {dtype} (policy {policy.name!r});"
+                    " export needs float32 or float64:"
                     " rebuild the model with dtype='float32' and load its weights"
                 )
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import Any
 
 import numpy as np
 import onnx
-
 from pullback.manifest import DerivativeSpec, FunctionSpec, TensorSpec, Tolerance, metadata_props
+
 from pullback_export.derivatives import Function
 from pullback_export.errors import ExportError
 from pullback_export.lowering.convert import Converter
@@ -72,15 +71,22 @@ def describe(function: Function) -> list[DerivativeSpec]:
     """What the manifest says of each request."""
     return [
         DerivativeSpec(
-            str(request), request.kind, request.name, request.of.name, tuple(item.name for item in request.wrt),
-            request.seed, request.scale,
+            str(request),
+            request.kind,
+            request.name,
+            request.of.name,
+            tuple(item.name for item in request.wrt),
+            request.seed,
+            request.scale,
         )
         for request in function.requests
     ]
 
 
 def _tensor(name: str, value: Value) -> TensorSpec:
-    return TensorSpec(name, value.dtype.name, tuple(size if isinstance(size, int) else _label(size) for size in value.dims))
+    return TensorSpec(
+        name, value.dtype.name, tuple(size if isinstance(size, int) else _label(size) for size in value.dims)
+    )
 
 
 def _label(size: Dim) -> str:

@@ -1,8 +1,9 @@
 """The gate: the live model against both artifacts and against central differences, before a bundle appears.
 
-The reference is the live model, eagerly, one backward pass per seed (vectorised beyond 64 seeds). An output passes within the tolerance, scaled by
-its largest reference value. Where a derivative cancels almost wholly, or inputs are extreme, rounding alone exceeds
-that; then the bound is what rounding does to the live model itself (see :func:`rounding_scale`), and the row says so.
+The reference is the live model, eagerly, one backward pass per seed (vectorised beyond 64 seeds). An output passes
+within the tolerance, scaled by its largest reference value. Where a derivative cancels almost wholly, or inputs are
+extreme, rounding alone exceeds that; then the bound is what rounding does to the live model itself (see
+:func:`rounding_scale`), and the row says so.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def _references(
 
 
 def _scales(references: Sequence[Arrays]) -> dict[str, float]:
-    """The size of each output on ordinary samples: extreme ones, where derivatives vanish, are judged by it at least."""
+    """The size of each output on ordinary samples; extreme ones, where derivatives vanish, are judged by it."""
     scales: dict[str, float] = {}
     for reference in references:
         for name, array in reference.items():
@@ -151,7 +152,9 @@ def live(function: Function, inputs: Mapping[str, Any]) -> Arrays | None:
     except (tf.errors.OpError, ValueError) as problem:
         if any(0 in np.shape(item) for item in inputs.values()):
             return None
-        raise ExportError(f"the live model fails on a sample: {problem}; give samples={{...}} that it takes") from problem
+        raise ExportError(
+            f"the live model fails on a sample: {problem}; give samples={{...}} that it takes"
+        ) from problem
     return {name: np.asarray(result) for name, result in zip(function.outputs, results, strict=True)}
 
 
@@ -170,12 +173,16 @@ def samples_interact(
     assert sample.rows is not None
     rows = min(sample.rows, 4)
     whole = _values(source, sample.inputs)
-    parts = [_values(source, {key: array[row : row + 1] for key, array in sample.inputs.items()}) for row in range(rows)]
+    parts = [
+        _values(source, {key: array[row : row + 1] for key, array in sample.inputs.items()}) for row in range(rows)
+    ]
     for name in source.outputs:
         if whole[name].dtype.kind != "f":
             continue
         if whole[name].ndim == 0 or whole[name].shape[0] != sample.rows:
-            raise ExportError(f"output {name!r} has no batch axis; export with batched=False for whole-tensor derivatives")
+            raise ExportError(
+                f"output {name!r} has no batch axis; export with batched=False for whole-tensor derivatives"
+            )
         alone = np.concatenate([part[name] for part in parts])
         loose = Tolerance(max(1e-3, tolerance.float32), max(1e-7, tolerance.float64))
         if compare({name: whole[name][:rows]}, {name: alone}, loose).ok:
@@ -194,7 +201,9 @@ def _values(source: Source, inputs: Mapping[str, Any]) -> Arrays:
     try:
         results = source.call(*(tf.constant(inputs[spec.name], spec.dtype) for spec in source.inputs))
     except (tf.errors.OpError, ValueError) as problem:
-        raise ExportError(f"the live model fails on a sample: {problem}; give samples={{...}} that it takes") from problem
+        raise ExportError(
+            f"the live model fails on a sample: {problem}; give samples={{...}} that it takes"
+        ) from problem
     return {name: np.asarray(result) for name, result in zip(source.outputs, results, strict=True)}
 
 
@@ -232,8 +241,15 @@ def rounding_scale(
 
 
 def _compare(
-    stage: str, function: Function, inputs: Mapping[str, Any], reference: Arrays, actual: Arrays, tolerance: Tolerance,
-    derivatives: set[str], source: Source, least: Mapping[str, float],
+    stage: str,
+    function: Function,
+    inputs: Mapping[str, Any],
+    reference: Arrays,
+    actual: Arrays,
+    tolerance: Tolerance,
+    derivatives: set[str],
+    source: Source,
+    least: Mapping[str, float],
 ) -> Report:
     report = compare(reference, actual, tolerance, stage=stage, derivatives=derivatives, scales=least)
     if report.ok or any(row.problem and not np.isfinite(row.max_error) for row in report.rows):
@@ -242,7 +258,9 @@ def _compare(
     scales = {name: max(rounding[name], least.get(name, 0.0)) for name in rounding}
     again = compare(reference, actual, tolerance, stage=stage, derivatives=derivatives, scales=scales)
     rows = tuple(
-        dataclasses.replace(new, warning="within what rounding does to the live model itself") if new.ok and not old.ok else new
+        dataclasses.replace(new, warning="within what rounding does to the live model itself")
+        if new.ok and not old.ok
+        else new
         for old, new in zip(report.rows, again.rows, strict=True)
     )
     return Report(rows, again.notes)
@@ -257,7 +275,9 @@ def _golden(inputs: Arrays, reference: Arrays, rows: int | None) -> golden.Case:
     return golden.Case({k: a[:kept] for k, a in inputs.items()}, {k: a[:kept] for k, a in reference.items()})
 
 
-def _artifacts(function: Function, folder: pathlib.Path, formats: Sequence[str]) -> dict[str, Callable[[Mapping[str, Any]], Arrays]]:
+def _artifacts(
+    function: Function, folder: pathlib.Path, formats: Sequence[str]
+) -> dict[str, Callable[[Mapping[str, Any]], Arrays]]:
     runs: dict[str, Callable[[Mapping[str, Any]], Arrays]] = {}
     if "saved_model" in formats:
         runs["SavedModel"] = _saved_model(folder / "saved_model", function)
@@ -273,7 +293,7 @@ def _saved_model(folder: pathlib.Path, function: Function) -> Callable[[Mapping[
 
     def run(inputs: Mapping[str, Any]) -> Arrays:
         tensors = {spec.name: tf.constant(inputs[spec.name], spec.dtype) for spec in function.inputs}
-        results = signature(**{name: tensor for name, tensor in tensors.items()})
+        results = signature(**dict(tensors.items()))
         return {name: results[name].numpy() for name in function.outputs}
 
     run.keep_alive = loaded  # type: ignore[attr-defined]  # the signature only holds its variables weakly

@@ -37,7 +37,12 @@ def draw_samples(source: Source, given: Mapping[str, Any]) -> list[Sample]:
     free = _free_size(source, known)
 
     def draw(kind: str, rows: int | None) -> dict[str, np.ndarray[Any, Any]]:
-        return {spec.name: _draw(spec, source.batched, rows, free, kind, known.get(spec.name), rng, source.spreads.get(spec.name)) for spec in source.inputs}
+        return {
+            spec.name: _draw(
+                spec, source.batched, rows, free, kind, known.get(spec.name), rng, source.spreads.get(spec.name)
+            )
+            for spec in source.inputs
+        }
 
     samples = []
     if known and source.batched:
@@ -48,7 +53,11 @@ def draw_samples(source: Source, given: Mapping[str, Any]) -> list[Sample]:
         samples.append(Sample("the given samples", mixed, rows, True, True))
     if not source.batched:
         samples += [Sample(f"random {index}", draw("normal", None), None, True, index == 0) for index in range(2)]
-        return [*samples, Sample("zeros", draw("zeros", None), None, False, True), Sample("large values", draw("large", None), None, False, False)]
+        return [
+            *samples,
+            Sample("zeros", draw("zeros", None), None, False, True),
+            Sample("large values", draw("large", None), None, False, False),
+        ]
     samples += [
         Sample("7 random rows", draw("normal", 7), 7, True, not known),
         Sample("1 random row", draw("normal", 1), 1, False, False),
@@ -101,11 +110,19 @@ def _free_size(source: Source, known: Mapping[str, Any]) -> int:
         except (tf.errors.OpError, ValueError):
             continue
         return size
-    raise ExportError(f"the model takes none of the sizes {FREE_SIZES} on its free axes; give samples={{...}} that it takes")
+    raise ExportError(
+        f"the model takes none of the sizes {FREE_SIZES} on its free axes; give samples={{...}} that it takes"
+    )
 
 
 def _draw(
-    spec: Any, batched: bool, rows: int | None, free: int, kind: str, known: np.ndarray[Any, Any] | None, rng: np.random.Generator,
+    spec: Any,
+    batched: bool,
+    rows: int | None,
+    free: int,
+    kind: str,
+    known: np.ndarray[Any, Any] | None,
+    rng: np.random.Generator,
     scaling: tuple[Any, Any] | None = None,
 ) -> np.ndarray[Any, Any]:
     sizes: Iterable[int | None] = spec.shape.as_list()
@@ -125,7 +142,9 @@ def _draw(
         return rng.integers(low, high, shape).astype(dtype) if kind != "zeros" else np.full(shape, low, dtype)
     if kind == "zeros":
         return np.zeros(shape, dtype)
-    centre, spread = (float(np.mean(known)), float(np.std(known)) or 1.0) if known is not None and known.size else (0.0, 1.0)
+    centre, spread = (
+        (float(np.mean(known)), float(np.std(known)) or 1.0) if known is not None and known.size else (0.0, 1.0)
+    )
     if not np.isfinite(centre + spread):
         centre, spread = 0.0, 1.0
     if scaling is not None and known is None:

@@ -38,7 +38,9 @@ class Selection:
     @property
     def label(self) -> str:
         """The part of a result's name that stands for this selection: ``y``, ``y_2``, ``x_3_7``, ``sum_y``."""
-        parts = [self.name] + [str(item) for item in re.findall(r"-?\d+", "".join(f"{_index_text(i)}," for i in self.index))]
+        parts = [self.name] + [
+            str(item) for item in re.findall(r"-?\d+", "".join(f"{_index_text(i)}," for i in self.index))
+        ]
         label = "_".join(parts).replace("-", "m")
         return f"sum_{label}" if self.summed else label
 
@@ -50,7 +52,9 @@ class Selection:
         except (SyntaxError, ValueError) as problem:
             if re.fullmatch(r"[\w./:-]+", text.strip()):
                 return Selection(text.strip())
-            raise ExportError(f"cannot read {text!r}: write a name, a component y[2], a slice x[:, 3:7] or sum(y)") from problem
+            raise ExportError(
+                f"cannot read {text!r}: write a name, a component y[2], a slice x[:, 3:7] or sum(y)"
+            ) from problem
 
 
 @dataclasses.dataclass(frozen=True, init=False)
@@ -73,7 +77,12 @@ class Request:
     orders: ClassVar[tuple[int, ...]] = (1,)
 
     def __init__(
-        self, of: str, *wrt: str, scale: float = 1.0, name: str | None = None, mode: str | None = None,
+        self,
+        of: str,
+        *wrt: str,
+        scale: float = 1.0,
+        name: str | None = None,
+        mode: str | None = None,
         chunk: int | None = None,
     ) -> None:
         if len(wrt) not in self.orders:
@@ -157,7 +166,7 @@ class Laplacian(Request):
 
 
 class Derivative(Request):
-    """A chain of scalar coordinates, order up to 4, shape ``(B, *out)``: ``derivative(u, x, x, t)`` is ``d3u_dx2_dt``."""
+    """A chain of scalar coordinates, order up to 4, ``(B, *out)``: ``derivative(u, x, x, t)`` is ``d3u_dx2_dt``."""
 
     kind = "derivative"
     orders = tuple(range(1, MAXIMUM_ORDER + 1))
@@ -230,7 +239,9 @@ def parse_request(request: str | Request) -> Request:
     if isinstance(request, Request):
         return request
     if not isinstance(request, str):
-        raise ExportError(f"a derivative is a text such as 'gradient(y, x)' or a Gradient(...), got {type(request).__name__}")
+        raise ExportError(
+            f"a derivative is a text such as 'gradient(y, x)' or a Gradient(...), got {type(request).__name__}"
+        )
     match = re.fullmatch(r"\s*(\w+)\s*\((.*)\)\s*", request)
     if match and match[1] == "forces":
         arguments = _arguments(match[2])
@@ -291,7 +302,9 @@ def _selection(node: ast.expr) -> Selection:
 
 def _index(node: ast.expr) -> Index:
     if isinstance(node, ast.Slice):
-        parts: list[Any] = [None if part is None else ast.literal_eval(part) for part in (node.lower, node.upper, node.step)]
+        parts: list[Any] = [
+            None if part is None else ast.literal_eval(part) for part in (node.lower, node.upper, node.step)
+        ]
         return parts[0], parts[1], parts[2]
     value = ast.literal_eval(node)
     if isinstance(value, bool) or not isinstance(value, int):

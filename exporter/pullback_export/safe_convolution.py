@@ -69,7 +69,5 @@ def _gradient_of_seen_pixels(x: Any, kernel: Any, dy: Any, strides: list[int]) -
     seen = tf.raw_ops.StridedSlice(input=x, **every)
     plain = {"strides": [1, 1, 1, 1], "padding": "VALID"}
     dseen = tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(seen), filter=kernel, out_backprop=dy, **plain)
-    dkernel = tf.raw_ops.Conv2DBackpropFilter(
-        input=seen, filter_sizes=tf.shape(kernel), out_backprop=dy, **plain
-    )
+    dkernel = tf.raw_ops.Conv2DBackpropFilter(input=seen, filter_sizes=tf.shape(kernel), out_backprop=dy, **plain)
     return tf.raw_ops.StridedSliceGrad(shape=tf.shape(x), dy=dseen, **every), dkernel

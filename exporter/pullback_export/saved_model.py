@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
-
 from pullback.manifest import SAVED_MODEL_SPEC, FunctionSpec, Tolerance, functions_to_json
+
 from pullback_export.errors import ExportError
 from pullback_export.tracing import Traced
 
@@ -35,7 +35,9 @@ def write(
     try:
         tf.saved_model.save(module, str(path), signatures=signatures, options=options)
     except tf.errors.OpError as problem:
-        raise ExportError(f"{path.parent.name}: cannot write the SavedModel: {problem.message}; nothing was left behind") from problem
+        raise ExportError(
+            f"{path.parent.name}: cannot write the SavedModel: {problem.message}; nothing was left behind"
+        ) from problem
     extra = path / SAVED_MODEL_SPEC
     extra.parent.mkdir(parents=True, exist_ok=True)
     extra.write_text(functions_to_json(specs, tolerance), encoding="utf-8")
@@ -46,7 +48,7 @@ def _vectorised(traced: Traced) -> bool:
 
 
 def _for_any_batch(traced: Traced) -> Any:
-    """The function with a row of zeros in place of no rows: ``tf.vectorized_map`` infers wrong shapes of empty tensors."""
+    """The function with a row of zeros in place of no rows, whose shapes ``tf.vectorized_map`` gets wrong."""
 
     def serve(*tensors: Any) -> dict[str, Any]:
         rows = tf.shape(tensors[0])[0]

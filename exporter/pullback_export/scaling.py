@@ -27,9 +27,12 @@ def with_scaling(source: Source, scaling: Mapping[str, Pair]) -> Source:
 
     def wrapped(call: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
         def scaled(*tensors: Any) -> tuple[Any, ...]:
-            inputs = [_to_model(pairs.get(spec.name), tensor) for spec, tensor in zip(source.inputs, tensors, strict=True)]
+            inputs = [
+                _to_model(pairs.get(spec.name), tensor) for spec, tensor in zip(source.inputs, tensors, strict=True)
+            ]
             return tuple(
-                _to_physical(pairs.get(name), result) for name, result in zip(source.outputs, call(*inputs), strict=True)
+                _to_physical(pairs.get(name), result)
+                for name, result in zip(source.outputs, call(*inputs), strict=True)
             )
 
         return scaled

@@ -24,7 +24,8 @@ class Source:
     """The live model. ``call(*tensors)`` returns one tensor per output, in graph mode and eagerly.
 
     ``tapped(names, tap)`` is a context in which the output of each named inner layer passes through ``tap``.
-    ``spreads`` gives offset and scale of the inputs that are in physical units. ``trackable`` keeps the model's variables alive and is stored with the SavedModel; ``twin()`` gives the same
+    ``spreads`` gives offset and scale of the inputs that are in physical units. ``trackable`` keeps the model's
+    variables alive and is stored with the SavedModel; ``twin()`` gives the same
     function in float64, or None where that cannot be made.
     """
 
@@ -62,7 +63,7 @@ def open_source(
     else:
         raise ExportError(
             f"cannot export a {type(model).__name__}: give a keras.Model, the path of a .keras file or of a SavedModel"
-            " folder, a tf.Module with __call__, a tf.function, or a function of tensors with inputs=[tf.TensorSpec(...)]"
+            " folder, a tf.Module with __call__, a tf.function, or a function with inputs=[tf.TensorSpec(...)]"
         )
     source = dataclasses.replace(source, batched=_is_batched(source.inputs) if batched is None else batched)
     _check(source)
@@ -180,7 +181,9 @@ def _rename(wanted: Sequence[str] | None, found: Sequence[str]) -> tuple[str, ..
     if wanted is None:
         return tuple(found)
     if isinstance(wanted, str) or len(wanted) != len(found):
-        raise ExportError(f"outputs={wanted!r}: the model has {len(found)} output(s); give a list with one name for each")
+        raise ExportError(
+            f"outputs={wanted!r}: the model has {len(found)} output(s); give a list with one name for each"
+        )
     return tuple(wanted)
 
 
@@ -213,13 +216,19 @@ def _check(source: Source) -> None:
             raise ExportError(f"{name!r} cannot name an input or output: use letters, digits and underscores")
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise ExportError(f"the names {repeated} stand for more than one input or output: rename with outputs=[...] or inputs=[...]")
+        raise ExportError(
+            f"the names {repeated} stand for more than one input or output: rename with outputs=[...] or inputs=[...]"
+        )
     for spec in source.inputs:
         check_dtype(spec.dtype)
         if spec.shape.rank is None:
-            raise ExportError(f"input {spec.name!r} has an unknown rank: give inputs=[tf.TensorSpec([None, ...], name={spec.name!r})]")
+            raise ExportError(
+                f"input {spec.name!r} has an unknown rank: give inputs=[tf.TensorSpec([None, ...], name={spec.name!r})]"
+            )
         if not (spec.dtype.is_floating or spec.dtype.is_integer or spec.dtype == tf.bool):
-            raise ExportError(f"input {spec.name!r} has dtype {spec.dtype.name}: inputs are float32, float64, integer or bool")
+            raise ExportError(
+                f"input {spec.name!r} has dtype {spec.dtype.name}: inputs are float32, float64, integer or bool"
+            )
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """Value and gradient of an LSTM against its forward pass: ``python -m tests.benchmarks.recurrent``.
 
-LSTM(64) over 200 steps of 16 features. Targets: value and gradient at most 3 times the forward loop; four times the steps
+LSTM(64) over 200 steps of 16 features. Targets: value and gradient at most 3 times the forward loop; 4 times the steps
 at most 4.4 times the time; faster than live Keras, ``tf.function`` and its SavedModel signature in the same process.
 """
 
@@ -15,7 +15,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import tensorflow as tf
-
 from pullback_export.lowering.convert import Converter
 from pullback_export.lowering.dims import Dim
 from pullback_export.lowering.graph import Graph
@@ -106,7 +105,9 @@ def main() -> None:
         both = results["value and gradient", batch, STEPS]
         ratio = both / results["forward", batch, STEPS]
         growth = results["value and gradient", batch, 4 * STEPS] / both
-        print(f"batch {batch}: {ratio:.2f} x the forward loop (at most 3); four times the steps {growth:.2f} (at most 4.4)")
+        print(
+            f"batch {batch}: {ratio:.2f} x the forward loop (at most 3); 4 times the steps {growth:.2f} (at most 4.4)"
+        )
 
 
 if __name__ == "__main__":

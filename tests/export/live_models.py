@@ -58,6 +58,10 @@ def function(dtype: str) -> Any:
 
 
 MODELS: dict[str, Callable[[str], Any]] = {
-    "mlp": mlp, "cnn": cnn, "attention": attention, "lstm": lstm, "function": function,
+    "mlp": mlp,
+    "cnn": cnn,
+    "attention": attention,
+    "lstm": lstm,
+    "function": function,
 }
 INPUT_SHAPES = {"mlp": (3,), "cnn": (5, 5, 2), "attention": (4, 6), "lstm": (5, 3), "function": (3,)}

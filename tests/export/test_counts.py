@@ -15,7 +15,6 @@ import keras
 import numpy as np
 import onnx
 import pytest
-
 from pullback.manifest import Tolerance
 from pullback_export import onnx_graph
 from pullback_export.derivatives import Derivatives

@@ -6,15 +6,21 @@ import pathlib
 from typing import Any
 
 import numpy as np
+import pullback
 import pytest
 import tensorflow as tf
-
-import pullback
 from pullback_export import export
+
 from tests.export.live_models import INPUT_SHAPES, MODELS
 
 REQUESTS = (
-    "jacobian(y, x)", "gradient(y[1], x)", "hessian(y[1], x)", "laplacian(y[1], x)", "vjp(y, x)", "jvp(y, x)", "hvp(y[1], x)",
+    "jacobian(y, x)",
+    "gradient(y[1], x)",
+    "hessian(y[1], x)",
+    "laplacian(y[1], x)",
+    "vjp(y, x)",
+    "jvp(y, x)",
+    "hvp(y[1], x)",
 )
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
 
@@ -40,7 +46,9 @@ def live_derivatives(model: Any, x: Any) -> dict[str, np.ndarray[Any, Any]]:
     }
 
 
-@pytest.fixture(scope="module", params=[(name, dtype) for name in MODELS for dtype in ("float32", "float64")], ids="-".join)
+@pytest.fixture(
+    scope="module", params=[(name, dtype) for name in MODELS for dtype in ("float32", "float64")], ids="-".join
+)
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
     name, dtype = request.param
     model = MODELS[name](dtype)

@@ -47,7 +47,8 @@ class LayerRow:
 
     def args(self, batch: int) -> tuple[Arg, ...]:
         return tuple(
-            dataclasses.replace(item, shape=(batch, *item.shape[1:])) if isinstance(item, Arg)
+            dataclasses.replace(item, shape=(batch, *item.shape[1:]))
+            if isinstance(item, Arg)
             else Arg((batch, *item), free=self.free)
             for item in self.inputs
         )

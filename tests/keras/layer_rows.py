@@ -61,15 +61,33 @@ def _convolutions() -> list[LayerRow]:
             layer_row(name, (*sizes, 2), filters=3, kernel_size=2, dilation_rate=2, row=small),
             layer_row(name, (*sizes, 4), filters=6, kernel_size=2, groups=2, padding="same", row=small),
             layer_row(name, (*sizes, 4), filters=4, kernel_size=3, groups=4, strides=2, row=small),
-            layer_row(name, (2, *sizes), filters=3, kernel_size=3, padding="same", data_format="channels_first",
-                      row={**small, **COMPILED}),
+            layer_row(
+                name,
+                (2, *sizes),
+                filters=3,
+                kernel_size=3,
+                padding="same",
+                data_format="channels_first",
+                row={**small, **COMPILED},
+            ),
             layer_row(name, (*sizes, 2), filters=3, kernel_size=3, activation="relu", use_bias=False, row=FIRST),
         ]
         for padding, strides in itertools.product(("valid", "same"), (1, 2, 3)):
-            rows.append(layer_row(f"{name}Transpose", (*sizes[:-1], 4, 2), filters=3, kernel_size=2, padding=padding,
-                                  strides=strides, row=small))
+            rows.append(
+                layer_row(
+                    f"{name}Transpose",
+                    (*sizes[:-1], 4, 2),
+                    filters=3,
+                    kernel_size=2,
+                    padding=padding,
+                    strides=strides,
+                    row=small,
+                )
+            )
         rows += [
-            layer_row(f"{name}Transpose", (*sizes, 2), filters=3, kernel_size=3, strides=2, output_padding=1, row=small),
+            layer_row(
+                f"{name}Transpose", (*sizes, 2), filters=3, kernel_size=3, strides=2, output_padding=1, row=small
+            ),
             layer_row(f"{name}Transpose", (*sizes, 2), filters=3, kernel_size=3, strides=2, padding="same", row=free),
             layer_row(f"{name}Transpose", (*sizes, 2), filters=3, kernel_size=3, strides=2, row=free),
         ]
@@ -82,7 +100,14 @@ def _convolutions() -> list[LayerRow]:
         layer_row("Conv2D", (7, 6, 2), filters=3, kernel_size=2, strides=3, padding="same"),
         layer_row("Conv2DTranspose", (4, 3, 2), filters=3, kernel_size=(1, 4), strides=(2, 3), padding="same"),
         layer_row("Conv2DTranspose", (4, 3, 2), filters=3, kernel_size=2, dilation_rate=2, row={**FIRST, **COMPILED}),
-        layer_row("Conv2DTranspose", (2, 4, 3), filters=3, kernel_size=3, data_format="channels_first", row={**FIRST, **COMPILED}),
+        layer_row(
+            "Conv2DTranspose",
+            (2, 4, 3),
+            filters=3,
+            kernel_size=3,
+            data_format="channels_first",
+            row={**FIRST, **COMPILED},
+        ),
         layer_row("Conv1DTranspose", (5, 2), filters=3, kernel_size=2, dilation_rate=2, row={**FIRST, **COMPILED}),
     ]
     return rows
@@ -92,14 +117,29 @@ def _depthwise(rank: int, sizes: tuple[int, ...]) -> list[LayerRow]:
     rows = []
     for padding, strides in itertools.product(("valid", "same"), (1, 2)):
         rows += [
-            layer_row(f"DepthwiseConv{rank}D", (*sizes, 2), kernel_size=3, depth_multiplier=2, padding=padding, strides=strides),
+            layer_row(
+                f"DepthwiseConv{rank}D",
+                (*sizes, 2),
+                kernel_size=3,
+                depth_multiplier=2,
+                padding=padding,
+                strides=strides,
+            ),
             layer_row(f"SeparableConv{rank}D", (*sizes, 2), filters=3, kernel_size=3, padding=padding, strides=strides),
         ]
     for name, more in ((f"DepthwiseConv{rank}D", {}), (f"SeparableConv{rank}D", {"filters": 3})):
         rows += [
             layer_row(name, (*sizes, 2), kernel_size=2, dilation_rate=2, **more),
             layer_row(name, (2, *sizes), kernel_size=3, data_format="channels_first", **more),
-            layer_row(name, (*sizes, 2), kernel_size=3, strides=2, padding="same", **more, row={"free": tuple(range(rank + 1))}),
+            layer_row(
+                name,
+                (*sizes, 2),
+                kernel_size=3,
+                strides=2,
+                padding="same",
+                **more,
+                row={"free": tuple(range(rank + 1))},
+            ),
         ]
     return rows
 
@@ -111,7 +151,11 @@ def _pooling() -> list[LayerRow]:
         free = {**more, "free": tuple(range(rank + 1))}
         for kind in ("Max", "Average"):
             for padding, strides, size in itertools.product(("valid", "same"), (None, 1, 2), (2, 3)):
-                rows.append(layer_row(f"{kind}Pooling{rank}D", (*sizes, 2), pool_size=size, strides=strides, padding=padding, row=more))
+                rows.append(
+                    layer_row(
+                        f"{kind}Pooling{rank}D", (*sizes, 2), pool_size=size, strides=strides, padding=padding, row=more
+                    )
+                )
             rows += [
                 layer_row(f"{kind}Pooling{rank}D", (2, *sizes), pool_size=2, data_format="channels_first", row=more),
                 layer_row(f"{kind}Pooling{rank}D", (*sizes, 2), pool_size=3, strides=2, padding="same", row=free),
@@ -120,8 +164,14 @@ def _pooling() -> list[LayerRow]:
             ]
             for output in (2, 3):  # Keras fails at 1
                 rows.append(layer_row(f"Adaptive{kind}Pooling{rank}D", (*sizes, 2), output_size=output, row=more))
-            rows.append(layer_row(f"Adaptive{kind}Pooling{rank}D", (2, *sizes), output_size=2, data_format="channels_first", row=more))
-    rows.append(layer_row("GlobalAveragePooling1D", (5, 2), _mask(2, 5), row={"call": lambda layer, x: layer(x[0], mask=x[1])}))
+            rows.append(
+                layer_row(
+                    f"Adaptive{kind}Pooling{rank}D", (2, *sizes), output_size=2, data_format="channels_first", row=more
+                )
+            )
+    rows.append(
+        layer_row("GlobalAveragePooling1D", (5, 2), _mask(2, 5), row={"call": lambda layer, x: layer(x[0], mask=x[1])})
+    )
     return rows
 
 
@@ -174,11 +224,16 @@ def _attention() -> list[LayerRow]:
     for name in ("Attention", "AdditiveAttention"):
         rows += [
             layer_row(name, query, value),
-            layer_row(name, query, value, row={"free": (0, 1)}) if name == "Attention" else layer_row(name, query, value, value),
+            layer_row(name, query, value, row={"free": (0, 1)})
+            if name == "Attention"
+            else layer_row(name, query, value, value),
             layer_row(name, query, value, *masks, row={"call": masked}),
             layer_row(name, query, row={"call": causal_list}),
         ]
-    rows += [layer_row("Attention", query, value, score_mode="concat"), layer_row("Attention", query, value, use_scale=True)]
+    rows += [
+        layer_row("Attention", query, value, score_mode="concat"),
+        layer_row("Attention", query, value, use_scale=True),
+    ]
     for name, options in (
         ("MultiHeadAttention", {"num_heads": 2, "key_dim": 3}),
         ("MultiHeadAttention", {"num_heads": 2, "key_dim": 3, "value_dim": 2, "output_shape": 5, "use_bias": False}),
@@ -191,7 +246,11 @@ def _attention() -> list[LayerRow]:
             layer_row(name, query, **options, row={"call": causal}),
             layer_row(name, query, value, **options, row={"call": with_scores}),
         ]
-    rows.append(layer_row("MultiHeadAttention", (2, 3, 4), (2, 5, 4), num_heads=2, key_dim=3, attention_axes=(2,), row={"call": heads}))
+    rows.append(
+        layer_row(
+            "MultiHeadAttention", (2, 3, 4), (2, 5, 4), num_heads=2, key_dim=3, attention_axes=(2,), row={"call": heads}
+        )
+    )
     return rows
 
 
@@ -209,12 +268,29 @@ def _resizing() -> list[LayerRow]:
         extra = KERNEL if "lanczos" in interpolation else RESAMPLED
         rows.append(layer_row("UpSampling2D", (4, 3, 2), size=(2, 3), interpolation=interpolation, row=extra))
     for interpolation in ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5", "area"):
-        extra = {**RESAMPLED, "order": 0} if interpolation == "area" else KERNEL if "lanczos" in interpolation else RESAMPLED
+        extra = (
+            {**RESAMPLED, "order": 0}
+            if interpolation == "area"
+            else KERNEL
+            if "lanczos" in interpolation
+            else RESAMPLED
+        )
         for size in ((7, 5), (2, 3)):
-            rows.append(layer_row("Resizing", (5, 4, 3), height=size[0], width=size[1], interpolation=interpolation, row=extra))
+            rows.append(
+                layer_row("Resizing", (5, 4, 3), height=size[0], width=size[1], interpolation=interpolation, row=extra)
+            )
             if interpolation not in ("nearest", "area"):
-                rows.append(layer_row("Resizing", (5, 4, 3), height=size[0], width=size[1], interpolation=interpolation,
-                                      antialias=True, row=KERNEL))
+                rows.append(
+                    layer_row(
+                        "Resizing",
+                        (5, 4, 3),
+                        height=size[0],
+                        width=size[1],
+                        interpolation=interpolation,
+                        antialias=True,
+                        row=KERNEL,
+                    )
+                )
     rows += [
         layer_row("Resizing", (5, 8, 3), height=4, width=4, crop_to_aspect_ratio=True, row=RESAMPLED),
         layer_row("Resizing", (5, 8, 3), height=4, width=4, pad_to_aspect_ratio=True, row=RESAMPLED),
@@ -250,9 +326,21 @@ def _plain() -> list[LayerRow]:
         layer_row("EinsumDense", (4, 5), equation="abc,cd->abd", output_shape=(None, 3), bias_axes="d"),
         layer_row("EinsumDense", (4, 5), equation="abc,bcd->ad", output_shape=3),
         layer_row("EinsumDense", (4, 5), equation="...x,xy->...y", output_shape=3, activation="gelu"),
-        layer_row("Embedding", _integers(7, 2, 5), (5, 3), input_dim=7, output_dim=3,
-                  row={"call": lambda layer, x: layer(x[0]) * x[1]}),
-        layer_row("ReversibleEmbedding", (5, 3), input_dim=7, output_dim=3, row={"call": lambda layer, x: layer(x[0], reverse=True)}),
+        layer_row(
+            "Embedding",
+            _integers(7, 2, 5),
+            (5, 3),
+            input_dim=7,
+            output_dim=3,
+            row={"call": lambda layer, x: layer(x[0]) * x[1]},
+        ),
+        layer_row(
+            "ReversibleEmbedding",
+            (5, 3),
+            input_dim=7,
+            output_dim=3,
+            row={"call": lambda layer, x: layer(x[0], reverse=True)},
+        ),
         layer_row("Activation", (4,), activation="silu"),
         layer_row("ELU", (4,), alpha=0.7),
         layer_row("LeakyReLU", (4,), negative_slope=0.2),
@@ -279,11 +367,25 @@ def _plain() -> list[LayerRow]:
         layer_row("STFTSpectrogram", (64, 1), frame_length=16, frame_step=8, mode="psd"),
         layer_row("STFTSpectrogram", (64, 1), frame_length=16, frame_step=8, mode="log", window="hamming", row=FIRST),
         layer_row("STFTSpectrogram", (64, 1), frame_length=16, frame_step=8, mode="real"),
-        layer_row("STFTSpectrogram", (64, 2), frame_length=16, frame_step=8, mode="imag", expand_dims=True, padding="same"),
+        layer_row(
+            "STFTSpectrogram", (64, 2), frame_length=16, frame_step=8, mode="imag", expand_dims=True, padding="same"
+        ),
         layer_row("STFTSpectrogram", (64, 1), frame_length=16, frame_step=8, mode="angle", row=FIRST),
-        layer_row("MelSpectrogram", (128,), fft_length=32, sequence_stride=16, num_mel_bins=6, sampling_rate=400,
-                  min_freq=10, row={"tolerance": {"float32": 1e-4}, "order": 1, "dtypes": ("float32",),
-                                    "reason": "Keras mixes dtypes in double precision; decibels: the logarithm of nearly nothing"}),
+        layer_row(
+            "MelSpectrogram",
+            (128,),
+            fft_length=32,
+            sequence_stride=16,
+            num_mel_bins=6,
+            sampling_rate=400,
+            min_freq=10,
+            row={
+                "tolerance": {"float32": 1e-4},
+                "order": 1,
+                "dtypes": ("float32",),
+                "reason": "Keras mixes dtypes in double precision; decibels: the logarithm of nearly nothing",
+            },
+        ),
     ]
 
 
@@ -325,19 +427,41 @@ def _random() -> list[LayerRow]:
                 "RandAugment": {"value_range": (0, 1)},
             }.items()
         ],
-        layer_row("RandomCrop", image, height=2, width=3, row={"order": 1, "call": lambda layer, x: layer(x[0], training=False)}),
+        layer_row(
+            "RandomCrop",
+            image,
+            height=2,
+            width=3,
+            row={"order": 1, "call": lambda layer, x: layer(x[0], training=False)},
+        ),
         layer_row("Pipeline", (4,), layers=lambda dtype: [keras.layers.Rescaling(0.5, dtype=dtype)], row=FIRST),
     ]
 
 
 ROWS: list[LayerRow] = [
-    *_convolutions(), *_pooling(), *_normalizations(), *_attention(), *_resizing(), *_plain(), *_random(),
+    *_convolutions(),
+    *_pooling(),
+    *_normalizations(),
+    *_attention(),
+    *_resizing(),
+    *_plain(),
+    *_random(),
 ]
 
 # Recurrent layers: tests/keras/test_recurrent.py.
 RECURRENT = {
-    "Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "SimpleRNN",
-    "SimpleRNNCell", "StackedRNNCells",
+    "Bidirectional",
+    "ConvLSTM1D",
+    "ConvLSTM2D",
+    "ConvLSTM3D",
+    "GRU",
+    "GRUCell",
+    "LSTM",
+    "LSTMCell",
+    "RNN",
+    "SimpleRNN",
+    "SimpleRNNCell",
+    "StackedRNNCells",
 }
 
 # Layers that are not in the table, each with the reason.

@@ -12,23 +12,60 @@ from tests.lowering.row import check_row, variants
 
 NOT_ACTIVATIONS = {"deserialize", "get", "serialize"}
 NAMES = sorted(
-    name for name in dir(keras.activations)
+    name
+    for name in dir(keras.activations)
     if not name.startswith("_") and name not in NOT_ACTIVATIONS and inspect.isfunction(getattr(keras.activations, name))
 )
 KNOWN = {
-    "celu", "elu", "exponential", "gelu", "glu", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh",
-    "leaky_relu", "linear", "log_sigmoid", "log_softmax", "mish", "relu", "relu6", "selu", "sigmoid", "silu",
-    "soft_shrink", "softmax", "softplus", "softsign", "sparse_plus", "sparse_sigmoid", "sparsemax", "squareplus",
-    "swish", "tanh", "tanh_shrink", "threshold",
+    "celu",
+    "elu",
+    "exponential",
+    "gelu",
+    "glu",
+    "hard_shrink",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "hard_tanh",
+    "leaky_relu",
+    "linear",
+    "log_sigmoid",
+    "log_softmax",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "soft_shrink",
+    "softmax",
+    "softplus",
+    "softsign",
+    "sparse_plus",
+    "sparse_sigmoid",
+    "sparsemax",
+    "squareplus",
+    "swish",
+    "tanh",
+    "tanh_shrink",
+    "threshold",
 }
 ARGUMENTS = {"threshold": (0.3, -1.5)}
 # TensorFlow itself has no second derivative of softsign.
 FIRST_ORDER_ONLY = {"softsign"}
 OPTIONS = [
-    ("relu", {"negative_slope": 0.2, "max_value": 2.0, "threshold": 0.5}), ("gelu", {"approximate": True}),
-    ("elu", {"alpha": 0.4}), ("celu", {"alpha": 0.4}), ("leaky_relu", {"negative_slope": 0.5}),
-    ("softmax", {"axis": 1}), ("log_softmax", {"axis": 1}), ("squareplus", {"b": 1}), ("glu", {"axis": 1}),
-    ("sparsemax", {"axis": 1}), ("hard_shrink", {"threshold": 0.2}), ("soft_shrink", {"threshold": 0.2}),
+    ("relu", {"negative_slope": 0.2, "max_value": 2.0, "threshold": 0.5}),
+    ("gelu", {"approximate": True}),
+    ("elu", {"alpha": 0.4}),
+    ("celu", {"alpha": 0.4}),
+    ("leaky_relu", {"negative_slope": 0.5}),
+    ("softmax", {"axis": 1}),
+    ("log_softmax", {"axis": 1}),
+    ("squareplus", {"b": 1}),
+    ("glu", {"axis": 1}),
+    ("sparsemax", {"axis": 1}),
+    ("hard_shrink", {"threshold": 0.2}),
+    ("soft_shrink", {"threshold": 0.2}),
 ]
 KINKS = fixed([[0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 3.0, -3.0, 6.0, 0.3]])
 
@@ -50,9 +87,13 @@ def _rows(name: str) -> list[Case]:
 
 def _with_options() -> list[Case]:
     return [
-        Case(f"activation_{name}_{'_'.join(options)}", (),
-             lambda x, function=getattr(keras.activations, name), options=options: function(x, **options),  # noqa: B008
-             (normal(2, 4, 3),), order=2)
+        Case(
+            f"activation_{name}_{'_'.join(options)}",
+            (),
+            lambda x, function=getattr(keras.activations, name), options=options: function(x, **options),
+            (normal(2, 4, 3),),
+            order=2,
+        )
         for name, options in OPTIONS
     ]
 

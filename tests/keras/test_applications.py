@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-
 from pullback_export.safe_convolution import safe_convolution
+
 from tests.lowering.case import Arg, assert_close, convert, run_onnx
 
 

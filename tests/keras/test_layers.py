@@ -11,11 +11,20 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-
 from pullback_export.safe_convolution import safe_convolution
+
 from tests.keras.layer_row import LayerRow
 from tests.keras.layer_rows import EXCLUDED, RECURRENT, ROWS
-from tests.lowering.case import TOLERANCE, Arg, Case, assert_close, convert, derivative_function, run_onnx, split_complex
+from tests.lowering.case import (
+    TOLERANCE,
+    Arg,
+    Case,
+    assert_close,
+    convert,
+    derivative_function,
+    run_onnx,
+    split_complex,
+)
 
 
 def build(row: LayerRow, dtype: str) -> Any:
@@ -31,7 +40,9 @@ def build(row: LayerRow, dtype: str) -> Any:
     for weight in layer.weights:
         if not weight.dtype.startswith("float"):
             continue
-        noise = rng.uniform(0.5, 1.5, weight.shape) if "variance" in weight.path else rng.normal(size=weight.shape) * 0.2
+        noise = (
+            rng.uniform(0.5, 1.5, weight.shape) if "variance" in weight.path else rng.normal(size=weight.shape) * 0.2
+        )
         weight.assign(noise if "variance" in weight.path else np.asarray(weight) + noise)
     return layer
 
@@ -39,7 +50,9 @@ def build(row: LayerRow, dtype: str) -> Any:
 def draw(args: Sequence[Arg], dtype: str) -> list[np.ndarray[Any, Any]]:
     rng = np.random.default_rng(zlib.crc32(repr([arg.shape for arg in args]).encode()))
     return [
-        np.asarray(rng.normal(size=arg.shape) if arg.draw is None else arg.draw(rng, arg.shape)).astype(arg.dtype or dtype)
+        np.asarray(rng.normal(size=arg.shape) if arg.draw is None else arg.draw(rng, arg.shape)).astype(
+            arg.dtype or dtype
+        )
         for arg in args
     ]
 

@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import tensorflow as tf
-
 from pullback_export.lowering.convert import Converter
 from pullback_export.lowering.dims import Dim
 from pullback_export.lowering.graph import Graph

@@ -13,7 +13,8 @@ EXCLUSIONS: dict[str, str] = {
             "RandomGamma StatelessParameterizedTruncatedNormal StatelessRandomGammaV2 StatelessRandomGammaV3"
         ),
         "control flow and arrays of TensorFlow 1 graphs; functions of TensorFlow 2 use While, If and TensorLists": (
-            "Enter Exit Merge NextIteration Switch LoopCond RefEnter RefExit RefIdentity RefMerge RefNextIteration RefSwitch"
+            "Enter Exit Merge NextIteration Switch LoopCond RefEnter RefExit RefIdentity RefMerge RefNextIteration"
+            " RefSwitch"
             " TensorArrayConcat TensorArrayConcatV2 TensorArrayConcatV3 TensorArrayGather TensorArrayGatherV2"
             " TensorArrayGatherV3 TensorArrayRead TensorArrayReadV2 TensorArrayReadV3 TensorArrayScatter"
             " TensorArrayScatterV2 TensorArrayScatterV3 TensorArraySplit TensorArraySplitV2 TensorArraySplitV3"
@@ -24,7 +25,9 @@ EXCLUSIONS: dict[str, str] = {
             " NcclAllReduce NcclBroadcast NcclReduce Relayout RelayoutLike TPUEmbeddingActivations XlaClusterOutput"
             " XlaEinsum XlaSharding XlaSpmdFullToShardShape XlaSpmdShardToFullShape"
         ),
-        "TensorFlow refuses to run it: removed from graphs since version 7 or 9": "BatchNormWithGlobalNormalization TopK",
+        "TensorFlow refuses to run it: removed from graphs since version 7 or 9": (
+            "BatchNormWithGlobalNormalization QuantizeAndDequantize TopK"
+        ),
         "calls Python": "EagerPyFunc",
         "exists in eager mode only": "_EagerConst",
         "a debugger's op, which tf.debugging.experimental inserts while it watches": (
@@ -35,8 +38,9 @@ EXCLUSIONS: dict[str, str] = {
             " RaggedTensorFromVariant RaggedTensorToSparse RaggedTensorToTensor RaggedTensorToVariant"
         ),
         "compressed sparse matrices packed in a variant, which have no ONNX form": (
-            "CSRSparseMatrixToDense CSRSparseMatrixToSparseTensor DenseToCSRSparseMatrix SparseMatrixAdd SparseMatrixMatMul"
-            " SparseMatrixMul SparseMatrixSoftmax SparseMatrixSparseMatMul SparseMatrixTranspose SparseTensorToCSRSparseMatrix"
+            "CSRSparseMatrixToDense CSRSparseMatrixToSparseTensor DenseToCSRSparseMatrix SparseMatrixAdd"
+            " SparseMatrixMatMul SparseMatrixMul SparseMatrixSoftmax SparseMatrixSparseMatMul SparseMatrixTranspose"
+            " SparseTensorToCSRSparseMatrix"
         ),
         "sparse tensors whose pattern depends on the data; densify them with tf.sparse.to_dense": (
             "SparseAdd SparseDenseCwiseAdd SparseDenseCwiseDiv SparseDenseCwiseMul SparseFillEmptyRows SparseReduceSum"

@@ -74,7 +74,9 @@ def check_central_differences(case: Case, arrays: list[np.ndarray[Any, Any]]) ->
 
     with tf.GradientTape() as tape:
         tape.watch(watched)
-        outputs = tf.nest.flatten(case.function(*[next(it) if t.dtype.is_floating else t for it in [iter(watched)] for t in tensors]))
+        outputs = tf.nest.flatten(
+            case.function(*[next(it) if t.dtype.is_floating else t for it in [iter(watched)] for t in tensors])
+        )
         value = tf.add_n([_real_dot(output) for output in outputs if _differentiable(output)])
     gradients = _gradients(tape, value, watched)
     predicted = sum(float(tf.reduce_sum(g * d)) for g, d in zip(gradients, directions, strict=True))

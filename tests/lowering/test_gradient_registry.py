@@ -5,14 +5,23 @@ from __future__ import annotations
 import importlib
 
 import pytest
+from pullback_export.lowering import registry
 from tensorflow.python.framework import op_def_registry
 from tensorflow.python.framework import ops as tf_ops
 
-from pullback_export.lowering import registry
 from tests.lowering.exclusions import EXCLUSIONS
 
 # Some gradients are registered when their module is first used.
-LAZY = ("linalg_grad", "sparse_grad", "nn_grad", "image_grad", "signal.fft_ops", "rnn_grad", "cudnn_rnn_grad", "manip_grad")
+LAZY = (
+    "linalg_grad",
+    "sparse_grad",
+    "nn_grad",
+    "image_grad",
+    "signal.fft_ops",
+    "rnn_grad",
+    "cudnn_rnn_grad",
+    "manip_grad",
+)
 
 
 def differentiable() -> list[str]:

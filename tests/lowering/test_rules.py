@@ -7,8 +7,8 @@ import pkgutil
 from collections import Counter
 
 import pytest
-
 from pullback_export.lowering import registry
+
 from tests.lowering import cases
 from tests.lowering.case import Case
 from tests.lowering.row import check_row, variants

@@ -20,14 +20,78 @@ from pullback_export.lowering.induction import affine, inside, size_of
 from pullback_export.lowering.lists import count_up
 
 _ELEMENTWISE = {
-    "Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Mod", "Where", "Equal", "Less", "LessOrEqual", "Greater",
-    "GreaterOrEqual", "And", "Or", "Xor", "Not", "Neg", "Abs", "Sqrt", "Reciprocal", "Exp", "Log", "Floor", "Ceil",
-    "Round", "Sign", "Sin", "Cos", "Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh", "Tanh",
-    "Sigmoid", "Relu", "Elu", "Selu", "LeakyRelu", "Softplus", "Softsign", "Erf", "Clip", "Cast", "IsNaN", "IsInf",
-    "Identity", "HardSigmoid", "HardSwish", "ThresholdedRelu", "Celu", "Gelu", "Mish",
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Pow",
+    "Max",
+    "Min",
+    "Mod",
+    "Where",
+    "Equal",
+    "Less",
+    "LessOrEqual",
+    "Greater",
+    "GreaterOrEqual",
+    "And",
+    "Or",
+    "Xor",
+    "Not",
+    "Neg",
+    "Abs",
+    "Sqrt",
+    "Reciprocal",
+    "Exp",
+    "Log",
+    "Floor",
+    "Ceil",
+    "Round",
+    "Sign",
+    "Sin",
+    "Cos",
+    "Tan",
+    "Asin",
+    "Acos",
+    "Atan",
+    "Sinh",
+    "Cosh",
+    "Asinh",
+    "Acosh",
+    "Atanh",
+    "Tanh",
+    "Sigmoid",
+    "Relu",
+    "Elu",
+    "Selu",
+    "LeakyRelu",
+    "Softplus",
+    "Softsign",
+    "Erf",
+    "Clip",
+    "Cast",
+    "IsNaN",
+    "IsInf",
+    "Identity",
+    "HardSigmoid",
+    "HardSwish",
+    "ThresholdedRelu",
+    "Celu",
+    "Gelu",
+    "Mish",
 }
-_REDUCTIONS = {"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSumSquare", "ReduceL1",
-               "ReduceL2", "ReduceLogSumExp", "ReduceLogSum"}
+_REDUCTIONS = {
+    "ReduceSum",
+    "ReduceMean",
+    "ReduceMax",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceSumSquare",
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSumExp",
+    "ReduceLogSum",
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -144,7 +208,8 @@ class Batcher:
     def _set_steps(self, rows: Value, element: Value) -> None:
         if rows.node is not None and rows.shape is not None and element.shape is not None:
             rows.shape = tuple(
-                old if isinstance(old, int) else new for old, new in zip(rows.shape, (self.steps, *element.shape), strict=True)
+                old if isinstance(old, int) else new
+                for old, new in zip(rows.shape, (self.steps, *element.shape), strict=True)
             )
 
     def _rows_of(self, node: Node) -> Series | None:

@@ -98,6 +98,9 @@ class _Join:
         then, otherwise = self.left.graph, self.right.graph
         if left is right and not inside(left, then) and not inside(right, otherwise):
             return left
+        known = self._sizes(left, right)
+        if known is not None:
+            return known
         key = id(left), id(right)
         if key not in self.known:
             then.outputs.append(("result", left))
@@ -106,10 +109,19 @@ class _Join:
             self.node.outputs.append(self.known[key])
         return self.known[key]
 
+    def _sizes(self, left: Value, right: Value) -> Value | None:
+        """Equal sizes on both sides, which are known outside."""
+        graph, sizes = self.op.graph, left.sizes
+        if sizes is None or right.sizes is None or sizes.shape != right.sizes.shape or (sizes != right.sizes).any():
+            return None
+        if not all(map(graph.knows_size, sizes.flat)):
+            return None
+        vector = graph.sizes_value(list(sizes.flat))
+        shape = graph.constant(np.array(sizes.shape, np.int64))
+        return graph.emit("Cast", [graph.emit("Reshape", [vector, shape])], {"to": left.dtype})
 
-def _joined(
-    op: OpContext, predicate: Value, sides: tuple[OpContext, OpContext], flows: list[list[Any]]
-) -> list[Any]:
+
+def _joined(op: OpContext, predicate: Value, sides: tuple[OpContext, OpContext], flows: list[list[Any]]) -> list[Any]:
     join = _Join(op, predicate, sides)
     results = [join.flow(left, right) for left, right in zip(*flows, strict=True)]
     if join.node.outputs:
@@ -143,6 +155,4 @@ def _dense(op: OpContext, mine: TensorList, other: TensorList) -> TensorList:
 def _common(op: OpContext, left: Value, right: Value) -> Shape | None:
     if left.shape is None or right.shape is None or len(left.shape) != len(right.shape):
         return None
-    return tuple(
-        a if a == b else op.graph.fresh_size("either") for a, b in zip(left.shape, right.shape, strict=True)
-    )
+    return tuple(a if a == b else op.graph.fresh_size("either") for a, b in zip(left.shape, right.shape, strict=True))

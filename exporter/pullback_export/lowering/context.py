@@ -16,16 +16,54 @@ if TYPE_CHECKING:
 
 # Inputs that the ONNX specification wants as int64, by position.
 _INT64_INPUTS: dict[str, tuple[int, ...]] = {
-    "Reshape": (1,), "Expand": (1,), "Tile": (1,), "Slice": (1, 2, 3, 4), "Pad": (1, 3), "Unsqueeze": (1,),
-    "Squeeze": (1,), "ReduceSum": (1,), "ReduceMean": (1,), "ReduceMax": (1,), "ReduceMin": (1,), "ReduceProd": (1,),
-    "ReduceL1": (1,), "ReduceL2": (1,), "ReduceSumSquare": (1,), "ReduceLogSumExp": (1,), "ReduceLogSum": (1,),
-    "TopK": (1,), "ConstantOfShape": (0,), "Split": (1,), "ScatterND": (1,), "GatherND": (1,), "Resize": (3,),
-    "CumSum": (1,), "DFT": (1, 2),
+    "Reshape": (1,),
+    "Expand": (1,),
+    "Tile": (1,),
+    "Slice": (1, 2, 3, 4),
+    "Pad": (1, 3),
+    "Unsqueeze": (1,),
+    "Squeeze": (1,),
+    "ReduceSum": (1,),
+    "ReduceMean": (1,),
+    "ReduceMax": (1,),
+    "ReduceMin": (1,),
+    "ReduceProd": (1,),
+    "ReduceL1": (1,),
+    "ReduceL2": (1,),
+    "ReduceSumSquare": (1,),
+    "ReduceLogSumExp": (1,),
+    "ReduceLogSum": (1,),
+    "TopK": (1,),
+    "ConstantOfShape": (0,),
+    "Split": (1,),
+    "ScatterND": (1,),
+    "GatherND": (1,),
+    "Resize": (3,),
+    "CumSum": (1,),
+    "DFT": (1, 2),
 }
 _MAGNIFYING = {"Log", "Xlogy", "RealDiv", "Div", "DivNoNan", "Xdivy", "Reciprocal", "Inv", "Pow", "Rsqrt", "Sqrt"}
 # TensorFlow ops whose result is as small as their operand.
-_PASSING = {"Identity", "IdentityN", "Mul", "Neg", "Abs", "Cast", "Reshape", "Squeeze", "ExpandDims", "Transpose",
-            "StridedSlice", "Slice", "GatherV2", "Unpack", "Prod", "ConcatV2", "Pack", "BroadcastTo"}
+_PASSING = {
+    "Identity",
+    "IdentityN",
+    "Mul",
+    "Neg",
+    "Abs",
+    "Cast",
+    "Reshape",
+    "Squeeze",
+    "ExpandDims",
+    "Transpose",
+    "StridedSlice",
+    "Slice",
+    "GatherV2",
+    "Unpack",
+    "Prod",
+    "ConcatV2",
+    "Pack",
+    "BroadcastTo",
+}
 
 
 class NotCovered(Exception):
@@ -60,9 +98,7 @@ class OpContext:
     of the first value among the operands. ``outputs=2`` returns a list of two values.
     """
 
-    def __init__(
-        self, graph: Graph, tf_op: Any, converter: Converter, wanted: frozenset[int] | None = None
-    ) -> None:
+    def __init__(self, graph: Graph, tf_op: Any, converter: Converter, wanted: frozenset[int] | None = None) -> None:
         self.graph = graph
         self.tf_op = tf_op
         self.converter = converter

@@ -39,7 +39,9 @@ class Converter:
         self._functions: dict[int, tuple[Any, Any]] = {}
         self._callers: dict[int, tuple[Any, Any]] = {}
 
-    def convert(self, func_graph: Any, inputs: Sequence[Flow], graph: Graph, wanted: Sequence[int] | None = None) -> list[Flow]:
+    def convert(
+        self, func_graph: Any, inputs: Sequence[Flow], graph: Graph, wanted: Sequence[int] | None = None
+    ) -> list[Flow]:
         """Lowers ``func_graph`` into ``graph`` with ``inputs`` for its arguments (captures excluded or included).
 
         ``wanted`` restricts to some outputs; the others come back as None and cost nothing.
@@ -139,7 +141,7 @@ class Converter:
 
 
 def _is_current(graph: Any, definition: Any) -> bool:
-    """Whether a function is still what its graph says: higher-order tapes change graphs that functions were made from."""
+    """Whether a function is still what its graph says: higher-order tapes change the graphs of functions."""
     results = [definition.ret[item.name] for item in definition.signature.output_arg]
     if len(results) != len(graph.outputs):
         return False
@@ -206,7 +208,9 @@ def _refine(flow: Flow, tensor: Any, graph: Graph) -> None:
         flow.shape = tuple(graph.fresh_size() if size is None else size for size in static)
     else:
         if len(flow.shape) != len(static):
-            raise AssertionError(f"{tensor.op.type}: rule gives shape {flow.shape}, TensorFlow {static} ({tensor.op.name})")
+            raise AssertionError(
+                f"{tensor.op.type}: rule gives shape {flow.shape}, TensorFlow {static} ({tensor.op.name})"
+            )
         flow.shape = tuple(
             known if known is not None and not isinstance(size, int) else size
             for size, known in zip(flow.shape, static, strict=True)

@@ -45,7 +45,7 @@ def crop_and_resize_grad_boxes(op: OpContext, dy: Value, image: Value, boxes: Va
     """``d/d(y1, x1, y2, x2)``: slopes of the bilinear interpolation; an exact pixel has slope 0 there."""
     old, crop = image.dims[1:3], dy.dims[1:3]
     at = _positions(op, boxes, old, crop)
-    rows, columns = (_over_channels(op, [_bilinear(op, a, n) for a, n in zip(at, old, strict=True)]))
+    rows, columns = _over_channels(op, [_bilinear(op, a, n) for a, n in zip(at, old, strict=True)])
     row_slopes, column_slopes = _over_channels(op, [_slope(op, a, n) for a, n in zip(at, old, strict=True)])
     images = _images_of_boxes(op, image, box_index)
     first = op.transpose(dy, [0, 3, 1, 2])

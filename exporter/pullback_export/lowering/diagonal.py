@@ -66,9 +66,7 @@ def _scalar(op: OpContext, size: Size) -> Value:
 def _offset(op: OpContext, band: Band, diagonal: Value) -> Value:
     """How far the elements of a diagonal are moved to the right: ``longest - length`` or 0."""
     zero = op.const(0, np.int64)
-    length = op.Min(
-        _scalar(op, band.rows) + op.Min(diagonal, zero), _scalar(op, band.columns) - op.Max(diagonal, zero)
-    )
+    length = op.Min(_scalar(op, band.rows) + op.Min(diagonal, zero), _scalar(op, band.columns) - op.Max(diagonal, zero))
     gap = _scalar(op, band.longest) - length
     if band.right_above and band.right_below:
         return gap
@@ -143,9 +141,7 @@ def _square(op: OpContext, diagonal: Value) -> Value:
 
 
 @lowers("MatrixDiagV2", "MatrixDiagV3", complex_parts=True)
-def matrix_diag_v2(
-    op: OpContext, diagonals: Value, k: Value, rows: Value, columns: Value, padding: Value
-) -> Value:
+def matrix_diag_v2(op: OpContext, diagonals: Value, k: Value, rows: Value, columns: Value, padding: Value) -> Value:
     """Matrices with the diagonals ``k``, ``padding`` elsewhere; a size of -1 is as small as the diagonals allow."""
     low, high = _limits(op, k)
     longest = diagonals.dims[-1]

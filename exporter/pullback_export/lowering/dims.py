@@ -94,7 +94,7 @@ class Dim:
     __rmul__ = __mul__
 
 
-Size = Union[int, Dim]  # noqa: UP007 - evaluated at run time, where Dim has no ``|``
+Size = Union[int, Dim]  # noqa: UP007
 Shape = tuple[Size, ...]
 
 

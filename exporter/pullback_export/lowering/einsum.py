@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from pullback_export.lowering.complex import each, real_of
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.dims import Size, broadcast, product
 from pullback_export.lowering.graph import Value
-from pullback_export.lowering.matrices import identity
+from pullback_export.lowering.matrices import identity, unsqueeze
 from pullback_export.lowering.registry import lowers
 
 
@@ -79,19 +81,19 @@ def _diagonal(op: OpContext, term: Term) -> Term:
         rest = [axis for axis, name in enumerate(term.labels) if name != label]
         same = [axis for axis, name in enumerate(term.labels) if name == label]
         kept = tuple(term.labels[axis] for axis in rest)
-        flat, step, at = product([size] * times), sum((product([size] * k) for k in range(1, times)), 1), len(rest)
-
-        def take(
-            part: Value, perm: list[int] = [*rest, *same], at: int = at, flat: Size = flat, step: Size = step, n: Size = size
-        ) -> Value:
-            moved = op.transpose(part, perm)
-            moved = op.reshape(moved, [*moved.dims[:at], flat])
-            result: Value = op.Slice(moved, [0], [2**31 - 1], [at], op.sizes([step]))
-            result.shape = (*moved.dims[:at], n)
-            return result
-
+        flat, step = product([size] * times), sum((product([size] * k) for k in range(1, times)), 1)
+        take = partial(_strided, op, [*rest, *same], len(rest), flat, step, size)
         term = Term(each(take, term.value), (*kept, label))
     return term
+
+
+def _strided(op: OpContext, perm: list[int], at: int, flat: Size, step: Size, size: Size, x: Value) -> Value:
+    """The axes from ``at`` on, flat, in steps of ``step``: ``size`` elements."""
+    moved = op.transpose(x, perm)
+    moved = op.reshape(moved, [*moved.dims[:at], flat])
+    result: Value = op.Slice(moved, [0], [2**31 - 1], [at], op.sizes([step]))
+    result.shape = (*moved.dims[:at], size)
+    return result
 
 
 def _written_diagonal(op: OpContext, term: Term, wanted: tuple[str, ...]) -> Term:
@@ -106,7 +108,8 @@ def _written_diagonal(op: OpContext, term: Term, wanted: tuple[str, ...]) -> Ter
         ones = identity(op, size, real_of(term.value).dtype)
         rest = real_of(term.value).rank - axis
         eye = op.reshape(ones, [*shape, *[1] * rest])
-        term = Term(each(lambda part, at=axis, eye=eye: op.Unsqueeze(part, [at]) * eye, term.value), wanted[: axis + 1])
+        spread = unsqueeze(op, term.value, axis)
+        term = Term(each(partial(operator.mul, eye), spread), wanted[: axis + 1])
     return term
 
 
@@ -129,7 +132,8 @@ def _product(op: OpContext, a: Term, b: Term, wanted: tuple[str, ...]) -> Term:
     heads = _sizes(left, rows)
     head = (*_sizes(left, batch), product(heads), inner) if batch else (*heads, inner)
     x = each(lambda part: op.reshape(part, head), left.value)
-    y = each(lambda part: op.reshape(part, [*_sizes(right, batch), inner, product(_sizes(right, columns))]), right.value)
+    tail = (*_sizes(right, batch), inner, product(_sizes(right, columns)))
+    y = each(lambda part: op.reshape(part, tail), right.value)
     sizes = [*shape, *heads, *_sizes(right, columns)]
     return Term(each(lambda part: op.reshape(part, sizes), x @ y), labels)
 

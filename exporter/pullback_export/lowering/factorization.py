@@ -15,7 +15,20 @@ from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.dims import Size, minimum
 from pullback_export.lowering.graph import Value
 from pullback_export.lowering.matrices import (
-    absolute, as_index, beside, column, conj, identity, indices, outer, quotient, repeat, scalar_size, squared, times, unsqueeze,
+    absolute,
+    as_index,
+    beside,
+    column,
+    conj,
+    identity,
+    indices,
+    outer,
+    quotient,
+    repeat,
+    scalar_size,
+    squared,
+    times,
+    unsqueeze,
     where,
 )
 
@@ -58,8 +71,11 @@ def eliminate(op: OpContext, a: Any, complete: bool) -> Elimination:
     free = op.full([dims[0], n], 1, real_of(a).dtype)
     (reduced, _), (order, pivots, factors, rows) = repeat(op, n, [a, free], step)
     return Elimination(
-        reduced, op.transpose(order, [1, 0]), each(lambda part: op.transpose(part, [1, 0]), pivots),
-        each(lambda part: op.transpose(part, [1, 2, 0]), factors), each(lambda part: op.transpose(part, [1, 0, 2]), rows),
+        reduced=reduced,
+        order=op.transpose(order, [1, 0]),
+        pivots=each(lambda part: op.transpose(part, [1, 0]), pivots),
+        factors=each(lambda part: op.transpose(part, [1, 2, 0]), factors),
+        rows=each(lambda part: op.transpose(part, [1, 0, 2]), rows),
     )
 
 
@@ -78,7 +94,7 @@ def solve(op: OpContext, a: Any, b: Any) -> Any:
 
 def inverse(op: OpContext, a: Any) -> Any:
     """``a**-1``."""
-    batch, n, _ = real_of(a).dims
+    n = real_of(a).dims[1]
     eye = op.expand_to(op.Unsqueeze(identity(op, n, real_of(a).dtype), [0]), real_of(a))
     return solve(op, a, ComplexValue(eye, op.full_like(eye, 0)) if isinstance(a, ComplexValue) else eye)
 

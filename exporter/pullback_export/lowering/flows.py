@@ -121,7 +121,7 @@ def same_form(left: Any, right: Any) -> bool:
             for a, b in zip(left.columns, right.columns, strict=True)
         )
     if isinstance(left, Value):
-        return left.dtype == right.dtype
+        return bool(left.dtype == right.dtype)
     if isinstance(left, ComplexValue):
-        return left.real.dtype == right.real.dtype
+        return bool(left.real.dtype == right.real.dtype)
     return left is right

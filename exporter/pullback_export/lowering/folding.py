@@ -123,23 +123,45 @@ _FOLDS: dict[str, Callable[[Sequence[Any], dict[str, Any]], Any]] = {
     "Squeeze": lambda args, attrs: np.squeeze(args[0], axis=_axes(args, attrs)),
     "Reshape": _reshape,
     "Transpose": lambda args, attrs: np.transpose(args[0], attrs.get("perm")),
-    "Expand": _numpy(lambda x, shape: x * np.ones(tuple(int(s) for s in shape), x.dtype) if x.dtype != bool
-                     else np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(int(s) for s in shape)))),
+    "Expand": _numpy(
+        lambda x, shape: (
+            x * np.ones(tuple(int(s) for s in shape), x.dtype)
+            if x.dtype != bool
+            else np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(int(s) for s in shape)))
+        )
+    ),
     "Tile": _numpy(lambda x, repeats: np.tile(x, [int(r) for r in repeats])),
     "Range": _range,
     "ReduceSum": _reduce(np.sum),
     "ReduceProd": _reduce(np.prod),
     "ReduceMax": _reduce(np.max),
     "ReduceMin": _reduce(np.min),
-    "CumSum": lambda args, attrs: None if attrs.get("exclusive") or attrs.get("reverse")
-    else np.cumsum(args[0], axis=int(args[1]), dtype=args[0].dtype),
+    "CumSum": lambda args, attrs: (
+        None
+        if attrs.get("exclusive") or attrs.get("reverse")
+        else np.cumsum(args[0], axis=int(args[1]), dtype=args[0].dtype)
+    ),
     "Pad": lambda args, attrs: _pad(args, attrs),
     "MatMul": _numpy(np.matmul),
     "Gemm": lambda args, attrs: _gemm(args, attrs),
 }
 # Folds that mean the same for Python ints and free sizes in an object array.
-_SIZE_OPS = {"Add", "Sub", "Mul", "Div", "Mod", "Neg", "Concat", "Gather", "Slice", "Unsqueeze", "Squeeze", "Reshape",
-             "Transpose", "Identity"}
+_SIZE_OPS = {
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Mod",
+    "Neg",
+    "Concat",
+    "Gather",
+    "Slice",
+    "Unsqueeze",
+    "Squeeze",
+    "Reshape",
+    "Transpose",
+    "Identity",
+}
 
 
 def _pad(args: Sequence[Any], attrs: dict[str, Any]) -> Any:

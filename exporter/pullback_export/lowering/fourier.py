@@ -27,8 +27,10 @@ def transform(op: OpContext, x: Any, axis: int, inverse: bool) -> ComplexValue:
         return _times_matrix(op, x, axis, _matrix(n, inverse))
     flat, restore = _last(op, x, axis)
     if not isinstance(n, int) or n & (n - 1):
-        return restore(_bluestein(op, flat, n, inverse))
-    return restore(_dft(op, flat, inverse))
+        result: ComplexValue = restore(_bluestein(op, flat, n, inverse))
+    else:
+        result = restore(_dft(op, flat, inverse))
+    return result
 
 
 def half_transform(op: OpContext, x: Value, axis: int) -> ComplexValue:
@@ -52,8 +54,8 @@ def inverse_half_transform(op: OpContext, x: ComplexValue, axis: int, n: Size) -
             weights[-1] = 1
         if n <= DENSE:
             matrix = weights[:, None] * _matrix(n, True)[: n // 2 + 1]
-            dtype = x.real.dtype
-            return _along(op, x.real, axis, matrix.real.astype(dtype)) - _along(op, x.imag, axis, matrix.imag.astype(dtype))
+            cos, sin = matrix.real.astype(x.real.dtype), matrix.imag.astype(x.real.dtype)
+            return _along(op, x.real, axis, cos) - _along(op, x.imag, axis, sin)
         factor = op.const(weights, x.real.dtype)
     else:
         k = indices(op, n // 2 + 1)
@@ -94,7 +96,8 @@ def resized(op: OpContext, x: Any, axis: int, size: Size) -> Any:
 def _matrix(n: int, inverse: bool) -> np.ndarray[Any, Any]:
     j = np.arange(n)
     matrix = np.exp((2j if inverse else -2j) * np.pi * (np.outer(j, j) % max(n, 1)) / max(n, 1))
-    return matrix / max(n, 1) if inverse else matrix
+    scaled: np.ndarray[Any, Any] = matrix / max(n, 1) if inverse else matrix
+    return scaled
 
 
 def _times_matrix(op: OpContext, x: Any, axis: int, matrix: np.ndarray[Any, Any]) -> ComplexValue:
@@ -139,7 +142,8 @@ def _dft(op: OpContext, x: Any, inverse: bool) -> ComplexValue:
     pair = op.Concat(*[op.Unsqueeze(part, [2]) for part in parts], axis=2)
     result = op.DFT(pair, inverse=int(inverse))
     result.shape = (*real_of(x).dims, 2)
-    return ComplexValue(op.Gather(result, op.const(0, np.int64), axis=2), op.Gather(result, op.const(1, np.int64), axis=2))
+    real, imag = (op.Gather(result, op.const(part, np.int64), axis=2) for part in (0, 1))
+    return ComplexValue(real, imag)
 
 
 def _bluestein(op: OpContext, x: Any, n: Size, inverse: bool) -> ComplexValue:
@@ -149,8 +153,11 @@ def _bluestein(op: OpContext, x: Any, n: Size, inverse: bool) -> ComplexValue:
         chirp, spectrum = chirp.conj(), ComplexValue(spectrum.real, -spectrum.imag)
     weighted = x * chirp if isinstance(x, ComplexValue) else ComplexValue(x * chirp.real, x * chirp.imag)
     product = _dft(op, resized(op, weighted, 1, size), False) * spectrum
-    result = resized(op, _dft(op, product, True), 1, n) * chirp
-    return each(lambda part: part / op.cast(op.sizes([n]), part.dtype), result) if inverse else result
+    result: ComplexValue = resized(op, _dft(op, product, True), 1, n) * chirp
+    if inverse:
+        count = op.cast(op.sizes([n]), result.real.dtype)
+        result = ComplexValue(result.real / count, result.imag / count)
+    return result
 
 
 def _constant_chirps(op: OpContext, n: int, x: Any) -> tuple[Size, ComplexValue, ComplexValue]:

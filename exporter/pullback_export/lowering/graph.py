@@ -288,7 +288,10 @@ class Graph:
 
     def _shortcut(self, op_type: str, operands: list[Value | None], attributes: dict[str, Attribute]) -> Value | None:
         rewrites = (
-            simplification.simplify, factors.regrouped, uniformity.before_expansion, layout.after_rearrangement,
+            simplification.simplify,
+            factors.regrouped,
+            uniformity.before_expansion,
+            layout.after_rearrangement,
         )
         for rewrite in rewrites:
             short = rewrite(self, op_type, operands, attributes)

@@ -20,10 +20,35 @@ Operands = Sequence["Value | None"]
 RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
 _BOOL, _INT64 = np.dtype(bool), np.dtype(np.int64)
 _COMPARISONS = {"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Xor"}
-_BROADCASTING = {"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Mod", "Sum", "Mean", "PRelu", "BitwiseAnd",
-                 "BitwiseOr", "BitwiseXor", "BitShift"} | _COMPARISONS
-_REDUCTIONS = {"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2",
-               "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"}
+_BROADCASTING = {
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Pow",
+    "Max",
+    "Min",
+    "Mod",
+    "Sum",
+    "Mean",
+    "PRelu",
+    "BitwiseAnd",
+    "BitwiseOr",
+    "BitwiseXor",
+    "BitShift",
+} | _COMPARISONS
+_REDUCTIONS = {
+    "ReduceSum",
+    "ReduceMean",
+    "ReduceMax",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSum",
+    "ReduceLogSumExp",
+    "ReduceSumSquare",
+}
 
 
 class CannotInfer(Exception):
@@ -318,7 +343,7 @@ def _split(graph: Graph, operands: Operands, attributes: Attributes, outputs: in
         splits = np.array([graph.fresh_size("split") for _ in range(outputs)], object)
     elif splits is None:
         splits = np.array([shape[axis] // outputs] * outputs, object)
-    return [tuple(shape[:axis] + [size] + shape[axis + 1 :]) for size in splits]
+    return [(*shape[:axis], size, *shape[axis + 1 :]) for size in splits]
 
 
 def _constant_of_shape(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:

@@ -12,8 +12,8 @@ from pullback_export.lowering.registry import lowers
 
 @lowers("IsotonicRegression")
 def isotonic_regression(op: OpContext, x: Value) -> list[Value]:
-    """The closest decreasing sequence, ``y_i = min over j <= i of max over k >= i of mean(x_j ... x_k)``, and the number of
-    the block that i belongs to; neighbours that are equal without being pooled are blocks of their own.
+    """The closest decreasing sequence, ``y_i = min over j <= i of max over k >= i of mean(x_j ... x_k)``, and the
+    number of the block that i belongs to; neighbours that are equal without being pooled are blocks of their own.
     """
     dtype = op.output_dtype(0)
     x = op.cast(x, dtype)

@@ -18,11 +18,54 @@ if TYPE_CHECKING:
 
 Attributes = dict[str, Any]
 Operands = Sequence["Value | None"]
-_UNARY = {"Abs", "Cast", "Ceil", "Clip", "Cos", "Elu", "Erf", "Exp", "Floor", "HardSigmoid", "HardSwish", "IsInf", "IsNaN",
-          "LeakyRelu", "Log", "Neg", "Not", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Sin", "Softplus",
-          "Softsign", "Sqrt", "Tanh"}
-_BROADCASTING = {"Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mul", "Or",
-                 "Pow", "Sub", "Sum", "Where"}
+_UNARY = {
+    "Abs",
+    "Cast",
+    "Ceil",
+    "Clip",
+    "Cos",
+    "Elu",
+    "Erf",
+    "Exp",
+    "Floor",
+    "HardSigmoid",
+    "HardSwish",
+    "IsInf",
+    "IsNaN",
+    "LeakyRelu",
+    "Log",
+    "Neg",
+    "Not",
+    "Reciprocal",
+    "Relu",
+    "Round",
+    "Selu",
+    "Sigmoid",
+    "Sign",
+    "Sin",
+    "Softplus",
+    "Softsign",
+    "Sqrt",
+    "Tanh",
+}
+_BROADCASTING = {
+    "Add",
+    "And",
+    "Div",
+    "Equal",
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
+    "Max",
+    "Min",
+    "Mul",
+    "Or",
+    "Pow",
+    "Sub",
+    "Sum",
+    "Where",
+}
 _ELEMENTWISE = _UNARY | _BROADCASTING
 _REDUCING = {"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd"}
 # Larger constants are not turned around: the file would hold them twice.
@@ -56,14 +99,17 @@ def _source(value: Value) -> Value:
 def _elementwise(graph: Graph, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
     if any(value is not None and value.shape is None for value in operands):
         return None
-    through = _elementwise_transposed if any(_made_by(value, "Transpose") for value in operands) else _elementwise_reshaped
+    through = (
+        _elementwise_transposed if any(_made_by(value, "Transpose") for value in operands) else _elementwise_reshaped
+    )
     return through(graph, op_type, operands, attributes)
 
 
 def _permutation(operands: Operands) -> list[int] | None:
     """The one permutation of all transposed operands."""
     found: list[list[int]] = [
-        value.node.attributes["perm"] for value in operands
+        value.node.attributes["perm"]
+        for value in operands
         if value is not None and value.node is not None and _made_by(value, "Transpose")
     ]
     return found[0] if found and all(perm == found[0] for perm in found) else None
@@ -108,7 +154,12 @@ def _elementwise_reshaped(graph: Graph, op_type: str, operands: Operands, attrib
     kept = _equal_trailing(source.dims, shape)
     moved: list[Value | None] = []
     for value in operands:
-        if value is not None and _made_by(value, "Reshape") and value.dims == shape and _source(value).dims == source.dims:
+        if (
+            value is not None
+            and _made_by(value, "Reshape")
+            and value.dims == shape
+            and _source(value).dims == source.dims
+        ):
             moved.append(_source(value))
         else:
             narrow = None if value is None else _without_leading_ones(graph, value)
@@ -197,7 +248,9 @@ def _reshape(graph: Graph, op_type: str, operands: Operands, attributes: Attribu
     sizes = [shape[axis] for axis in order]
     if sum(not isinstance(size, int) for size in sizes) > 1:
         return None
-    before = graph.emit("Reshape", [_source(value), graph.sizes_value([s if isinstance(s, int) else -1 for s in sizes])])
+    before = graph.emit(
+        "Reshape", [_source(value), graph.sizes_value([s if isinstance(s, int) else -1 for s in sizes])]
+    )
     return graph.emit("Transpose", [before], {"perm": [order.index(axis) for axis in range(len(order))]})
 
 

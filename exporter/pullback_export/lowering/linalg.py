@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,18 +10,33 @@ import numpy as np
 from pullback_export.lowering.complex import ComplexValue, each, real_of
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.factorization import (
-    cholesky, eliminate, inverse, permutation_sign, qr, solve, take_rows, triangular_inverse,
+    cholesky,
+    eliminate,
+    inverse,
+    permutation_sign,
+    qr,
+    solve,
+    take_rows,
+    triangular_inverse,
 )
 from pullback_export.lowering.graph import Value
 from pullback_export.lowering.matrices import (
-    absolute, adjoint, as_batch, identity, indices, quotient, times, unbatch,
+    absolute,
+    adjoint,
+    as_batch,
+    identity,
+    indices,
+    quotient,
+    times,
+    unbatch,
+    unsqueeze,
 )
 from pullback_export.lowering.registry import lowers
 
 
 @lowers("MatrixInverse", "BatchMatrixInverse")
 def matrix_inverse(op: OpContext, a: Any) -> Any:
-    """``a**-1``, of the adjoint where asked for. TensorFlow stops at a singular matrix; here it gives infinity or NaN."""
+    """``a**-1``, of the adjoint where asked for. A singular matrix, which stops TensorFlow, gives infinity or NaN."""
     result = unbatch(op, inverse(op, as_batch(op, a)), a)
     return adjoint(op, result) if op.attr("adjoint") else result
 
@@ -61,11 +77,16 @@ def _product(op: OpContext, x: Any) -> Any:
     count = x.real.dims[1]
     if not isinstance(count, int):
         raise op.unsupported("the determinant of complex matrices of free size")
-    items = [each(lambda part, at=at: op.Gather(part, op.const(at, np.int64), axis=1), x) for at in range(count)]
+    items = [each(partial(_at, op, at, 1), x) for at in range(count)]
     total = items[0]
     for item in items[1:]:
         total = total * item
     return total
+
+
+def _at(op: OpContext, index: int, axis: int, x: Value) -> Value:
+    item: Value = op.Gather(x, op.const(index, np.int64), axis=axis)
+    return item
 
 
 @lowers("Lu")
@@ -120,8 +141,8 @@ def matrix_solve_ls(op: OpContext, a: Any, b: Any, l2: Value) -> Any:
 
 @lowers("TridiagonalSolve")
 def tridiagonal_solve(op: OpContext, diagonals: Any, b: Any) -> Any:
-    """Solution of ``lower_i x_(i-1) + main_i x_i + upper_i x_(i+1) = b_i``; the rows of ``diagonals`` are upper, main and
-    lower. The matrix is written out and eliminated with row pivoting.
+    """Solution of ``lower_i x_(i-1) + main_i x_i + upper_i x_(i+1) = b_i``; the rows of ``diagonals`` are upper, main
+    and lower. The matrix is written out and eliminated with row pivoting.
     """
     if op.attr("perturb_singular"):
         raise op.unsupported("perturb_singular, which TensorFlow has on GPUs only")
@@ -131,8 +152,7 @@ def tridiagonal_solve(op: OpContext, diagonals: Any, b: Any) -> Any:
     distance = op.Unsqueeze(place, [0]) - op.Unsqueeze(place, [1])
     total: Any = None
     for band, offset in ((0, 1), (1, 0), (2, -1)):
-        values = each(lambda part, band=band: op.Unsqueeze(op.Gather(part, op.const(band, np.int64), axis=rank - 2), [-1]),
-                      diagonals)
+        values = unsqueeze(op, each(partial(_at, op, band, rank - 2), diagonals), -1)
         item = times(values, op.cast(distance.equals(offset), real_of(b).dtype))
         total = item if total is None else total + item
     return unbatch(op, solve(op, as_batch(op, total), as_batch(op, b)), b)
@@ -153,7 +173,7 @@ def banded_triangular_solve(op: OpContext, bands: Any, b: Any) -> Any:
     total: Any = None
     for band in range(count):
         offset = band if lower else band - count + 1
-        values = each(lambda part, band=band: op.Unsqueeze(op.Gather(part, op.const(band, np.int64), axis=rank - 2), [-1]), bands)
+        values = unsqueeze(op, each(partial(_at, op, band, rank - 2), bands), -1)
         item = times(values, op.cast(distance.equals(offset), real_of(b).dtype))
         total = item if total is None else total + item
     solution = triangular_inverse(op, total, lower)

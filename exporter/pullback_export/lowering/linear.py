@@ -55,7 +55,8 @@ def bias_add_v1(op: OpContext, x: Value, bias: Value) -> Value:
 def bias_add_grad(op: OpContext, dy: Value) -> Value:
     """``dy`` summed over all axes but that of the channels."""
     channel = 1 if op.attr("data_format") == "NCHW" else dy.rank - 1
-    return op.ReduceSum(dy, [axis for axis in range(dy.rank) if axis != channel], keepdims=0)
+    db: Value = op.ReduceSum(dy, [axis for axis in range(dy.rank) if axis != channel], keepdims=0)
+    return db
 
 
 @lowers("Cross")
@@ -68,11 +69,8 @@ def cross(op: OpContext, a: Value, b: Value) -> Value:
 
 @lowers("TridiagonalMatMul")
 def tridiagonal_matmul(op: OpContext, upper: Any, main: Any, lower: Any, x: Any) -> Any:
-    """``y_i = main_i x_i + upper_i x_{i+1} + lower_i x_{i-1}``; the last ``upper`` and the first ``lower`` do not count."""
+    """``y_i = main_i x_i + upper_i x_(i+1) + lower_i x_(i-1)``; the last ``upper`` and first ``lower`` do not count."""
     rank = real_of(x).rank
-
-    def column(diagonal: Value) -> Value:
-        return transpose_matrix(op, diagonal)
 
     def shifted(step: int) -> Any:
         before, after = [0] * rank, [0] * rank
@@ -88,5 +86,5 @@ def tridiagonal_matmul(op: OpContext, upper: Any, main: Any, lower: Any, x: Any)
         return each(move, x)
 
     down, up = shifted(-1), shifted(1)
-    return each(column, main) * x + each(column, upper) * up + each(column, lower) * down
-
+    main, upper, lower = (transpose_matrix(op, diagonal) for diagonal in (main, upper, lower))
+    return main * x + upper * up + lower * down

@@ -130,7 +130,7 @@ class Counted(Column):
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ragged(Column):
     """Elements of different sizes: ``flat`` holds them one after the other, element ``k`` from ``ends[k - 1]``
-    (0 for the first) to ``ends[k]``; ``shapes`` is the matrix of their shapes, ``dims`` what all of them have in common."""
+    (0 for the first) to ``ends[k]``; ``shapes`` is the matrix of their shapes, ``dims`` what all have in common."""
 
     flat: Value
     ends: Value
@@ -443,6 +443,8 @@ def _first_rows(op: OpContext, buffer: Value, before: Value, after: Value) -> Va
     if _shrinks(before, after):
         return op.Slice(buffer, [0], op.Reshape(after, [1]), [0])
     missing = op.Max(after - before, 0)
-    padding = op.Expand(op.const(0, buffer.dtype), op.Concat(
-        op.Reshape(missing, [1]), op.Slice(op.shape_of(buffer), [1], [2**31 - 1], [0]), axis=0))
+    padding = op.Expand(
+        op.const(0, buffer.dtype),
+        op.Concat(op.Reshape(missing, [1]), op.Slice(op.shape_of(buffer), [1], [2**31 - 1], [0]), axis=0),
+    )
     return op.Slice(op.Concat(buffer, padding, axis=0), [0], op.Reshape(after, [1]), [0])

@@ -22,9 +22,7 @@ class Liveness:
         self.function = function
         self._known: dict[int, tuple[Any, list[int]]] = {}
 
-    def needed(
-        self, func_graph: Any, wanted: Sequence[int], known: set[Any]
-    ) -> list[tuple[Any, frozenset[int]]]:
+    def needed(self, func_graph: Any, wanted: Sequence[int], known: set[Any]) -> list[tuple[Any, frozenset[int]]]:
         """The ops that lead to the outputs ``wanted``, inputs first, each with its needed outputs.
 
         ``known``: references of tensors that have a value already. The order only depends on the graph.

@@ -1,8 +1,8 @@
 """What the body of a loop does to a list that is a variable of the loop.
 
 Most lists are written at places that count up or down, or pushed to, or popped from. Then nothing of the list has to go
-through the iterations: what is read comes from the list as it was before the loop, and what is written is collected as a
-series and put together after the loop. Anything else raises :class:`Demoted`, and the list becomes one tensor that is
+through the iterations: what is read comes from the list as it was before the loop, and what is written is collected as
+a series and put together after the loop. Anything else raises :class:`Demoted`, and the list becomes one tensor that is
 carried along.
 """
 
@@ -19,7 +19,15 @@ from pullback_export.lowering.flows import Choice, Optional, leaves, rebuild, sa
 from pullback_export.lowering.graph import Value
 from pullback_export.lowering.induction import Affine, affine, inside
 from pullback_export.lowering.lists import (
-    Column, Counted, Repeated, Stacked, TensorList, agree, constant_index, count_up, same_number,
+    Column,
+    Counted,
+    Repeated,
+    Stacked,
+    TensorList,
+    agree,
+    constant_index,
+    count_up,
+    same_number,
 )
 
 if TYPE_CHECKING:
@@ -104,7 +112,18 @@ class LoopList:
     def push(self, op: OpContext, element: Any) -> LoopList:
         if self.writes or self.added or self.popped:
             raise self.demoted(element)
-        return dataclasses.replace(self, pushed=(*self.pushed, settled(op, element)))
+        element = settled(op, element)
+        steady = rebuild(element, [self._from_outside(leaf) for leaf in leaves(element)])
+        return dataclasses.replace(self, pushed=(*self.pushed, steady))
+
+    def _from_outside(self, leaf: Value) -> Value:
+        """The same numbers made outside of the loop, where they are sizes that are known there."""
+        graph = self.attempt.op.graph
+        if leaf.sizes is None or not inside(leaf, self.attempt.body) or not all(map(graph.knows_size, leaf.sizes.flat)):
+            return leaf
+        vector = graph.sizes_value(list(leaf.sizes.flat))
+        shape = graph.constant(np.array(leaf.sizes.shape, np.int64))
+        return graph.emit("Cast", [graph.emit("Reshape", [vector, shape])], {"to": leaf.dtype})
 
     def pop(self, op: OpContext, dims: tuple[Size | None, ...] | None = None) -> tuple[LoopList, Any]:
         if self.writes or self.added:
@@ -257,9 +276,7 @@ class LoopList:
             return before.plus(op, added)  # type: ignore[no-any-return]
         whole = before.filled(op, _outside(op, write.element, [row], count))
         places = self._places(op, write, count)
-        total = op.ScatterND(
-            whole.columns[0].stack(op, before.length), places, row.stack(op, count), reduction="add"
-        )
+        total = op.ScatterND(whole.columns[0].stack(op, before.length), places, row.stack(op, count), reduction="add")
         return dataclasses.replace(whole, columns=(Stacked(total),))
 
     def _places(self, op: OpContext, write: Write, count: Value) -> Value:

@@ -18,9 +18,24 @@ from pullback_export.lowering.dims import Dim, Size
 from pullback_export.lowering.graph import Graph, Node, Value
 from pullback_export.lowering.induction import inside, size_of
 
-
-_CHEAP = {"Tanh", "Sigmoid", "Relu", "Neg", "Add", "Sub", "Mul", "Split", "Slice", "Reshape", "Unsqueeze", "Squeeze",
-          "Abs", "Sign", "Cast", "Transpose"}
+_CHEAP = {
+    "Tanh",
+    "Sigmoid",
+    "Relu",
+    "Neg",
+    "Add",
+    "Sub",
+    "Mul",
+    "Split",
+    "Slice",
+    "Reshape",
+    "Unsqueeze",
+    "Squeeze",
+    "Abs",
+    "Sign",
+    "Cast",
+    "Transpose",
+}
 _SHRINKING = {"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "Slice", "Gather", "Split"}
 
 
@@ -52,7 +67,11 @@ class LoopWriter:
         shape = argument.shape
         if loose and shape is not None:
             shape = tuple(
-                size if isinstance(size, int) else self.op.graph.fresh_size("last") if _born_in(size, argument) else size
+                size
+                if isinstance(size, int)
+                else self.op.graph.fresh_size("last")
+                if _born_in(size, argument)
+                else size
                 for size in shape
             )
         final = Value(self.op.graph, argument.dtype, shape)
@@ -190,7 +209,12 @@ class LoopWriter:
         slices: dict[Value, Value] = {}
 
         def read(value: Value) -> Value:
-            if value in self.promised or value in self.repeated or not inside(value, body) or batcher.find(value) is None:
+            if (
+                value in self.promised
+                or value in self.repeated
+                or not inside(value, body)
+                or batcher.find(value) is None
+            ):
                 return value
             if value not in slices:
                 slices[value] = Value(body, value.dtype, value.shape)
@@ -243,7 +267,11 @@ class LoopWriter:
         body.inputs = [("iteration", self.iteration), ("go_on", go_on)]
         body.inputs += [("state", state.argument) for state in self.states]
         body.outputs = [("go_on", true), *body.outputs]
-        _give(self.op.graph, Node("Loop", [count, true, *(state.initial for state in self.states)], {"body": body}), finals)
+        _give(
+            self.op.graph,
+            Node("Loop", [count, true, *(state.initial for state in self.states)], {"body": body}),
+            finals,
+        )
 
     def _write_unless_empty(self, node: Node, finals: list[Value], count: Value) -> None:
         graph = self.op.graph
@@ -339,8 +367,13 @@ def _replace(node: Node, read: Callable[[Value], Value]) -> None:
 def loose_or_outer(state: State, body: Graph, batcher: Batcher) -> bool:
     """Whether the values of a state before the iterations do not follow from those after them."""
     same = state.initial.shape == state.following.shape and state.initial.shape is not None
-    return state.loose or not same or not inside(state.following, body) or state.following in batcher.series \
+    return (
+        state.loose
+        or not same
+        or not inside(state.following, body)
+        or state.following in batcher.series
         or state.following.node is None
+    )
 
 
 def _cheap_chain(value: Value, batcher: Batcher) -> list[tuple[Node, Value]]:

@@ -1,8 +1,8 @@
 """TensorFlow's ``While`` as an ONNX loop, whatever its variables are.
 
 The body is converted under assumptions about each variable, from the most useful to the most general: it never changes;
-it counts; it is a list whose writes can be collected; it is a tensor of fixed sizes; it is a tensor of changing sizes. Where
-the converted body contradicts an assumption, or allows a better one, the body is converted again.
+it counts; it is a list whose writes can be collected; it is a tensor of fixed sizes; it is a tensor of changing sizes.
+Where the converted body contradicts an assumption, or allows a better one, the body is converted again.
 """
 
 from __future__ import annotations
@@ -14,13 +14,18 @@ from typing import Any
 import numpy as np
 
 from pullback_export.lowering.context import OpContext
-from pullback_export.lowering.dims import Shape, Size
+from pullback_export.lowering.dims import Size
 from pullback_export.lowering.flows import leaves, rebuild, same_form
 from pullback_export.lowering.graph import Graph, Value
 from pullback_export.lowering.induction import (
-    Affine, affine, conjuncts, inside, iterations_while, smallest, unbounded,
+    Affine,
+    affine,
+    conjuncts,
+    iterations_while,
+    smallest,
+    unbounded,
 )
-from pullback_export.lowering.lists import Column, Ragged, Repeated, Stacked, TensorList
+from pullback_export.lowering.lists import Column, Ragged, Stacked, TensorList
 from pullback_export.lowering.loop_lists import Demoted, LoopList, OneElement, settled
 from pullback_export.lowering.loop_nodes import LoopWriter
 
@@ -207,7 +212,9 @@ class LoopConversion:
         numbers = [
             index
             for index in self.variables
-            if isinstance(flow := self.initial[index], Value) and flow.dtype.kind in "iu" and flow.shape == ()
+            if isinstance(flow := self.initial[index], Value)
+            and flow.dtype.kind in "iu"
+            and flow.shape == ()
             and self.assumptions[index].kind == "state"
         ]
         mark, missing = self.op.graph.mark(), self.converter.snapshot()
@@ -227,7 +234,7 @@ class LoopConversion:
         return {index: self.initial[index] for index, item in self.assumptions.items() if item.kind == "fixed"}
 
     def _as_counter(self, attempt: Attempt, index: int, given: dict[int, Any]) -> Assumption | None:
-        """What a whole number does in an iteration, if that only depends on numbers like it and on what never changes."""
+        """What a whole number does in an iteration, if it only depends on its like and on what never changes."""
         if not self.converter.liveness.loop_arguments(self.op.tf_op, index) <= given.keys():
             return None
         flows = [given.get(place) for place in range(len(self.initial))]

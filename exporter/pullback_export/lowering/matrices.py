@@ -87,7 +87,7 @@ def indices(op: OpContext, size: Size) -> Value:
 
 def scalar_size(op: OpContext, size: Size) -> Value:
     """A size as an int64 scalar."""
-    return op.const(size, np.int64) if isinstance(size, int) else op.graph.emit("Squeeze", [op.sizes([size]), op.const([0])])
+    return op.graph.emit("Squeeze", [op.sizes([size]), op.const([0])])
 
 
 def identity(op: OpContext, size: Size, dtype: Any) -> Value:
@@ -170,8 +170,8 @@ def _flatten(values: Sequence[Any]) -> list[Value]:
 
 
 def _unflatten(like: Sequence[Any], flat: Sequence[Value]) -> list[Any]:
-    values = iter(flat)
-    return [ComplexValue(next(values), next(values)) if isinstance(item, ComplexValue) else next(values) for item in like]
+    rest = iter(flat)
+    return [ComplexValue(next(rest), next(rest)) if isinstance(item, ComplexValue) else next(rest) for item in like]
 
 
 def squared(op: OpContext, x: Any) -> Value:

@@ -18,8 +18,9 @@ STEPS = 60
 
 @lowers("MatrixSquareRoot")
 def matrix_square_root(op: OpContext, a: Any) -> Any:
-    """The principal square root, by the product form of the Denman-Beavers iteration: ``M -> (2 I + M + M**-1) / 4`` and
-    ``X -> X (I + M**-1) / 2`` from ``M = X = a`` until M is the identity. NaN where ``a`` has none (negative eigenvalues).
+    """The principal square root, by the product form of the Denman-Beavers iteration: ``M -> (2 I + M + M**-1) / 4``
+    and ``X -> X (I + M**-1) / 2`` from ``M = X = a`` until M is the identity. No meaning where ``a`` has none, that is
+    for negative eigenvalues.
     """
     batch = as_batch(op, a)
     n, dtype = real_of(a).dims[-1], real_of(a).dtype

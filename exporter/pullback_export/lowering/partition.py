@@ -73,7 +73,8 @@ def dynamic_stitch(op: OpContext, *operands: Any) -> Any:
 def _stitched(op: OpContext, indices: list[Value], data: list[Value]) -> Value:
     rows = [
         op.Reshape(item, op.Concat(op.sizes([-1]), op.sizes(item.dims[index.rank :]), axis=0))
-        if index.rank != 1 else item
+        if index.rank != 1
+        else item
         for index, item in zip(indices, data, strict=True)
     ]
     merged = op.Concat(*rows, axis=0)

@@ -86,9 +86,11 @@ def _first(op: OpContext, x: Value) -> Value:
 
 
 def _dilation_windows(op: OpContext, x: Value, kernel: Value) -> list[Window]:
-    taps = [1, *kernel.dims[:2], 1]
+    taps = [1, *(size for size in kernel.dims[:2] if isinstance(size, int)), 1]
     return _windows(x, taps, op.attr("strides"), list(op.attr("rates"))[1:-1], op.attr("padding"))
 
 
-def _windows(x: Value, ksizes: Sequence[int], strides: Sequence[int], rates: Sequence[int], padding: str) -> list[Window]:
+def _windows(
+    x: Value, ksizes: Sequence[int], strides: Sequence[int], rates: Sequence[int], padding: str
+) -> list[Window]:
     return win.sliding(x.dims[1:-1], list(ksizes)[1:-1], list(strides)[1:-1], rates, padding)

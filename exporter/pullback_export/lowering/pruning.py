@@ -139,7 +139,9 @@ def _shrink_loop(node: Node, used: set[int]) -> None:
     fixed, first = parts.first_state, parts.first_result
     rows = [index for index in range(parts.states, len(node.outputs)) if id(node.outputs[index]) in used]
     slices = [
-        index for index in range(parts.first_state + parts.states, len(body.inputs)) if id(body.inputs[index][1]) in used
+        index
+        for index in range(parts.first_state + parts.states, len(body.inputs))
+        if id(body.inputs[index][1]) in used
     ]
     kept_inputs = [*range(fixed), *(fixed + state for state in live), *slices]
     results = [*live, *rows]
@@ -174,5 +176,3 @@ def _shrink_branches(node: Node, used: set[int]) -> None:
         branch: Graph = node.attributes[name]
         branch.outputs = [branch.outputs[index] for index in kept]
     node.outputs = [node.outputs[index] for index in kept]
-
-

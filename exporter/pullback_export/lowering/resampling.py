@@ -93,8 +93,9 @@ def cubic_taps(op: OpContext, at: Value, size: Size, half_pixel_centers: bool) -
     low = op.Floor(at)
     step = op.cast(op.Round((at - low) * 1024.0), np.int64)
     near, far = (op.const(column) for column in _keys_table(-0.5 if half_pixel_centers else -0.75))
-    weights = [op.Gather(table, index) for table, index in
-               ((far, step), (near, step), (near, 1024 - step), (far, 1024 - step))]
+    weights = [
+        op.Gather(table, index) for table, index in ((far, step), (near, step), (near, 1024 - step), (far, 1024 - step))
+    ]
     places = [op.cast(low, np.int64) + offset for offset in (-1, 0, 1, 2)]
     inside = [within(op, place, size) for place in places]
     if half_pixel_centers:
@@ -122,7 +123,9 @@ def area_matrix(op: OpContext, old: Size, new: Size, align_corners: bool) -> Val
     return op.Max(op.Min(right, ends) - op.Max(left, starts), 0.0) / scale
 
 
-def kernel_matrix(op: OpContext, old: Size, new: Size, scale: Value, shift: Value, kernel: str, antialias: bool) -> Value:
+def kernel_matrix(
+    op: OpContext, old: Size, new: Size, scale: Value, shift: Value, kernel: str, antialias: bool
+) -> Value:
     """Weights of ``scale_and_translate_op.cc``: ``kernel(distance / width)``, rows that sum to 1, 0 outside."""
     inverse = 1 / scale
     width = op.Max(inverse, 1.0) if antialias else op.const(1.0, np.float32)

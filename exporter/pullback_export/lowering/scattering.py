@@ -54,4 +54,3 @@ def _summed(value: Value) -> np.dtype[np.generic]:
 def _scattered(op: OpContext, x: Value, indices: Value, updates: Value, reduction: str) -> Value:
     result: Value = op.ScatterND(x, indices, updates, reduction=reduction)
     return result
-

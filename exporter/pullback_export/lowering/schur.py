@@ -1,8 +1,8 @@
 """Eigenvalues of general matrices by the complex QR algorithm, in the steps of Eigen's ``ComplexEigenSolver``.
 
-Reduction to Hessenberg's form, QR sweeps with the shift of ``comqr``, eigenvectors of the triangle by substitution, and the
-order of ascending magnitude. TensorFlow 2.21 leaves the eigenvalues in an order that depends on the dtype and the size
-(Eigen's sort misreads vectors of magnitudes); functions in which the order has no meaning agree.
+Reduction to Hessenberg's form, QR sweeps with the shift of ``comqr``, eigenvectors of the triangle by substitution, and
+the order of ascending magnitude. TensorFlow 2.21 returns the eigenvalues in an order that depends on the dtype and the
+size; functions in which the order has no meaning agree.
 """
 
 from __future__ import annotations
@@ -16,8 +16,19 @@ from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.factorization import Reflections, orthogonal, reflect, reflector
 from pullback_export.lowering.graph import Value
 from pullback_export.lowering.matrices import (
-    absolute, adjoint, as_index, column, indices, quotient, repeat, repeat_while, squared, times, transpose_matrix,
-    unsqueeze, where,
+    absolute,
+    adjoint,
+    as_index,
+    column,
+    indices,
+    quotient,
+    repeat,
+    repeat_while,
+    squared,
+    times,
+    transpose_matrix,
+    unsqueeze,
+    where,
 )
 
 # Eigen gives up after so many sweeps for each row.
@@ -88,7 +99,7 @@ def _deflated(op: OpContext, t: Any) -> Any:
 
 
 def _sweep(op: OpContext, k: Any, state: list[Any]) -> tuple[list[Any], list[Any]]:
-    """One QR sweep over the last unreduced block ``start .. end`` of each matrix; ``count``: sweeps since ``end`` moved."""
+    """One QR sweep over the last unreduced block ``start .. end`` of each matrix; ``count``: sweeps with it."""
     t, u, old_end, count = state
     n = real_of(t).dims[1]
     zero, one = op.const(0, np.int64), op.const(1, np.int64)
@@ -148,7 +159,7 @@ def _rotation(op: OpContext, p: Any, q: Any, active: Value, at: Value, like: Val
 
 
 def _shift(op: OpContext, t: Any, end: Value, count: Value) -> Any:
-    """The eigenvalue of the last 2 x 2 block that is closer to its last entry; an exceptional one after 10 and 20 sweeps."""
+    """The eigenvalue of the last 2 x 2 block that is closer to its last entry; sweeps 10 and 20 take another number."""
     dtype = real_of(t).dtype
     one = op.const(1, dtype)
     low = op.Max(end - 1, op.const(0, np.int64))

@@ -117,8 +117,14 @@ def _means(op: OpContext, x: Value, ids: Value, count: Value, kind: str) -> Valu
     return total / op.Unsqueeze(divisor, list(range(1, total.rank)))
 
 
-@lowers("SparseSegmentSum", "SparseSegmentMean", "SparseSegmentSqrtN", "SparseSegmentSumWithNumSegments",
-        "SparseSegmentMeanWithNumSegments", "SparseSegmentSqrtNWithNumSegments")
+@lowers(
+    "SparseSegmentSum",
+    "SparseSegmentMean",
+    "SparseSegmentSqrtN",
+    "SparseSegmentSumWithNumSegments",
+    "SparseSegmentMeanWithNumSegments",
+    "SparseSegmentSqrtNWithNumSegments",
+)
 def sparse_segment(op: OpContext, x: Value, indices: Value, ids: Value, *count: Value) -> Value:
     """The segment sums of ``x[indices]``, or their means, or sums divided by the root of the number of rows."""
     kind = op.type.removeprefix("SparseSegment").removesuffix("WithNumSegments")

@@ -14,13 +14,28 @@ if TYPE_CHECKING:
 
 Attributes = dict[str, Any]
 Operands = Sequence["Value | None"]
-_BROADCASTING = {"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Where", "Equal", "Less", "LessOrEqual", "Greater",
-                 "GreaterOrEqual", "And", "Or"}
+_BROADCASTING = {
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Pow",
+    "Max",
+    "Min",
+    "Where",
+    "Equal",
+    "Less",
+    "LessOrEqual",
+    "Greater",
+    "GreaterOrEqual",
+    "And",
+    "Or",
+}
 _PASS_FILL = {"Expand", "Reshape", "Unsqueeze", "Squeeze", "Transpose", "Tile", "Slice", "Gather", "Identity"}
 
 
 def shrink_operands(op_type: str, operands: list[Value | None]) -> list[Value | None]:
-    """Drops an ``Expand``, or leading axes of size 1, before an op that broadcasts anyway, where the others fix the shape."""
+    """Drops an ``Expand``, or leading axes of size 1, before an op that broadcasts; the others fix the shape."""
     if op_type not in _BROADCASTING or any(value is None or value.shape is None for value in operands):
         return operands
     result = list(operands)
@@ -208,7 +223,9 @@ def _tile(graph: Graph, operands: Operands, attributes: Attributes) -> Value | N
     counts = list(repeats.sizes)
     if all(isinstance(count, int) and count == 1 for count in counts):
         return value
-    if all(size == 1 or (isinstance(count, int) and count == 1) for size, count in zip(value.shape, counts, strict=True)):
+    if all(
+        size == 1 or (isinstance(count, int) and count == 1) for size, count in zip(value.shape, counts, strict=True)
+    ):
         return graph.emit("Expand", [value, repeats])
     return None
 
@@ -246,10 +263,16 @@ def _slice(graph: Graph, operands: Operands, attributes: Attributes) -> Value | 
     if value is None or value.shape is None or any(item is None or item.sizes is None for item in operands[1:]):
         return None
     starts, ends = (list(item.sizes) for item in operands[1:3] if item is not None and item.sizes is not None)
-    axes = operands[3].const.tolist() if len(operands) > 3 and operands[3] is not None and operands[3].const is not None \
+    axes = (
+        operands[3].const.tolist()
+        if len(operands) > 3 and operands[3] is not None and operands[3].const is not None
         else list(range(len(starts)))
-    steps = list(operands[4].sizes) if len(operands) > 4 and operands[4] is not None and operands[4].sizes is not None \
+    )
+    steps = (
+        list(operands[4].sizes)
+        if len(operands) > 4 and operands[4] is not None and operands[4].sizes is not None
         else [1] * len(starts)
+    )
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         size = value.shape[axis]
         whole = end == size or (isinstance(end, int) and (end >= 2**31 - 1 or (isinstance(size, int) and end >= size)))

@@ -1,7 +1,7 @@
 """Singular values and vectors by one-sided Jacobi rotations, which find small values to full relative accuracy.
 
-Singular vectors are determined up to a sign (complex: a phase) that u and v share; TensorFlow's choice differs. Functions
-that do not depend on it, which are those that have a meaning, agree with their derivatives.
+Singular vectors are determined up to a sign (complex: a phase) that u and v share; TensorFlow's choice differs.
+Functions that do not depend on it, which are those that have a meaning, agree with their derivatives.
 """
 
 from __future__ import annotations
@@ -16,7 +16,18 @@ from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.factorization import qr
 from pullback_export.lowering.graph import Value
 from pullback_export.lowering.matrices import (
-    absolute, adjoint, beside, conj, identity, quotient, repeat, repeat_while, squared, times, transpose_matrix, unsqueeze,
+    absolute,
+    adjoint,
+    beside,
+    conj,
+    identity,
+    quotient,
+    repeat,
+    repeat_while,
+    squared,
+    times,
+    transpose_matrix,
+    unsqueeze,
     where,
 )
 
@@ -25,7 +36,7 @@ SWEEPS = 40
 
 def singular_values(op: OpContext, a: Any) -> Value:
     """Descending singular values ``(batch, min(m, n))`` of matrices ``(batch, m, n)``."""
-    _, m, n = real_of(a).dims
+    m, n = _size(a)
     work = a if m >= n else adjoint(op, a)
     size = min(m, n)
     return _sorted(op, _norms(op, _orthogonalized(op, work, max(m, n))), size)[0]
@@ -33,16 +44,16 @@ def singular_values(op: OpContext, a: Any) -> Value:
 
 def svd(op: OpContext, a: Any, full: bool) -> tuple[Value, Any, Any]:
     """``s, u, v`` with ``a = u diag(s) v^H``, s descending; ``full``: u and v are square."""
-    _, m, n = real_of(a).dims
+    m, n = _size(a)
     if m < n:
         s, v, u = svd(op, adjoint(op, a), full)
         return s, u, v
     both = _orthogonalized(op, _above(op, a, _identities(op, a)), m)
-    work, turned = (each(lambda part: op.Slice(part, [first], [last], [1]), both) for first, last in ((0, m), (m, m + n)))
+    work, turned = _slice(op, both, 0, m, 1), _slice(op, both, m, m + n, 1)
     s, order = _sorted(op, _norms(op, work), n)
     work, v = (_take_columns(op, item, order) for item in (work, turned))
     q, r = qr(op, work, full)
-    diagonal = each(lambda part: op.ReduceSum(part * identity(op, n, s.dtype), [1], keepdims=0), _square(op, r, n))
+    diagonal = each(lambda part: op.ReduceSum(part * identity(op, n, s.dtype), [1], keepdims=0), _slice(op, r, 0, n, 1))
     length = absolute(op, diagonal)
     nothing = length.equals(0)
     one = op.const(1, s.dtype)
@@ -54,6 +65,14 @@ def svd(op: OpContext, a: Any, full: bool) -> tuple[Value, Any, Any]:
     unchanged = op.full([s.dims[0], m - n], 1, s.dtype)
     rest = ComplexValue(unchanged, op.full_like(unchanged, 0)) if isinstance(phase, ComplexValue) else unchanged
     return s, q * beside(op, unsqueeze(op, phase, 1), unsqueeze(op, rest, 1)), v
+
+
+def _size(a: Any) -> tuple[int, int]:
+    """Rows and columns, which must be known."""
+    _, m, n = real_of(a).dims
+    assert isinstance(m, int)
+    assert isinstance(n, int)
+    return m, n
 
 
 def _identities(op: OpContext, a: Any) -> Any:
@@ -68,8 +87,8 @@ def _above(op: OpContext, a: Any, b: Any) -> Any:
     return op.Concat(a, b, axis=1)
 
 
-def _square(op: OpContext, r: Any, n: int) -> Any:
-    return each(lambda part: op.Slice(part, [0], [n], [1]), r)
+def _slice(op: OpContext, x: Any, start: int, stop: int, axis: int) -> Any:
+    return each(lambda part: op.Slice(part, [start], [stop], [axis]), x)
 
 
 def _norms(op: OpContext, x: Any) -> Value:
@@ -96,7 +115,7 @@ def _orthogonalized(op: OpContext, x: Any, m: int) -> Any:
     even = n + n % 2
     padded = each(lambda part: op.Pad(part, [0, 0, 0, 0, 0, even - n]), x)
     result = repeat_while(op, SWEEPS, [padded], lambda op, k, state: _sweep(op, state[0], m))[0]
-    return each(lambda part: op.Slice(part, [0], [n], [2]), result) if even != n else result
+    return _slice(op, result, 0, n, 2) if even != n else result
 
 
 def _sweep(op: OpContext, x: Any, m: int) -> tuple[list[Any], list[Any]]:
@@ -109,8 +128,7 @@ def _sweep(op: OpContext, x: Any, m: int) -> tuple[list[Any], list[Any]]:
 
     def play(op: OpContext, k: Any, state: list[Any]) -> tuple[list[Any], list[Any]]:
         x, worst = state
-        a, b = (each(lambda part: op.Slice(part, [first], [first + half], [2]), x) for first in (0, half))
-        a, b, off = _rotated(op, a, b, m)
+        a, b, off = _rotated(op, _slice(op, x, 0, half, 2), _slice(op, x, half, n, 2), m)
         joined = beside(op, a, b)
         return [each(lambda part: op.Gather(part, order, axis=2), joined), op.Max(worst, off)], []
 
@@ -121,7 +139,7 @@ def _sweep(op: OpContext, x: Any, m: int) -> tuple[list[Any], list[Any]]:
 def _rotated(op: OpContext, a: Any, b: Any, m: int) -> tuple[Any, Any, Value]:
     """Pairs of columns turned until they are orthogonal, and whether (1 or 0) any pair was not so yet."""
     limits = np.finfo(real_of(a).dtype)
-    top_a, top_b = (each(lambda part: op.Slice(part, [0], [m], [1]), item) for item in (a, b))
+    top_a, top_b = (_slice(op, item, 0, m, 1) for item in (a, b))
     alpha, beta = (op.ReduceSum(squared(op, item), [1], keepdims=1) for item in (top_a, top_b))
     inner = each(lambda part: op.ReduceSum(part, [1], keepdims=1), conj(top_a) * top_b)
     gamma = absolute(op, inner)

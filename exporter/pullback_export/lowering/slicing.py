@@ -87,11 +87,13 @@ def _index(op: OpContext, rank: int, begin: Value, end: Value, strides: Value) -
             ranges.append(_single(op, starts[bit]))
         else:
             backward = isinstance(steps[bit], int) and int(str(steps[bit])) < 0
-            ranges.append(Range(
-                (-1 if backward else 0) if masks["begin"] >> bit & 1 else starts[bit],
-                (_BEGIN if backward else _END) if masks["end"] >> bit & 1 else ends[bit],
-                steps[bit],
-            ))
+            ranges.append(
+                Range(
+                    (-1 if backward else 0) if masks["begin"] >> bit & 1 else starts[bit],
+                    (_BEGIN if backward else _END) if masks["end"] >> bit & 1 else ends[bit],
+                    steps[bit],
+                )
+            )
             kept += 1
     ranges += [Range(0, _END) for _ in range(rank - len(ranges))]
     return Index(ranges, new_axes)

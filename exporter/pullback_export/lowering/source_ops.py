@@ -21,8 +21,16 @@ def const(op: OpContext) -> Any:
     return as_constant(op.graph, tf.make_ndarray(op.tf_op.get_attr("value")))
 
 
-@lowers("Identity", "StopGradient", "PreventGradient", "CheckNumerics", "CheckNumericsV2", "Snapshot", "PlaceholderWithDefault",
-        "EnsureShape")
+@lowers(
+    "Identity",
+    "StopGradient",
+    "PreventGradient",
+    "CheckNumerics",
+    "CheckNumericsV2",
+    "Snapshot",
+    "PlaceholderWithDefault",
+    "EnsureShape",
+)
 def identity(op: OpContext, x: Any) -> Any:
     """``x``. (``CheckNumerics`` asserts; a graph for deployment does not.)"""
     return x

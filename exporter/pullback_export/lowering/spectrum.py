@@ -23,7 +23,8 @@ def self_adjoint_eig(op: OpContext, a: Any) -> list[Any]:
     values = unbatch(op, values, a)
     if isinstance(a, ComplexValue):
         none = op.const(np.zeros(0), a.real.dtype)
-        return [ComplexValue(values, op.full_like(values, 0)), unbatch(op, vectors, a) if wanted else ComplexValue(none, none)]
+        complex_values = ComplexValue(values, op.full_like(values, 0))
+        return [complex_values, unbatch(op, vectors, a) if wanted else ComplexValue(none, none)]
     return [values, unbatch(op, vectors, a) if wanted else op.const(np.zeros(0), a.dtype)]
 
 

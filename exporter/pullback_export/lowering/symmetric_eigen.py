@@ -1,7 +1,7 @@
 """Eigenvalues and eigenvectors of symmetric and Hermitian matrices, by the steps of Eigen's ``SelfAdjointEigenSolver``.
 
-An eigenvector is determined up to its sign only. TensorFlow calls Eigen, so the same steps (Householder's reduction to a
-tridiagonal matrix, QR sweeps with Wilkinson's shift, one block at a time from the end) give the same signs.
+An eigenvector is determined up to its sign only. TensorFlow calls Eigen, so the same steps (Householder's reduction to
+a tridiagonal matrix, QR sweeps with Wilkinson's shift, one block at a time from the end) give the same signs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,18 @@ from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.factorization import Reflections, orthogonal, reflect, reflector
 from pullback_export.lowering.graph import Value
 from pullback_export.lowering.matrices import (
-    absolute, adjoint, as_index, beside, column, conj, indices, repeat, repeat_while, times, transpose_matrix, unsqueeze,
+    absolute,
+    adjoint,
+    as_index,
+    beside,
+    column,
+    conj,
+    indices,
+    repeat,
+    repeat_while,
+    times,
+    transpose_matrix,
+    unsqueeze,
 )
 
 # Eigen gives up after so many sweeps for each row.
@@ -23,7 +34,7 @@ SWEEPS = 30
 
 
 def eigh(op: OpContext, a: Any, vectors: bool) -> tuple[Value, Any]:
-    """Ascending eigenvalues ``(batch, n)`` and, where wanted, the eigenvectors as columns ``(batch, n, n)`` (else None).
+    """Ascending eigenvalues ``(batch, n)`` and, where wanted, eigenvectors as columns ``(batch, n, n)``, else None.
 
     Only the lower triangle of ``a`` is read.
     """
@@ -111,8 +122,11 @@ def _sweep(op: OpContext, k: Any, state: list[Any]) -> tuple[list[Any], list[Any
         new_before = op.Where(active & (start < k), c * before - s * z, before)
         chasing = active & (end > as_index(op, k) + 1)
         following = [
-            op.Where(active, new_e, x), op.Where(chasing, -s * e1, z), s * sd + c * dn,
-            op.Where(chasing, c * e1, e1), new_e,
+            op.Where(active, new_e, x),
+            op.Where(chasing, -s * e1, z),
+            s * sd + c * dn,
+            op.Where(chasing, c * e1, e1),
+            new_e,
         ]
         scans = [op.Squeeze(new_d, [1]), op.Squeeze(new_before, [1])]
         if len(inner) > 5:
@@ -172,4 +186,3 @@ def _givens(op: OpContext, x: Value, z: Value, active: Value) -> tuple[Value, Va
     c = op.Where(active, op.Where(wide, inverse, ratio * inverse), one)
     s = op.Where(active, -op.Where(wide, ratio * inverse, inverse), zero)
     return c, s
-

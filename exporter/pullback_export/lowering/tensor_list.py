@@ -1,4 +1,4 @@
-"""Tensor lists (tensorflow/core/kernels/list_kernels.h); :mod:`~pullback_export.lowering.lists` says how they are kept."""
+"""Tensor lists (tensorflow/core/kernels/list_kernels.h); ``lists.py`` says how they are kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pullback_export.lowering.convert import check_dtype
 from pullback_export.lowering.dims import Size
 from pullback_export.lowering.flows import leaves
 from pullback_export.lowering.graph import Value
-from pullback_export.lowering.lists import Stacked, TensorList, count_up
+from pullback_export.lowering.lists import Stacked, TensorList
 from pullback_export.lowering.loop_lists import ListFlow, OneElement, joined, settled
 from pullback_export.lowering.registry import lowers
 
@@ -33,11 +33,14 @@ def _dtype(op: OpContext) -> np.dtype[Any] | None:
     if dtype == tf.variant:
         return None
     check_dtype(dtype)
-    return np.dtype(dtype.as_numpy_dtype)
+    result: np.dtype[Any] = np.dtype(dtype.as_numpy_dtype)
+    return result
 
 
 def _number(op: OpContext, value: Value) -> Value:
-    return op.Reshape(op.cast(value, np.int64), np.zeros(0, np.int64)) if value.shape != () else op.cast(value, np.int64)
+    return (
+        op.Reshape(op.cast(value, np.int64), np.zeros(0, np.int64)) if value.shape != () else op.cast(value, np.int64)
+    )
 
 
 @lowers("EmptyTensorList")

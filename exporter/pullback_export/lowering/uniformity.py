@@ -18,7 +18,22 @@ if TYPE_CHECKING:
 
 Operands = Sequence["Value | None"]
 _BINARY = {"Add", "Sub", "Mul", "Div"}
-_UNARY = {"Neg", "Exp", "Log", "Sqrt", "Reciprocal", "Abs", "Sign", "Tanh", "Sigmoid", "Relu", "Cast", "Not", "Cos", "Sin"}
+_UNARY = {
+    "Neg",
+    "Exp",
+    "Log",
+    "Sqrt",
+    "Reciprocal",
+    "Abs",
+    "Sign",
+    "Tanh",
+    "Sigmoid",
+    "Relu",
+    "Cast",
+    "Not",
+    "Cos",
+    "Sin",
+}
 
 
 def before_expansion(graph: Graph, op_type: str, operands: Operands, attributes: dict[str, Any]) -> Value | None:
@@ -103,7 +118,7 @@ def _product(graph: Graph, op_type: str, operands: Operands, attributes: dict[st
 
 
 def _merged_product(graph: Graph, op_type: str, left: Value, right: Value, attributes: dict[str, Any]) -> Value | None:
-    """The product of rows that an ``Expand`` repeated and a ``Reshape`` merged, as in ``(seeds, B, n) -> (seeds*B, n)``."""
+    """The product of rows that ``Expand`` repeated and ``Reshape`` merged: ``(seeds, B, n) -> (seeds*B, n)``."""
     inner = left.node.inputs[0] if left.node is not None and left.node.op_type == "Reshape" else None
     source = _source(inner)
     if inner is None or source is None or inner.rank < 3 or source.rank != inner.rank:
@@ -148,7 +163,11 @@ def _reshape_ones(graph: Graph, value: Value, sizes: list[Size]) -> Value | None
     if -1 in sizes:
         inferred = divide(product(value.dims), product([size for size in sizes if size != -1]))
         sizes = [inferred if size == -1 and inferred is not None else size for size in sizes]
-    if source is None or source.rank != value.rank or [size for size in sizes if size != 1] != [s for s in value.dims if s != 1]:
+    if (
+        source is None
+        or source.rank != value.rank
+        or [size for size in sizes if size != 1] != [s for s in value.dims if s != 1]
+    ):
         return None
     small = iter([part for part, size in zip(source.dims, value.dims, strict=True) if size != 1])
     try:
@@ -163,7 +182,14 @@ def _pad(graph: Graph, operands: Operands, attributes: dict[str, Any]) -> Value 
     if value is None or pads is None or pads.const is None or len(operands) > 3 or _source(value) is None:
         return None
     rank = value.rank
-    if pads.const.size != 2 * rank or pads.const[0] or pads.const[rank] or attributes.get("mode", "constant") != "constant":
+    if (
+        pads.const.size != 2 * rank
+        or pads.const[0]
+        or pads.const[rank]
+        or attributes.get("mode", "constant") != "constant"
+    ):
         return None
     row = _row(graph, value)
-    return _repeat(graph, graph.emit("Pad", [row, *operands[1:]], attributes), value.dims[0]) if row is not None else None
+    return (
+        _repeat(graph, graph.emit("Pad", [row, *operands[1:]], attributes), value.dims[0]) if row is not None else None
+    )

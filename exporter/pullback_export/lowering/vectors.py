@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Union
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from pullback_export.lowering.dims import Dim, Size
 from pullback_export.lowering.graph import Value
 
 # A known number, a free size, or an int64 value of shape (1,).
-Element = Union[int, Dim, Value]  # noqa: UP007 - evaluated at run time, where Dim has no ``|``
+Element = int | Dim | Value
 
 
 def elements(op: OpContext, vector: Value) -> list[Element]:

@@ -163,8 +163,10 @@ def unfold(op: OpContext, x: Value, windows: Sequence[Window]) -> Value:
 def fold(op: OpContext, columns: Value, windows: Sequence[Window]) -> Value:
     """The adjoint of padding and ``unfold``: ``(N, taps * C, *results)`` summed back to ``(N, C, *sizes)``."""
     for index, window in reversed(list(enumerate(windows))):
-        taps = [columns] if window.kernel == 1 else op.Split(
-            columns, axis=1, num_outputs=window.kernel, outputs=window.kernel
+        taps = (
+            [columns]
+            if window.kernel == 1
+            else op.Split(columns, axis=1, num_outputs=window.kernel, outputs=window.kernel)
         )
         columns = scatter_taps(op, taps, 2 + index, window)
     return columns

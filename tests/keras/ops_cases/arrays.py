@@ -65,7 +65,7 @@ row("ndim", lambda x: x * ops.ndim(x), X)
 row("dtype", lambda x: ops.cast(x, ops.dtype(x)) ** 2, X)
 row("meshgrid", lambda x, y: [a * b for a, b in [ops.meshgrid(x, y)]], whole(3), whole(4))
 row("meshgrid", lambda x, y: ops.meshgrid(x, y, indexing="ij"), whole(3), whole(4))
-row("view", lambda x: ops.view(x, x.dtype) ** 2, X)
+row("view", lambda x: ops.view(x, x.dtype) ** 2, X, order=0)
 
 # Joining and splitting.
 row("concatenate", lambda x, y: ops.concatenate([x, y], 1) ** 2, (3, 4), (3, 2))
@@ -99,11 +99,21 @@ row("argpartition", lambda x: ops.take_along_axis(x, ops.argpartition(x, 2, -1),
 row("top_k", lambda x: list(ops.top_k(x, 2)), TIES, smooth=False)
 row("top_k", lambda x: ops.top_k(x, 3)[0] ** 2, (2, 3, 5))
 row("in_top_k", lambda x, t: ops.in_top_k(t, x, 2), TIES, index([0, 3, 1]), order=0, dtypes=("float32",))
-row("searchsorted", lambda x, v: [ops.searchsorted(x, v), ops.searchsorted(x, v, "right")],
-    fixed([0.0, 1.0, 1.0, 2.0], None, ()), (5,), order=0)
+row(
+    "searchsorted",
+    lambda x, v: [ops.searchsorted(x, v), ops.searchsorted(x, v, "right")],
+    fixed([0.0, 1.0, 1.0, 2.0], None, ()),
+    (5,),
+    order=0,
+)
 row("digitize", lambda x: ops.digitize(x, np.array([-0.5, 0.0, 0.7])), TIES, order=0)
 row("unique", lambda x: ops.unique(x), fixed([3.0, 1.0, 3.0, 2.0]), order=0)
-row("unique", lambda x: list(ops.unique(x, return_inverse=True, return_counts=True)), fixed([3.0, 1.0, 3.0, 2.0]), order=0)
+row(
+    "unique",
+    lambda x: list(ops.unique(x, return_inverse=True, return_counts=True)),
+    fixed([3.0, 1.0, 3.0, 2.0]),
+    order=0,
+)
 row("isin", lambda x, y: ops.isin(x, y), index([[1, 2], [3, 4]]), index([2, 9, 4]), order=0)
 row("nonzero", lambda x: ops.nonzero(x > 0), X, order=0)
 row("count_nonzero", lambda x: ops.count_nonzero(x > 0, axis=1), X, order=0)
@@ -174,8 +184,13 @@ row("slice_update", lambda x, u: ops.slice_update(x, (0, 1), u) ** 2, whole(3, 4
 row("scatter", lambda x: ops.scatter([[1], [0], [1]], x, (4, 2)) ** 2, whole(3, 2))
 row("scatter", lambda x, i: ops.scatter(i, x, (4, 2)) ** 2, whole(3, 2), index([[1], [0], [1]]))
 for reduction in (None, "add", "max", "min", "mul"):
-    row("scatter_update", lambda x, u, r=reduction: ops.scatter_update(x, [[1], [0]], u, reduction=r) * 2.0,
-        Arg((4, 3), free=(1,)), Arg((2, 3), free=(1,)), order=1)
+    row(
+        "scatter_update",
+        lambda x, u, r=reduction: ops.scatter_update(x, [[1], [0]], u, reduction=r) * 2.0,
+        Arg((4, 3), free=(1,)),
+        Arg((2, 3), free=(1,)),
+        order=1,
+    )
 row("segment_sum", lambda x, i: ops.segment_sum(x, i, 4) ** 2, whole(5, 2), index([0, 0, 2, 3, 3]))
 row("segment_sum", lambda x, i: ops.segment_sum(x, i, 4, sorted=True) ** 2, whole(5, 2), index([0, 0, 2, 3, 3]))
 row("segment_sum", lambda x, i: ops.segment_sum(x, i) ** 2, whole(5, 2), index([3, 0, 2, 0, 3]))

@@ -20,8 +20,9 @@ BOOLS = (fixed([True, True, False, False], "bool"), fixed([True, False, True, Fa
 INTS = (integers(-9, 10, 4, 3), integers(1, 6, 4, 3))
 
 
-def row(name: str, *inputs: Arg | tuple[int, ...], tag: str = "", options: Mapping[str, Any] | None = None,
-    **case: Any) -> None:
+def row(
+    name: str, *inputs: Arg | tuple[int, ...], tag: str = "", options: Mapping[str, Any] | None = None, **case: Any
+) -> None:
     """One row for ``keras.ops.<name>(*inputs, **options)``."""
     function = getattr(keras.ops, name)
     rows = ROWS.setdefault(name, [])
@@ -37,10 +38,41 @@ def complex_row(name: str, function: Any = None, **case: Any) -> None:
     rows.append(Case(f"ops_{name}_complex", (), lambda x, y: function(tf.complex(x, y)), inputs, **case))
 
 
-for name in ("abs", "absolute", "fabs", "arcsinh", "arctan", "cbrt", "ceil", "cos", "cosh", "deg2rad", "exp", "expm1",
-             "floor", "i0", "negative", "rad2deg", "round", "sign", "sin", "sinc", "sinh", "square", "tan", "tanh",
-                 "trunc",
-             "erf", "erfc", "copy", "stop_gradient", "real", "conj", "conjugate", "nan_to_num"):
+for name in (
+    "abs",
+    "absolute",
+    "fabs",
+    "arcsinh",
+    "arctan",
+    "cbrt",
+    "ceil",
+    "cos",
+    "cosh",
+    "deg2rad",
+    "exp",
+    "expm1",
+    "floor",
+    "i0",
+    "negative",
+    "rad2deg",
+    "round",
+    "sign",
+    "sin",
+    "sinc",
+    "sinh",
+    "square",
+    "tan",
+    "tanh",
+    "trunc",
+    "erf",
+    "erfc",
+    "copy",
+    "stop_gradient",
+    "real",
+    "conj",
+    "conjugate",
+    "nan_to_num",
+):
     row(name, (3, 5), smooth=name != "stop_gradient")
 row("exp2", (3, 5), dtypes=("float32",))  # Keras itself fails for float64
 for name in ("log", "log10", "log1p", "log2", "reciprocal", "rsqrt", "sqrt"):
@@ -54,9 +86,22 @@ row("nan_to_num", ODD, tag="odd", order=1, smooth=False)
 row("round", (3, 5), tag="decimals", options={"decimals": 2}, order=1, smooth=False)
 for name in ("isfinite", "isinf", "isnan", "isneginf", "isposinf", "isreal", "signbit"):
     row(name, ODD, order=0)
-for name in ("add", "subtract", "multiply", "divide", "true_divide", "divide_no_nan", "maximum", "minimum", "fmax",
+for name in (
+    "add",
+    "subtract",
+    "multiply",
+    "divide",
+    "true_divide",
+    "divide_no_nan",
+    "maximum",
+    "minimum",
+    "fmax",
     "fmin",
-             "arctan2", "hypot", "logaddexp", "logaddexp2"):
+    "arctan2",
+    "hypot",
+    "logaddexp",
+    "logaddexp2",
+):
     row(name, *BOTH)
     row(name, (3, 5), Arg((5,), lambda rng, size: rng.uniform(0.3, 2, size), free=()), tag="row")
 for name in ("mod", "floor_divide", "fmod"):
@@ -79,15 +124,29 @@ for name in ("gcd", "lcm"):
 row("clip", (3, 5), options={"x_min": -0.5, "x_max": 0.7})
 row("clip", KINKS, tag="kinks", options={"x_min": -1.0, "x_max": 1.0}, order=1, smooth=False)
 row("where", fixed([True, False, True], "bool"), normal(3), normal(3))
-ROWS["select"] = [Case("ops_select_0", (), lambda c, x, y: keras.ops.select([c, ~c], [x * y, y], 0.0),
-                       (fixed([True, False, True], "bool"), normal(3), normal(3)), order=2)]
+ROWS["select"] = [
+    Case(
+        "ops_select_0",
+        (),
+        lambda c, x, y: keras.ops.select([c, ~c], [x * y, y], 0.0),
+        (fixed([True, False, True], "bool"), normal(3), normal(3)),
+        order=2,
+    )
+]
 for name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "isclose", "allclose"):
     row(name, ODD, fixed([[1.0, np.inf, 1.0, -0.0, 0.0, 1.5, 0.0]]), order=0)
 for name in ("logical_and", "logical_or", "logical_xor"):
     row(name, *BOOLS, order=0)
 row("logical_not", BOOLS[0], order=0)
-for name in ("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift", "left_shift",
-    "right_shift"):
+for name in (
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "bitwise_left_shift",
+    "bitwise_right_shift",
+    "left_shift",
+    "right_shift",
+):
     row(name, *INTS, order=0)
 for name in ("bitwise_invert", "bitwise_not"):
     row(name, INTS[0], order=0)
@@ -100,13 +159,37 @@ for name in ("imag", "real", "conj", "conjugate", "abs", "exp"):
 for name in ("angle", "sqrt"):
     complex_row(name, smooth=False, tolerance={"float64": 1e-5}, reason="Keras computes it in complex64")
 complex_row("view_as_real")
-ROWS["view_as_complex"] = [Case("ops_view_as_complex_0", (), lambda x: keras.ops.view_as_complex(x), ((3, 2),), order=2,
-                                smooth=False)]
+ROWS["view_as_complex"] = [
+    Case("ops_view_as_complex_0", (), lambda x: keras.ops.view_as_complex(x), ((3, 2),), order=2, smooth=False)
+]
 row("polar", POSITIVE, (3, 5))
-for name in ("celu", "elu", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "leaky_relu",
-             "log_sigmoid", "log_softmax", "relu", "relu6", "selu", "sigmoid", "silu", "soft_shrink", "softmax",
-                 "softplus",
-             "sparse_plus", "sparse_sigmoid", "sparsemax", "squareplus", "swish", "tanh_shrink"):
+for name in (
+    "celu",
+    "elu",
+    "gelu",
+    "hard_shrink",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "hard_tanh",
+    "leaky_relu",
+    "log_sigmoid",
+    "log_softmax",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "soft_shrink",
+    "softmax",
+    "softplus",
+    "sparse_plus",
+    "sparse_sigmoid",
+    "sparsemax",
+    "squareplus",
+    "swish",
+    "tanh_shrink",
+):
     row(name, uniform(-4, 4, 5, 6))
     row(name, KINKS, tag="kinks", order=1, smooth=False)
 row("softsign", (3, 5), order=1)

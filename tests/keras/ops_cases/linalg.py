@@ -29,7 +29,9 @@ def positive(x: Any) -> Any:
     return ops.matmul(x, ops.swapaxes(x, -1, -2)) + ops.eye(x.shape[-1], dtype=x.dtype)
 
 
-def row(name: str, function: Callable[..., Any], *args: Arg, order: int = 2, smooth: bool = True, **options: Any) -> Case:
+def row(
+    name: str, function: Callable[..., Any], *args: Arg, order: int = 2, smooth: bool = True, **options: Any
+) -> Case:
     return Case(f"keras_{name}", (), function, args, order=order, smooth=smooth, **options)
 
 
@@ -49,8 +51,8 @@ def eig(x: Any) -> Any:
     return ops.real(ops.sum(values * values)), ops.real(ops.sum(ops.exp(values)))
 
 
-# Keras chooses the branch of inner by tf.cond on ranks: operands must have one shape for both branches to be traced, and
-# the gradient of the branch that is not taken fails in TensorFlow.
+# Keras chooses the branch of inner by tf.cond on ranks: both branches are traced, so the operands must have one shape,
+# and the gradient of the branch that is not taken fails in TensorFlow.
 ROWS: dict[str, list[Case]] = {
     "matmul": [
         row("matmul", ops.matmul, plain(3, 4, 5), fixed_size(5, 2)),
@@ -74,7 +76,12 @@ ROWS: dict[str, list[Case]] = {
     ],
     "tensordot": [
         row("tensordot", partial(ops.tensordot, axes=2), plain(3, 4, 5), fixed_size(4, 5, 2)),
-        row("tensordot_axes", partial(ops.tensordot, axes=[[2, 0], [0, 2]]), plain(3, 2, 5, free=(1,)), fixed_size(5, 4, 3)),
+        row(
+            "tensordot_axes",
+            partial(ops.tensordot, axes=[[2, 0], [0, 2]]),
+            plain(3, 2, 5, free=(1,)),
+            fixed_size(5, 4, 3),
+        ),
     ],
     "einsum": [
         row("einsum", partial(ops.einsum, "bij,jk->bik"), plain(3, 2, 4), fixed_size(4, 5)),
@@ -82,7 +89,10 @@ ROWS: dict[str, list[Case]] = {
         row("einsum_trace", partial(ops.einsum, "bii->b"), plain(3, 4, 4)),
         row("einsum_three", partial(ops.einsum, "bi,ij,bj->b"), plain(3, 4), fixed_size(4, 5), plain(3, 5)),
     ],
-    "trace": [row("trace", ops.trace, plain(4, 4, free=())), row("trace_axes", partial(ops.trace, axis1=1, axis2=2), plain(3, 4, 4))],
+    "trace": [
+        row("trace", ops.trace, plain(4, 4, free=())),
+        row("trace_axes", partial(ops.trace, axis1=1, axis2=2), plain(3, 4, 4)),
+    ],
     "cholesky": [
         row("cholesky", lambda x: ops.cholesky(positive(x)), plain(3, 4, 4)),
         row("cholesky_upper", lambda x: ops.cholesky(positive(x), upper=True), plain(3, 4, 4)),

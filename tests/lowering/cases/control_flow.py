@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tests.lowering.case import Arg, Case, fixed, integers, uniform
+from tests.lowering.case import Arg, Case, fixed, uniform
 
 WHILE = "StatelessWhile"
 IF = "StatelessIf"
@@ -46,7 +46,10 @@ def _growing(x: Any) -> Any:
 def _growing_from_nothing(x: Any) -> Any:
     shapes = (tf.TensorShape([]), tf.TensorShape([None, 3]))
     return tf.while_loop(
-        lambda i, a: i < 3, lambda i, a: (i + 1, tf.concat([a, x * tf.reduce_sum(tf.sin(a + 1))], 0)), (0, x[:0]), shapes
+        lambda i, a: i < 3,
+        lambda i, a: (i + 1, tf.concat([a, x * tf.reduce_sum(tf.sin(a + 1))], 0)),
+        (0, x[:0]),
+        shapes,
     )[1]
 
 
@@ -93,7 +96,9 @@ def _implicit_steps(x: Any) -> Any:
         def more(k: Any, z: Any) -> Any:
             return tf.reduce_any(tf.abs(z - y + 0.1 * tf.sin(z)) > 1e-5)
 
-        z = tf.while_loop(more, lambda k, z: (k + 1, z - (z - y + 0.1 * tf.sin(z)) / (1 + 0.1 * tf.cos(z))), (0, y + 1))[1]
+        z = tf.while_loop(
+            more, lambda k, z: (k + 1, z - (z - y + 0.1 * tf.sin(z)) / (1 + 0.1 * tf.cos(z))), (0, y + 1)
+        )[1]
         return i + 1, z
 
     return tf.while_loop(lambda i, y: i < 4, step, (0, x))[1]
@@ -131,7 +136,9 @@ def _cond_in_cond(x: Any) -> Any:
 
 def _known_predicate(x: Any) -> Any:
     return tf.raw_ops.StatelessIf(
-        cond=tf.constant(True), input=[x], Tout=[x.dtype],
+        cond=tf.constant(True),
+        input=[x],
+        Tout=[x.dtype],
         then_branch=tf.function(tf.sin).get_concrete_function(tf.TensorSpec(x.shape, x.dtype)),
         else_branch=tf.function(tf.cos).get_concrete_function(tf.TensorSpec(x.shape, x.dtype)),
     )
@@ -183,7 +190,9 @@ def _scan_reversed(x: Any) -> Any:
 
 
 def _fold(x: Any) -> Any:
-    return tf.foldl(lambda carry, row: carry * tf.sin(row) + row, x), tf.foldr(lambda carry, row: tf.tanh(carry) + row, x)
+    return tf.foldl(lambda carry, row: carry * tf.sin(row) + row, x), tf.foldr(
+        lambda carry, row: tf.tanh(carry) + row, x
+    )
 
 
 def _jacobian(x: Any) -> Any:
@@ -202,7 +211,9 @@ def _jacobian_of_scan(x: Any) -> Any:
 
 
 def _vectorized(x: Any) -> Any:
-    return tf.vectorized_map(lambda row: tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, a * tf.sin(row)), (0, row))[1], x)
+    return tf.vectorized_map(
+        lambda row: tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, a * tf.sin(row)), (0, row))[1], x
+    )
 
 
 def _vectorized_by_data(x: Any) -> Any:
@@ -254,7 +265,9 @@ def _optional(x: Any) -> Any:
 
 def _number_as_predicate(x: Any) -> Any:
     return tf.raw_ops.If(
-        cond=tf.cast(tf.size(x), tf.int32) - 6, input=[x], Tout=[x.dtype],
+        cond=tf.cast(tf.size(x), tf.int32) - 6,
+        input=[x],
+        Tout=[x.dtype],
         then_branch=tf.function(tf.sin).get_concrete_function(tf.TensorSpec(x.shape, x.dtype)),
         else_branch=tf.function(tf.cos).get_concrete_function(tf.TensorSpec(x.shape, x.dtype)),
     )
@@ -264,8 +277,15 @@ positive = uniform(0.5, 2.0, 2, 3)
 T3 = Arg((5, 3))
 
 CASES = [
-    Case("while_newton", WHILE, _newton, (positive,), order=2,
-         tolerance={"float32": 1e-4}, reason="the second derivative divides by numbers that the iteration made small"),
+    Case(
+        "while_newton",
+        WHILE,
+        _newton,
+        (positive,),
+        order=2,
+        tolerance={"float32": 1e-4},
+        reason="the second derivative divides by numbers that the iteration made small",
+    ),
     Case("while_fixed_steps", WHILE, _fixed_steps, ((2, 3),), order=2),
     Case("while_fixed_steps_empty_batch", WHILE, _fixed_steps, (Arg((0, 3)),), order=2, smooth=False),
     Case("while_captured", WHILE, _captured, ((2, 3), (3, 3)), order=2, free=(False,)),
@@ -291,7 +311,10 @@ CASES = [
     Case("if_nested_deep", IF, _cond_in_cond, (uniform(1.5, 2.0, 2, 3),), order=2),
     Case("if_known", "StatelessIf", _known_predicate, ((2, 3),), order=0),
     Case("if_number", "If", _number_as_predicate, ((2, 3),), order=0),
-    *[Case(f"case_{index}", "StatelessCase", _switch, ((2, 3), fixed(index, "int32", free=())), order=2) for index in (0, 1, 2, 5, -1)],
+    *[
+        Case(f"case_{index}", "StatelessCase", _switch, ((2, 3), fixed(index, "int32", free=())), order=2)
+        for index in (0, 1, 2, 5, -1)
+    ],
     Case("autograph", (WHILE, IF), _autograph, (uniform(0.1, 1.0, 2, 3),), order=2),
     Case("autograph_rows", (WHILE, IF), _rows, (T3,), order=2),
     Case("map_fn", WHILE, _map, (T3,), order=2),
@@ -310,7 +333,16 @@ CASES = [
     Case("keras_fori_loop", WHILE, _keras_fori, ((2, 3),), order=2),
     Case("keras_while_loop", WHILE, _keras_while, ((2, 3),), order=2),
     Case("keras_cond", IF, _keras_cond, ((2, 3),), order=2),
-    *[Case(f"keras_switch_{index}", "StatelessCase", _keras_switch, ((2, 3), fixed(index, "int32", free=())), order=2) for index in (0, 1)],
+    *[
+        Case(f"keras_switch_{index}", "StatelessCase", _keras_switch, ((2, 3), fixed(index, "int32", free=())), order=2)
+        for index in (0, 1)
+    ],
     Case("keras_map", WHILE, _keras_map, (T3,), order=2),
-    Case("optional", ("OptionalFromValue", "OptionalGetValue", "OptionalHasValue", "OptionalNone"), _optional, ((2, 3),), order=0),
+    Case(
+        "optional",
+        ("OptionalFromValue", "OptionalGetValue", "OptionalHasValue", "OptionalNone"),
+        _optional,
+        ((2, 3),),
+        order=0,
+    ),
 ]

@@ -26,14 +26,18 @@ def crop(x: Any, boxes: Any, size: tuple[int, int] = (3, 4), method: str = "bili
     )
 
 
-def project(x: Any, transforms: Any, size: Any = (5, 6), mode: str = "CONSTANT", interpolation: str = "BILINEAR") -> Any:
+def project(
+    x: Any, transforms: Any, size: Any = (5, 6), mode: str = "CONSTANT", interpolation: str = "BILINEAR"
+) -> Any:
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=x, transforms=transforms, output_shape=size, fill_value=0.3, interpolation=interpolation, fill_mode=mode
     )
 
 
 def project_v2(x: Any) -> Any:
-    return tf.raw_ops.ImageProjectiveTransformV2(images=x, transforms=[TURN], output_shape=[4, 5], interpolation="BILINEAR")
+    return tf.raw_ops.ImageProjectiveTransformV2(
+        images=x, transforms=[TURN], output_shape=[4, 5], interpolation="BILINEAR"
+    )
 
 
 def patches(x: Any, rate: int = 1, padding: str = "SAME", stride: int = 1) -> Any:
@@ -61,43 +65,114 @@ CASES = [
     *[
         Case(f"crop_{name}", CROP, partial(crop, **options), (normal(2, 5, 6, 3), BOX_ARG), dtypes=("float32",))
         for name, options in {
-            "plain": {}, "one_row": {"size": (1, 4)}, "one_pixel": {"size": (1, 1)}, "outside": {"outside": 0.7},
-            "nearest": {"method": "nearest"}, "nearest_outside": {"method": "nearest", "outside": -1.0},
+            "plain": {},
+            "one_row": {"size": (1, 4)},
+            "one_pixel": {"size": (1, 1)},
+            "outside": {"outside": 0.7},
+            "nearest": {"method": "nearest"},
+            "nearest_outside": {"method": "nearest", "outside": -1.0},
         }.items()
     ],
     Case("crop_free", CROP, crop, (Arg((2, 5, 6, 3), free=(0, 1, 2)), BOX_ARG), dtypes=("float32",)),
-    Case("crop_double", CROP[:2], lambda x: crop(x, BOXES.astype(np.float32)), (normal(2, 5, 6, 3),), smooth=False,
-         dtypes=("float64",), tolerance={"float64": 1e-6}, reason=LIKE_A_FLOAT),
+    Case(
+        "crop_double",
+        CROP[:2],
+        lambda x: crop(x, BOXES.astype(np.float32)),
+        (normal(2, 5, 6, 3),),
+        smooth=False,
+        dtypes=("float64",),
+        tolerance={"float64": 1e-6},
+        reason=LIKE_A_FLOAT,
+    ),
     *[
-        Case(f"project_{name}_{interpolation.lower()}_{mode.lower()}", "ImageProjectiveTransformV3",
-             partial(project, transforms=[matrix], mode=mode, interpolation=interpolation), (normal(2, 5, 4, 3),),
-             order=0, smooth=False, tolerance={"float64": 1e-6}, reason=LIKE_A_FLOAT)
+        Case(
+            f"project_{name}_{interpolation.lower()}_{mode.lower()}",
+            "ImageProjectiveTransformV3",
+            partial(project, transforms=[matrix], mode=mode, interpolation=interpolation),
+            (normal(2, 5, 4, 3),),
+            order=0,
+            smooth=False,
+            tolerance={"float64": 1e-6},
+            reason=LIKE_A_FLOAT,
+        )
         for name, matrix in {"flat": FLAT, "turn": TURN, "project": PROJECT, "far": FAR}.items()
         for interpolation in ("BILINEAR", "NEAREST")
         for mode in ("CONSTANT", "REFLECT", "WRAP", "NEAREST")
     ],
-    Case("project_each", "ImageProjectiveTransformV3", lambda x: project(x, [TURN, PROJECT]), (normal(2, 5, 4, 3),),
-         order=0, free=(False,), dtypes=("float32",)),
-    Case("project_zero_division", "ImageProjectiveTransformV3", lambda x: project(x, [[1, 0, 0, 0, 1, 0, -0.5, 0]]),
-         (normal(2, 5, 4, 3),), order=0, dtypes=("float32",)),
-    Case("project_v2", "ImageProjectiveTransformV2", project_v2, (Arg((2, 5, 4, 3), free=(0, 1, 2)),),
-         order=0, dtypes=("float32",)),
+    Case(
+        "project_each",
+        "ImageProjectiveTransformV3",
+        lambda x: project(x, [TURN, PROJECT]),
+        (normal(2, 5, 4, 3),),
+        order=0,
+        free=(False,),
+        dtypes=("float32",),
+    ),
+    Case(
+        "project_zero_division",
+        "ImageProjectiveTransformV3",
+        lambda x: project(x, [[1, 0, 0, 0, 1, 0, -0.5, 0]]),
+        (normal(2, 5, 4, 3),),
+        order=0,
+        dtypes=("float32",),
+    ),
+    Case(
+        "project_v2",
+        "ImageProjectiveTransformV2",
+        project_v2,
+        (Arg((2, 5, 4, 3), free=(0, 1, 2)),),
+        order=0,
+        dtypes=("float32",),
+    ),
     Case("patches_same", "ExtractImagePatches", patches, (normal(2, 5, 6, 3),)),
     Case("patches_free", "ExtractImagePatches", patches, (Arg((2, 5, 6, 3), free=(0, 1, 2)),), order=0),
-    Case("patches_valid_rate", "ExtractImagePatches", partial(patches, rate=2, padding="VALID", stride=2), (normal(2, 7, 6, 2),)),
+    Case(
+        "patches_valid_rate",
+        "ExtractImagePatches",
+        partial(patches, rate=2, padding="VALID", stride=2),
+        (normal(2, 7, 6, 2),),
+    ),
     Case("patches_volume", "ExtractVolumePatches", volumes, (normal(2, 3, 4, 3, 2),), order=0),
     Case("dilation_same", DILATION, dilate, (normal(2, 5, 6, 3), Arg((3, 2, 3), free=()))),
-    Case("dilation_strided_rate", DILATION, partial(dilate, stride=2, rate=2), (normal(2, 7, 6, 3), Arg((3, 2, 3), free=()))),
-    Case("dilation_valid_ties", DILATION, partial(dilate, padding="VALID"),
-         (fixed(np.zeros((1, 4, 5, 2))), fixed(np.zeros((2, 3, 2)), free=())), smooth=False),
+    Case(
+        "dilation_strided_rate",
+        DILATION,
+        partial(dilate, stride=2, rate=2),
+        (normal(2, 7, 6, 3), Arg((3, 2, 3), free=())),
+    ),
+    Case(
+        "dilation_valid_ties",
+        DILATION,
+        partial(dilate, padding="VALID"),
+        (fixed(np.zeros((1, 4, 5, 2))), fixed(np.zeros((2, 3, 2)), free=())),
+        smooth=False,
+    ),
     Case("rgb_to_hsv", "RGBToHSV", lambda x: tf.image.rgb_to_hsv(x), (picture(2, 4, 3),), order=0),
     Case("rgb_to_hsv_gradient", "RGBToHSV", lambda x: tf.image.rgb_to_hsv(x), (picture(2, 4, 3),), smooth=False),
     Case("rgb_to_hsv_edges", "RGBToHSV", lambda x: tf.image.rgb_to_hsv(x), (fixed(COLORS),), order=0),
     Case("hsv_to_rgb", "HSVToRGB", lambda x: tf.image.hsv_to_rgb(x), (picture(2, 4, 3),), order=0),
-    Case("adjust_hue", "AdjustHue", lambda x: tf.raw_ops.AdjustHue(images=x, delta=0.4), (picture(2, 4, 5, 3),), order=0,
-         dtypes=("float32",)),
-    Case("adjust_saturation", "AdjustSaturation", lambda x: tf.raw_ops.AdjustSaturation(images=x, scale=1.7),
-         (picture(2, 4, 5, 3),), order=0, dtypes=("float32",)),
-    Case("adjust_contrast", "AdjustContrastv2", lambda x: tf.raw_ops.AdjustContrastv2(images=x, contrast_factor=1.7),
-         (picture(2, 4, 5, 3),), order=0, dtypes=("float32",)),
+    Case(
+        "adjust_hue",
+        "AdjustHue",
+        lambda x: tf.raw_ops.AdjustHue(images=x, delta=0.4),
+        (picture(2, 4, 5, 3),),
+        order=0,
+        dtypes=("float32",),
+    ),
+    Case(
+        "adjust_saturation",
+        "AdjustSaturation",
+        lambda x: tf.raw_ops.AdjustSaturation(images=x, scale=1.7),
+        (picture(2, 4, 5, 3),),
+        order=0,
+        dtypes=("float32",),
+    ),
+    Case(
+        "adjust_contrast",
+        "AdjustContrastv2",
+        lambda x: tf.raw_ops.AdjustContrastv2(images=x, contrast_factor=1.7),
+        (picture(2, 4, 5, 3),),
+        order=0,
+        dtypes=("float32",),
+    ),
 ]

@@ -30,11 +30,19 @@ def einsum_row(name: str, equation: str, *shapes: tuple[int, ...], axes: tuple[i
     def function(*operands: Any) -> Any:
         return tf.raw_ops.Einsum(inputs=list(operands), equation=equation)
 
-    labels = [text.replace("...", "." * (len(shape) - len(text) + 3)) for text, shape in
-              zip(equation.split("->")[0].split(","), shapes, strict=True)]
+    labels = [
+        text.replace("...", "." * (len(shape) - len(text) + 3))
+        for text, shape in zip(equation.split("->")[0].split(","), shapes, strict=True)
+    ]
     args = [
-        Arg(shape, free=tuple(axis for axis in axes if axis < len(text) and text[axis] == labels[0][axis]
-                              and shape[axis] == shapes[0][axis]))
+        Arg(
+            shape,
+            free=tuple(
+                axis
+                for axis in axes
+                if axis < len(text) and text[axis] == labels[0][axis] and shape[axis] == shapes[0][axis]
+            ),
+        )
         for text, shape in zip(labels, shapes, strict=True)
     ]
     return Case(f"einsum_{name}", "Einsum", function, tuple(args), order=2)
@@ -52,31 +60,81 @@ CASES = [
     Case("matmul_weights", "MatMul", lambda x: tf.matmul(x, weights(x)), ((3, 5),), order=2),
     Case("matmul_no_rows", "MatMul", lambda x: tf.matmul(x, weights(x)), ((0, 5),), smooth=False),
     Case("matmul_empty_sum", "MatMul", matmul(False, True), ((3, 0), free((4, 0))), smooth=False),
-    Case("matmul_integers", "MatMul", lambda x, i, j: x * tf.cast(tf.matmul(i, j, transpose_b=True), x.dtype),
-         ((3, 4), integers(-9, 9, 3, 5), Arg((4, 5), lambda rng, size: rng.integers(-9, 9, size), "int32", ()))),
-    Case("matmul_sparse_hint", "SparseMatMul", lambda a, b: tf.raw_ops.SparseMatMul(a=a, b=b, a_is_sparse=True),
-         ((3, 5), free((5, 4))), dtypes=("float32",)),
-    Case("matmul_complex", ("MatMul", "Complex"), complex_matmul, ((3, 5), (3, 5), free((4, 5)), free((4, 5))), order=2),
+    Case(
+        "matmul_integers",
+        "MatMul",
+        lambda x, i, j: x * tf.cast(tf.matmul(i, j, transpose_b=True), x.dtype),
+        ((3, 4), integers(-9, 9, 3, 5), Arg((4, 5), lambda rng, size: rng.integers(-9, 9, size), "int32", ())),
+    ),
+    Case(
+        "matmul_sparse_hint",
+        "SparseMatMul",
+        lambda a, b: tf.raw_ops.SparseMatMul(a=a, b=b, a_is_sparse=True),
+        ((3, 5), free((5, 4))),
+        dtypes=("float32",),
+    ),
+    Case(
+        "matmul_complex", ("MatMul", "Complex"), complex_matmul, ((3, 5), (3, 5), free((4, 5)), free((4, 5))), order=2
+    ),
     Case("matmul_batch", "BatchMatMulV2", tf.matmul, ((3, 2, 5), (3, 5, 4)), order=2),
     Case("matmul_batch_broadcast", "BatchMatMulV2", tf.matmul, (free((3, 1, 2, 5), 0, 2), free((6, 5, 4))), order=2),
-    Case("matmul_batch_adjoint", "BatchMatMulV2", partial(tf.matmul, adjoint_a=True, adjoint_b=True), ((3, 5, 2), (3, 4, 5)),
-         order=2),
-    Case("matmul_batch_weights", "BatchMatMulV2", lambda x: tf.matmul(x, weights(x)), (free((3, 2, 5), 0, 1),), order=2),
-    Case("matmul_batch_complex", ("BatchMatMulV2", "Complex"), complex_matmul,
-         ((2, 3, 5), (2, 3, 5), (2, 4, 5), (2, 4, 5)), order=2),
-    Case("matmul_batch_v1", "BatchMatMul", lambda a, b: tf.raw_ops.BatchMatMul(x=a, y=b, adj_y=True), ((3, 2, 5), (3, 4, 5))),
-    Case("matmul_batch_v3", "BatchMatMulV3", lambda a, b: tf.raw_ops.BatchMatMulV3(x=a, y=b, Tout=a.dtype),
-         ((3, 2, 5), (3, 5, 4)), order=0),
+    Case(
+        "matmul_batch_adjoint",
+        "BatchMatMulV2",
+        partial(tf.matmul, adjoint_a=True, adjoint_b=True),
+        ((3, 5, 2), (3, 4, 5)),
+        order=2,
+    ),
+    Case(
+        "matmul_batch_weights", "BatchMatMulV2", lambda x: tf.matmul(x, weights(x)), (free((3, 2, 5), 0, 1),), order=2
+    ),
+    Case(
+        "matmul_batch_complex",
+        ("BatchMatMulV2", "Complex"),
+        complex_matmul,
+        ((2, 3, 5), (2, 3, 5), (2, 4, 5), (2, 4, 5)),
+        order=2,
+    ),
+    Case(
+        "matmul_batch_v1",
+        "BatchMatMul",
+        lambda a, b: tf.raw_ops.BatchMatMul(x=a, y=b, adj_y=True),
+        ((3, 2, 5), (3, 4, 5)),
+    ),
+    Case(
+        "matmul_batch_v3",
+        "BatchMatMulV3",
+        lambda a, b: tf.raw_ops.BatchMatMulV3(x=a, y=b, Tout=a.dtype),
+        ((3, 2, 5), (3, 5, 4)),
+        order=0,
+    ),
     Case("matmul_batch_none", "BatchMatMulV2", tf.matmul, ((0, 2, 5), (0, 5, 4)), smooth=False),
     Case("matvec", "BatchMatMulV2", tf.linalg.matvec, ((3, 2, 5), (3, 5)), order=2),
-    Case("tensordot", "MatMul", partial(tf.tensordot, axes=[[2, 0], [0, 2]]), (free((3, 2, 5), 1), free((5, 4, 3))), order=2),
+    Case(
+        "tensordot",
+        "MatMul",
+        partial(tf.tensordot, axes=[[2, 0], [0, 2]]),
+        (free((3, 2, 5), 1), free((5, 4, 3))),
+        order=2,
+    ),
     Case("tensordot_outer", "MatMul", partial(tf.tensordot, axes=0), ((3,), free((2, 2))), order=2),
     Case("bias", ("BiasAdd", "BiasAddGrad"), tf.nn.bias_add, ((3, 2, 4), free((4,))), order=2),
-    Case("bias_nchw", ("BiasAdd", "BiasAddGrad"), partial(tf.nn.bias_add, data_format="NCHW"), ((3, 4, 2, 5), free((4,))), order=2),
+    Case(
+        "bias_nchw",
+        ("BiasAdd", "BiasAddGrad"),
+        partial(tf.nn.bias_add, data_format="NCHW"),
+        ((3, 4, 2, 5), free((4,))),
+        order=2,
+    ),
     Case("bias_v1", "BiasAddV1", lambda x, b: tf.raw_ops.BiasAddV1(value=x, bias=b), ((3, 2, 4), free((4,)))),
     Case("cross", "Cross", tf.linalg.cross, ((4, 3), (4, 3)), order=2),
-    Case("tridiagonal_matmul", "TridiagonalMatMul", lambda u, m, lo, x: tf.linalg.tridiagonal_matmul((u, m, lo), x, "sequence"),
-         (normal(2, 5), normal(2, 5), normal(2, 5), normal(2, 5, 3)), order=2),
+    Case(
+        "tridiagonal_matmul",
+        "TridiagonalMatMul",
+        lambda u, m, lo, x: tf.linalg.tridiagonal_matmul((u, m, lo), x, "sequence"),
+        (normal(2, 5), normal(2, 5), normal(2, 5), normal(2, 5, 3)),
+        order=2,
+    ),
     einsum_row("dense", "abc,cd->abd", (2, 3, 4), (4, 5), axes=(0, 1)),
     einsum_row("heads", "abc,cde->abde", (2, 3, 4), (4, 5, 2), axes=(0,)),
     einsum_row("heads_back", "abcd,cde->abe", (2, 3, 4, 5), (4, 5, 2)),
@@ -104,7 +162,12 @@ CASES = [
     einsum_row("ellipsis_empty", "...ij,...jk->...ki", (3, 4), (4, 5)),
     einsum_row("two_sums", "abcd,cdae->be", (2, 3, 4, 5), (4, 5, 2, 3), axes=(1,)),
     Case("einsum_no_rows", "Einsum", partial(tf.einsum, "ab,bc->ac"), ((0, 3), free((3, 2))), smooth=False),
-    Case("einsum_complex", ("Einsum", "Complex"), lambda a, b, c, d: tf.einsum("...ij,jk->...ki", tf.complex(a, b), tf.complex(c, d)),
-         ((2, 3, 4), (2, 3, 4), free((4, 5)), free((4, 5))), order=2),
+    Case(
+        "einsum_complex",
+        ("Einsum", "Complex"),
+        lambda a, b, c, d: tf.einsum("...ij,jk->...ki", tf.complex(a, b), tf.complex(c, d)),
+        ((2, 3, 4), (2, 3, 4), free((4, 5)), free((4, 5))),
+        order=2,
+    ),
     Case("einsum_three", "Einsum", partial(tf.einsum, "ij,jk,kl->il"), ((2, 3), free((3, 4)), free((4, 2))), order=2),
 ]

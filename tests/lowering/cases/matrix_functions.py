@@ -23,7 +23,12 @@ CASES = [
     Case("square_root_loop", "MatrixSquareRoot", tf.linalg.sqrtm, (stable(2, 8, 8),), order=0),
     Case("square_root_complex", "MatrixSquareRoot", complex_square_root, (stable(2, 3, 3), Arg((2, 3, 3))), order=0),
     Case("matrix_exponential", "MatrixSolve", tf.linalg.expm, (Arg((2, 3, 3)),), free=(True,)),
-    Case("log_det_spd", "Cholesky", lambda x: tf.linalg.logdet(x @ tf.linalg.matrix_transpose(x) + 3 * tf.eye(4, dtype=x.dtype)),
-         (Arg((2, 4, 4)),), order=2),
+    Case(
+        "log_det_spd",
+        "Cholesky",
+        lambda x: tf.linalg.logdet(x @ tf.linalg.matrix_transpose(x) + 3 * tf.eye(4, dtype=x.dtype)),
+        (Arg((2, 4, 4)),),
+        order=2,
+    ),
     Case("matrix_rank", "Svd", tf.linalg.matrix_rank, (stable(3, 4, 4),), order=0),
 ]

@@ -20,8 +20,15 @@ def batch_norm(training: bool, version: str = "V3", layout: str = "NHWC", factor
         given = factor != 1 or not training
         extra = {} if factor == 1 else {"exponential_avg_factor": factor}
         results = getattr(tf.raw_ops, f"FusedBatchNorm{version}")(
-            x=x, scale=scale, offset=offset, mean=mean if given else [], variance=variance if given else [],
-            epsilon=0.01, data_format=layout, is_training=training, **extra,
+            x=x,
+            scale=scale,
+            offset=offset,
+            mean=mean if given else [],
+            variance=variance if given else [],
+            epsilon=0.01,
+            data_format=layout,
+            is_training=training,
+            **extra,
         )
         return results[: 3 if training else 1]
 
@@ -38,8 +45,15 @@ def row(name: str, ops: Any, function: Any, x: Arg | tuple[int, ...], channels: 
 
 
 CASES = [
-    row("batchnorm_training", NORM, lambda *a: batch_norm(True)(*a)[0], (3, 4, 5, 3), order=2,
-        tolerance={"float32": 5e-5}, reason="sums over the batch nearly cancel in the second derivative"),
+    row(
+        "batchnorm_training",
+        NORM,
+        lambda *a: batch_norm(True)(*a)[0],
+        (3, 4, 5, 3),
+        order=2,
+        tolerance={"float32": 5e-5},
+        reason="sums over the batch nearly cancel in the second derivative",
+    ),
     row("batchnorm_training_free", NORM, lambda *a: batch_norm(True)(*a)[0], Arg((3, 4, 5, 3), free=(0, 1, 2))),
     row("batchnorm_training_statistics", "FusedBatchNormV3", batch_norm(True, factor=0.3), (3, 4, 5, 3), order=0),
     row("batchnorm_training_one_element", "FusedBatchNormV3", batch_norm(True), (1, 1, 1, 3), order=0),
@@ -49,9 +63,19 @@ CASES = [
     row("batchnorm_inference_nchw", NORM, batch_norm(False, layout="NCHW"), (2, 4, 2, 5), 4),
     row("batchnorm_inference_empty_batch", "FusedBatchNormV3", batch_norm(False), (0, 4, 5, 3), order=0),
     row("batchnorm_v1", ("FusedBatchNorm", "FusedBatchNormGrad"), lambda *a: batch_norm(True, "")(*a)[0], (2, 4, 5, 3)),
-    row("batchnorm_v2", ("FusedBatchNormV2", "FusedBatchNormGradV2"), lambda *a: batch_norm(True, "V2")(*a)[0], (2, 4, 5, 3)),
+    row(
+        "batchnorm_v2",
+        ("FusedBatchNormV2", "FusedBatchNormGradV2"),
+        lambda *a: batch_norm(True, "V2")(*a)[0],
+        (2, 4, 5, 3),
+    ),
     Case("lrn", ("LRN", "LRNGrad"), lrn, ((2, 3, 4, 7),), dtypes=("float32",)),
-    Case("lrn_large", ("LRN", "LRNGrad"), tf.nn.local_response_normalization, (uniform(-9, 9, 2, 1, 4, 3),),
-         dtypes=("float32",)),
+    Case(
+        "lrn_large",
+        ("LRN", "LRNGrad"),
+        tf.nn.local_response_normalization,
+        (uniform(-9, 9, 2, 1, 4, 3),),
+        dtypes=("float32",),
+    ),
     Case("l2_normalize", "Rsqrt", lambda x: tf.math.l2_normalize(x, -1), (normal(3, 4),), order=2),
 ]

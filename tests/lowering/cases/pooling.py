@@ -11,7 +11,10 @@ import tensorflow as tf
 from tests.lowering.case import Arg, Case, fixed, normal
 
 AVG2, AVG3, MAX2, MAX3 = (
-    ("AvgPool", "AvgPoolGrad"), ("AvgPool3D", "AvgPool3DGrad"), ("MaxPool", "MaxPoolGrad"), ("MaxPool3D", "MaxPool3DGrad")
+    ("AvgPool", "AvgPoolGrad"),
+    ("AvgPool3D", "AvgPool3DGrad"),
+    ("MaxPool", "MaxPoolGrad"),
+    ("MaxPool3D", "MaxPool3DGrad"),
 )
 
 
@@ -27,7 +30,9 @@ def compiled(function: Any) -> Any:
 
 def pool(kind: str, ksize: Any, strides: Any, padding: Any, rank: int = 2, layout: str | None = None) -> Any:
     function = getattr(tf.nn, f"{kind}_pool{rank}d")
-    return partial(function, ksize=ksize, strides=strides, padding=padding, data_format=layout or ("NHWC", "NDHWC")[rank - 2])
+    return partial(
+        function, ksize=ksize, strides=strides, padding=padding, data_format=layout or ("NHWC", "NDHWC")[rank - 2]
+    )
 
 
 def max_pool_v2(x: Any) -> Any:
@@ -64,7 +69,9 @@ CASES = [
     Case("avgpool_channels_first", AVG2, compiled(pool("avg", 3, 2, "SAME", layout="NCHW")), (normal(2, 3, 5, 6),)),
     Case("avgpool3d_same", AVG3, pool("avg", 3, 2, "SAME", 3), (image(2, 4, 5, 3, 2),), order=2, dtypes=("float32",)),
     Case("avgpool3d_valid", AVG3, pool("avg", 2, 2, "VALID", 3), (image(2, 4, 5, 3, 2),), order=2, dtypes=("float32",)),
-    Case("avgpool3d_stride_one", AVG3, pool("avg", (2, 3, 1), 1, "SAME", 3), (image(2, 4, 5, 3, 2),), dtypes=("float32",)),
+    Case(
+        "avgpool3d_stride_one", AVG3, pool("avg", (2, 3, 1), 1, "SAME", 3), (image(2, 4, 5, 3, 2),), dtypes=("float32",)
+    ),
     Case("maxpool_same_odd", (*MAX2, "MaxPoolGradGrad"), pool("max", 3, 2, "SAME"), (normal(2, 5, 7, 3),), order=2),
     Case("maxpool_same_free", MAX2, pool("max", 3, 2, "SAME"), (image(2, 6, 7, 3),), order=2),
     Case("maxpool_same_free_below", "MaxPool", pool("max", 2, 4, "SAME"), (image(2, 8, 12, 2),), order=0),
@@ -78,13 +85,39 @@ CASES = [
     Case("maxpool_channels_first", MAX2, compiled(pool("max", 3, 2, "SAME", layout="NCHW")), (normal(2, 3, 5, 6),)),
     Case("maxpool_v2", ("MaxPoolV2", "MaxPoolGradV2"), max_pool_v2, (normal(2, 5, 7, 3),)),
     Case("maxpool_grad_grad_v2", "MaxPoolGradGradV2", max_pool_grad_grad_v2, (normal(2, 5, 7, 3),) * 2, order=0),
-    Case("maxpool3d_same", (*MAX3, "MaxPool3DGradGrad"), pool("max", 3, 2, "SAME", 3), (image(2, 4, 5, 3, 2),), order=2, dtypes=("float32",)),
-    Case("maxpool3d_valid", MAX3, pool("max", 2, 2, "VALID", 3), (normal(2, 4, 5, 3, 2),), order=2, dtypes=("float32",)),
-    Case("maxpool3d_ties", MAX3, pool("max", (1, 3, 3), 1, "SAME", 3), (fixed(TIES[:, None]),), smooth=False, dtypes=("float32",)),
-    Case("maxpool3d_channels_first_ties", MAX3, compiled(pool("max", (1, 3, 3), 1, "SAME", 3, "NCDHW")),
-         (fixed(TIES.reshape(1, 1, 1, 4, 5)),), smooth=False, dtypes=("float32",)),
+    Case(
+        "maxpool3d_same",
+        (*MAX3, "MaxPool3DGradGrad"),
+        pool("max", 3, 2, "SAME", 3),
+        (image(2, 4, 5, 3, 2),),
+        order=2,
+        dtypes=("float32",),
+    ),
+    Case(
+        "maxpool3d_valid", MAX3, pool("max", 2, 2, "VALID", 3), (normal(2, 4, 5, 3, 2),), order=2, dtypes=("float32",)
+    ),
+    Case(
+        "maxpool3d_ties",
+        MAX3,
+        pool("max", (1, 3, 3), 1, "SAME", 3),
+        (fixed(TIES[:, None]),),
+        smooth=False,
+        dtypes=("float32",),
+    ),
+    Case(
+        "maxpool3d_channels_first_ties",
+        MAX3,
+        compiled(pool("max", (1, 3, 3), 1, "SAME", 3, "NCDHW")),
+        (fixed(TIES.reshape(1, 1, 1, 4, 5)),),
+        smooth=False,
+        dtypes=("float32",),
+    ),
     Case("maxpool_argmax", ("MaxPoolWithArgmax", "MaxPoolGradWithArgmax"), with_argmax, (normal(2, 5, 6, 3),)),
-    Case("maxpool_argmax_batch", ("MaxPoolWithArgmax", "MaxPoolGradWithArgmax"), partial(with_argmax, batch=True),
-         (normal(2, 5, 6, 3),)),
+    Case(
+        "maxpool_argmax_batch",
+        ("MaxPoolWithArgmax", "MaxPoolGradWithArgmax"),
+        partial(with_argmax, batch=True),
+        (normal(2, 5, 6, 3),),
+    ),
     Case("maxpool_argmax_ties", "MaxPoolWithArgmax", with_argmax, (fixed(TIES),), smooth=False),
 ]

@@ -39,21 +39,33 @@ FREE = Arg((2, 5, 4, 3), free=(0, 1, 2))
 
 CASES = [
     *[
-        single(f"resize_{kind.lower()}_{name}_{way}", (f"Resize{kind}", f"Resize{kind}Grad"),
-               resize(kind, size, **convention))
+        single(
+            f"resize_{kind.lower()}_{name}_{way}",
+            (f"Resize{kind}", f"Resize{kind}Grad"),
+            resize(kind, size, **convention),
+        )
         for kind in ("Bilinear", "Bicubic")
         for name, convention in CONVENTIONS.items()
         for way, size in SIZES.items()
     ],
     *[
-        Case(f"resize_nearest_{name}_{way}", ("ResizeNearestNeighbor", "ResizeNearestNeighborGrad"),
-             resize("NearestNeighbor", size, **convention), ((2, 5, 4, 3),))
+        Case(
+            f"resize_nearest_{name}_{way}",
+            ("ResizeNearestNeighbor", "ResizeNearestNeighborGrad"),
+            resize("NearestNeighbor", size, **convention),
+            ((2, 5, 4, 3),),
+        )
         for name, convention in CONVENTIONS.items()
         for way, size in SIZES.items()
     ],
     *[
-        single(f"resize_{kind.lower()}_{name}_free", f"Resize{kind}", doubled(kind, **convention), x=FREE,
-               order=0 if kind == "Area" else 1)
+        single(
+            f"resize_{kind.lower()}_{name}_free",
+            f"Resize{kind}",
+            doubled(kind, **convention),
+            x=FREE,
+            order=0 if kind == "Area" else 1,
+        )
         for kind in ("Bilinear", "Bicubic", "NearestNeighbor", "Area")
         for name, convention in CONVENTIONS.items()
         if not (kind == "Area" and name == "half")
@@ -64,17 +76,30 @@ CASES = [
         for way, size in SIZES.items()
     ],
     *[
-        Case(f"resize_{kind.lower()}_double", (f"Resize{kind}", f"Resize{kind}Grad"), resize(kind, (7, 3), half_pixel_centers=True),
-             ((2, 5, 4, 3),), dtypes=("float64",), smooth=False, tolerance={"float64": 1e-6},
-             reason="TensorFlow's kernel computes in float32 and says so in the dtype of its result")
+        Case(
+            f"resize_{kind.lower()}_double",
+            (f"Resize{kind}", f"Resize{kind}Grad"),
+            resize(kind, (7, 3), half_pixel_centers=True),
+            ((2, 5, 4, 3),),
+            dtypes=("float64",),
+            smooth=False,
+            tolerance={"float64": 1e-6},
+            reason="TensorFlow's kernel computes in float32 and says so in the dtype of its result",
+        )
         for kind in ("Bilinear", "Bicubic")
     ],
     *[
-        single(f"scale_and_translate_{kernel}_{way}", ("ScaleAndTranslate", "ScaleAndTranslateGrad"),
-               scaled(kernel, antialias, size, (size[0] / 5, size[1] / 4)))
+        single(
+            f"scale_and_translate_{kernel}_{way}",
+            ("ScaleAndTranslate", "ScaleAndTranslateGrad"),
+            scaled(kernel, antialias, size, (size[0] / 5, size[1] / 4)),
+        )
         for kernel in KERNELS
         for way, size, antialias in (("up", (7, 9), False), ("antialias", (2, 3), True), ("alias", (2, 3), False))
     ],
-    single("scale_and_translate_shifted", ("ScaleAndTranslate", "ScaleAndTranslateGrad"),
-           partial(scaled("triangle", True, (6, 6), (0.7, 2.1), (1.3, -2.2)))),
+    single(
+        "scale_and_translate_shifted",
+        ("ScaleAndTranslate", "ScaleAndTranslateGrad"),
+        partial(scaled("triangle", True, (6, 6), (0.7, 2.1), (1.3, -2.2))),
+    ),
 ]

@@ -23,9 +23,16 @@ CASES = [
     Case("slice", "Slice", lambda x: tf.slice(x, [1, 0, 2], [2, -1, 1]) ** 2, (Arg((4, 3, 5), free=(1,)),), order=2),
     Case("slice_whole", "Slice", lambda x: tf.slice(x, [0, 0], [-1, 5]) ** 2, ((4, 5),)),
     Case("slice_free", "Slice", lambda x: tf.slice(x, [0, 1], [tf.shape(x)[0], 2]) ** 2, (free(4, 5),), order=2),
-    Case("slice_of_data", "Slice", lambda x, b, n: tf.slice(x, b, n) ** 2, (free(4, 5), index(1, 2), index(2, -1)),
-         order=2),
-    Case("slice_begin_of_data", "Slice", lambda x, b: tf.slice(x, [0, b[0]], [-1, 2]) ** 2, ((4, 5), index(3)), order=2),
+    Case(
+        "slice_of_data",
+        "Slice",
+        lambda x, b, n: tf.slice(x, b, n) ** 2,
+        (free(4, 5), index(1, 2), index(2, -1)),
+        order=2,
+    ),
+    Case(
+        "slice_begin_of_data", "Slice", lambda x, b: tf.slice(x, [0, b[0]], [-1, 2]) ** 2, ((4, 5), index(3)), order=2
+    ),
     Case("slice_empty", "Slice", lambda x: tf.slice(x, [0, 5], [-1, 0]), ((4, 5),)),
     Case("slice_complex", "Slice", lambda x, y: tf.slice(tf.complex(x, y), [0, 1], [-1, 2]) ** 2, ((4, 5), (4, 5))),
     Case("strided_single", GRAD, lambda x: x[:, 2] ** 2, ((3, 4, 2),), order=2),
@@ -56,42 +63,89 @@ CASES = [
     Case("strided_ellipsis_between", GRAD, lambda x: x[:, ..., 1] ** 2, ((3, 2, 4),), order=2),
     Case("strided_ellipsis_first", GRAD, lambda x: x[1, ..., ::2] ** 2, (Arg((3, 2, 4), free=()),), order=2),
     Case("strided_new_axis", GRAD, lambda x: x[:, tf.newaxis] * x[..., tf.newaxis], ((3, 4),), order=2),
-    Case("strided_everything", GRAD, lambda x: x[:, tf.newaxis, 1, ..., 3:0:-2, tf.newaxis] ** 2, ((3, 2, 2, 4),),
-         order=2),
+    Case(
+        "strided_everything",
+        GRAD,
+        lambda x: x[:, tf.newaxis, 1, ..., 3:0:-2, tf.newaxis] ** 2,
+        ((3, 2, 2, 4),),
+        order=2,
+    ),
     Case("strided_nothing", "StridedSlice", lambda x: x[...] ** 2, ((3, 4),)),
     Case("strided_index_of_data", GRAD, lambda x, i: x[:, i[0]] ** 2, (free(3, 4), index(2)), order=2),
     Case("strided_index_of_data_negative", GRAD, lambda x, i: x[:, i[0], 1:] ** 2, ((3, 4, 3), index(-1)), order=2),
     Case("strided_bounds_of_data", GRAD, lambda x, i: x[:, i[0] : i[1]] ** 2, (free(3, 6), index(1, -2)), order=2),
     Case("strided_bounds_beyond", GRAD, lambda x, i: x[i[0] : i[1], ::2] ** 2, ((3, 6), index(-9, 9)), order=2),
-    Case("strided_raw_masks", GRAD,
-         lambda x: raw.StridedSlice(input=x, begin=[7, 1], end=[0, 9], strides=[1, 1], begin_mask=1, end_mask=1) ** 2,
-         (free(3, 4),)),
+    Case(
+        "strided_raw_masks",
+        GRAD,
+        lambda x: raw.StridedSlice(input=x, begin=[7, 1], end=[0, 9], strides=[1, 1], begin_mask=1, end_mask=1) ** 2,
+        (free(3, 4),),
+    ),
     Case("strided_complex", GRAD, lambda x, y: tf.complex(x, y)[:, 1::2] ** 2, ((3, 4), (3, 4))),
     Case("strided_bool", "StridedSlice", lambda x: tf.cast((x > 0)[:, 1:], x.dtype), ((3, 4),), order=0),
-    Case("strided_update", "TensorStridedSliceUpdate",
-         lambda x, y: raw.TensorStridedSliceUpdate(input=x, begin=[0, 1], end=[0, 5], strides=[1, 2], value=y,
-                                                   begin_mask=1, end_mask=1) ** 2, ((3, 6), (3, 2)), order=2),
-    Case("strided_update_single", "TensorStridedSliceUpdate",
-         lambda x, y: raw.TensorStridedSliceUpdate(input=x, begin=[0, 1], end=[0, 2], strides=[1, 1], value=y,
-                                                   begin_mask=1, end_mask=1, shrink_axis_mask=2) ** 2,
-         ((3, 4), (3,))),
-    Case("strided_update_broadcast", "TensorStridedSliceUpdate",
-         lambda x: raw.TensorStridedSliceUpdate(input=x, begin=[1], end=[3], strides=[1], value=x[:1]) ** 2,
-         (Arg((4, 3), free=(1,)),), order=0),
-    Case("strided_update_bool", "TensorStridedSliceUpdate",
-         lambda x: raw.TensorStridedSliceUpdate(input=x > 0, begin=[1], end=[3], strides=[1], value=x[:2] < 0),
-         (Arg((4, 3), free=(1,)),), order=0),
+    Case(
+        "strided_update",
+        "TensorStridedSliceUpdate",
+        lambda x, y: (
+            raw.TensorStridedSliceUpdate(
+                input=x, begin=[0, 1], end=[0, 5], strides=[1, 2], value=y, begin_mask=1, end_mask=1
+            )
+            ** 2
+        ),
+        ((3, 6), (3, 2)),
+        order=2,
+    ),
+    Case(
+        "strided_update_single",
+        "TensorStridedSliceUpdate",
+        lambda x, y: (
+            raw.TensorStridedSliceUpdate(
+                input=x, begin=[0, 1], end=[0, 2], strides=[1, 1], value=y, begin_mask=1, end_mask=1, shrink_axis_mask=2
+            )
+            ** 2
+        ),
+        ((3, 4), (3,)),
+    ),
+    Case(
+        "strided_update_broadcast",
+        "TensorStridedSliceUpdate",
+        lambda x: raw.TensorStridedSliceUpdate(input=x, begin=[1], end=[3], strides=[1], value=x[:1]) ** 2,
+        (Arg((4, 3), free=(1,)),),
+        order=0,
+    ),
+    Case(
+        "strided_update_bool",
+        "TensorStridedSliceUpdate",
+        lambda x: raw.TensorStridedSliceUpdate(input=x > 0, begin=[1], end=[3], strides=[1], value=x[:2] < 0),
+        (Arg((4, 3), free=(1,)),),
+        order=0,
+    ),
     Case("reverse_v2", "ReverseV2", lambda x: tf.reverse(x, [1, -1]) * x, ((3, 4, 2),), order=2),
     Case("reverse_free", "ReverseV2", lambda x: tf.reverse(x, [0]) * x, (free(3, 4),), order=2),
     Case("reverse_none", "ReverseV2", lambda x: tf.reverse(x, []) * x, ((3, 4),)),
     Case("reverse_complex", "ReverseV2", lambda x, y: tf.reverse(tf.complex(x, y), [1]) ** 2, ((3, 4), (3, 4))),
     Case("reverse", "Reverse", lambda x: raw.Reverse(tensor=x, dims=[False, True]) * x, ((3, 4),), order=0),
-    Case("reverse_sequence", "ReverseSequence", lambda x, n: tf.reverse_sequence(x, n, 1, 0) * x,
-         (free(3, 4, 2), fixed([0, 4, 2], "int32")), order=2),
-    Case("reverse_sequence_time_first", "ReverseSequence", lambda x, n: tf.reverse_sequence(x, n, 0, 1) * x,
-         (Arg((4, 3), free=()), fixed([1, 4, 2], "int64", ())), order=2),
-    Case("reverse_sequence_inner", "ReverseSequence", lambda x, n: tf.reverse_sequence(x, n, 3, 1) * x,
-         ((2, 3, 2, 4), fixed([1, 4, 2], "int64", ())), order=2),
+    Case(
+        "reverse_sequence",
+        "ReverseSequence",
+        lambda x, n: tf.reverse_sequence(x, n, 1, 0) * x,
+        (free(3, 4, 2), fixed([0, 4, 2], "int32")),
+        order=2,
+    ),
+    Case(
+        "reverse_sequence_time_first",
+        "ReverseSequence",
+        lambda x, n: tf.reverse_sequence(x, n, 0, 1) * x,
+        (Arg((4, 3), free=()), fixed([1, 4, 2], "int64", ())),
+        order=2,
+    ),
+    Case(
+        "reverse_sequence_inner",
+        "ReverseSequence",
+        lambda x, n: tf.reverse_sequence(x, n, 3, 1) * x,
+        ((2, 3, 2, 4), fixed([1, 4, 2], "int64", ())),
+        order=2,
+    ),
     Case("roll", "Roll", lambda x: tf.roll(x, 1, 1) * x, ((3, 4),), order=2),
     Case("roll_several", "Roll", lambda x: tf.roll(x, [-3, 6], [0, 2]) * x, (Arg((2, 3, 4), free=(1,)),), order=2),
     Case("roll_free", "Roll", lambda x: tf.roll(x, [-5, 2], [0, 1]) * x, (free(3, 4),), order=2),
@@ -105,12 +159,23 @@ CASES = [
     Case("pad_of_none", "Pad", lambda x: tf.pad(x, [[0, 0], [1, 2]]) ** 2, ((0, 4),), order=2),
     Case("pad_to_size", "Pad", lambda x: tf.pad(x, [[0, 0], [0, tf.shape(x)[0]]]) ** 2, (free(3, 4),), order=2),
     Case("pad_v2", "PadV2", lambda x: tf.pad(x, [[0, 0], [1, 2]], constant_values=1.5) ** 2, ((3, 4),), order=2),
-    Case("pad_v2_of_data", "PadV2", lambda x, c: raw.PadV2(input=x, paddings=[[0, 0], [1, 2]], constant_values=c) ** 2,
-         ((3, 4), ()), order=2, smooth=False),  # TensorFlow gives no derivative for the constant
+    Case(
+        "pad_v2_of_data",
+        "PadV2",
+        lambda x, c: raw.PadV2(input=x, paddings=[[0, 0], [1, 2]], constant_values=c) ** 2,
+        ((3, 4), ()),
+        order=2,
+        smooth=False,
+    ),  # TensorFlow gives no derivative for the constant
     Case("pad_complex", "Pad", lambda x, y: tf.pad(tf.complex(x, y), [[0, 0], [1, 2]]) ** 2, ((3, 4), (3, 4))),
     *[
-        Case(f"mirror_{mode}_{name}".lower(), ("MirrorPad", "MirrorPadGrad"),
-             lambda x, m=mode, p=pads: tf.pad(x, p, m) ** 2, (arg,), order=2)
+        Case(
+            f"mirror_{mode}_{name}".lower(),
+            ("MirrorPad", "MirrorPadGrad"),
+            lambda x, m=mode, p=pads: tf.pad(x, p, m) ** 2,
+            (arg,),
+            order=2,
+        )
         for mode in ("REFLECT", "SYMMETRIC")
         for name, pads, arg in [
             ("one_side", [[0, 0], [2, 0], [0, 1]], normal(2, 4, 3)),

@@ -44,14 +44,32 @@ def isotonic(x: Any) -> Any:
 
 
 CASES = [
-    Case("approximate_top_k", "ApproxTopK", lambda x: tf.math.approx_max_k(x, 3), (Arg((3, 8), free=()),), order=1, dtypes=("float32",)),
+    Case(
+        "approximate_top_k",
+        "ApproxTopK",
+        lambda x: tf.math.approx_max_k(x, 3),
+        (Arg((3, 8), free=()),),
+        order=1,
+        dtypes=("float32",),
+    ),
     Case("sparse_product", "SparseTensorDenseMatMul", product, (Arg((4,), free=()), Arg((4, 5), free=(1,))), order=2),
-    Case("sparse_product_adjoint", "SparseTensorDenseMatMul", adjoint_product, (Arg((4,), free=()), Arg((5, 3), free=(0,))), order=2),
+    Case(
+        "sparse_product_adjoint",
+        "SparseTensorDenseMatMul",
+        adjoint_product,
+        (Arg((4,), free=()), Arg((5, 3), free=(0,))),
+        order=2,
+    ),
     Case("sparse_to_dense", "SparseToDense", dense, (Arg((4,), free=()), Arg((), free=())), order=2),
     Case("print", "Print", printed, ((3, 4),), order=2),
     Case("check_numerics_v2", "CheckNumericsV2", checked, ((3, 4),), order=1),
     Case("accumulate", "AccumulateNV2", accumulated, (Arg((3, 4), free=()),), order=2, smooth=False),
     Case("isotonic", "IsotonicRegression", isotonic, (Arg((3, 9), free=()),)),
-    Case("isotonic_ties", "IsotonicRegression", isotonic,
-         (fixed([[1.0, 3.0, 2.0, 2.0, 5.0], [5.0, 4.0, 4.0, 1.0, 2.0], [1.0, 3.0, 2.0, 0.0, 0.0]], free=()),), smooth=False),
+    Case(
+        "isotonic_ties",
+        "IsotonicRegression",
+        isotonic,
+        (fixed([[1.0, 3.0, 2.0, 2.0, 5.0], [5.0, 4.0, 4.0, 1.0, 2.0], [1.0, 3.0, 2.0, 0.0, 0.0]], free=()),),
+        smooth=False,
+    ),
 ]

@@ -13,15 +13,21 @@ def of_complex(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda real, imag: function(tf.complex(real, imag))
 
 
-def complex_row(name: str, op: str, function: Callable[..., Any], *shape: int, free: tuple[int, ...] = (0,), order: int = 2) -> Case:
-    return Case(name, (op, "Complex"), of_complex(function), (Arg(shape, free=free), Arg(shape, free=free)), order=order)
+def complex_row(
+    name: str, op: str, function: Callable[..., Any], *shape: int, free: tuple[int, ...] = (0,), order: int = 2
+) -> Case:
+    return Case(
+        name, (op, "Complex"), of_complex(function), (Arg(shape, free=free), Arg(shape, free=free)), order=order
+    )
 
 
-def real_row(name: str, op: str, function: Callable[..., Any], *shape: int, free: tuple[int, ...] = (0,), order: int = 2) -> Case:
+def real_row(
+    name: str, op: str, function: Callable[..., Any], *shape: int, free: tuple[int, ...] = (0,), order: int = 2
+) -> Case:
     return Case(name, op, function, (Arg(shape, free=free),), order=order)
 
 
-# A transform that cuts its input has no gradient in TensorFlow (it fails while tracing), one of three real axes neither.
+# TensorFlow has no gradient of a transform that cuts its input (it fails while tracing) nor of one of three real axes.
 CASES = [
     complex_row("fft", "FFT", tf.signal.fft, 3, 8),
     complex_row("fft_one", "FFT", tf.signal.fft, 3, 1),

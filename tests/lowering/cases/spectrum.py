@@ -37,14 +37,31 @@ EIGH_ROWS = [
     Case("eigh_free_size", "SelfAdjointEigV2", eigh, (plain(2, 8, 8, free=(0, 1, 2)),)),
     Case("eigh_values", "SelfAdjointEigV2", lambda x: tf.linalg.eigvalsh(symmetric(x)), (plain(3, 5, 5),), order=2),
     Case("eigh_none", "SelfAdjointEigV2", eigh, (plain(0, 3, 3),), smooth=False),
-    Case("eigh_diagonal", "SelfAdjointEigV2", tf.linalg.eigh, (fixed([np.diag([3.0, -1.0, 2.0]), np.diag([1.0, 2.0, 5.0])]),), smooth=False),
-    Case("eigh_lower_only", "SelfAdjointEigV2", tf.linalg.eigh, (fixed([[[1.0, 9.0, 9.0], [2.0, 3.0, 9.0], [4.0, 5.0, 6.0]]]),),
-         smooth=False),
-    Case("eigh_blocks", "SelfAdjointEigV2", tf.linalg.eigh,
-         (fixed([[[2.0, 1.0, 0.0, 0.0], [1.0, 3.0, 0.0, 0.0], [0.0, 0.0, -1.0, 4.0], [0.0, 0.0, 4.0, 5.0]]]),), smooth=False),
+    Case(
+        "eigh_diagonal",
+        "SelfAdjointEigV2",
+        tf.linalg.eigh,
+        (fixed([np.diag([3.0, -1.0, 2.0]), np.diag([1.0, 2.0, 5.0])]),),
+        smooth=False,
+    ),
+    Case(
+        "eigh_lower_only",
+        "SelfAdjointEigV2",
+        tf.linalg.eigh,
+        (fixed([[[1.0, 9.0, 9.0], [2.0, 3.0, 9.0], [4.0, 5.0, 6.0]]]),),
+        smooth=False,
+    ),
+    Case(
+        "eigh_blocks",
+        "SelfAdjointEigV2",
+        tf.linalg.eigh,
+        (fixed([[[2.0, 1.0, 0.0, 0.0], [1.0, 3.0, 0.0, 0.0], [0.0, 0.0, -1.0, 4.0], [0.0, 0.0, 4.0, 5.0]]]),),
+        smooth=False,
+    ),
     Case("eigh_zero", "SelfAdjointEigV2", tf.linalg.eigh, (fixed(np.zeros((1, 3, 3))),), order=0),
     Case("eigh_complex", "SelfAdjointEigV2", complex_eigh, (plain(2, 4, 4), plain(2, 4, 4)), smooth=False),
 ]
+
 
 def svd(full: bool = False) -> Callable[..., Any]:
     """Functions of s, u and v that do not depend on signs."""
@@ -72,23 +89,34 @@ SVD_ROWS = [
     Case("svd_wide", "Svd", svd(), (plain(3, 3, 5),), order=2),
     Case("svd_matrix", "Svd", svd(), (plain(5, 4, free=()),), order=2),
     Case("svd_loop", "Svd", svd(), (plain(2, 2, 12, 11),)),
-    Case("svd_large", "Svd", svd(), (Arg((1, 24, 24), lambda rng, size: rng.normal(size=size) + 4 * np.diag(np.arange(24.0))),)),
+    Case(
+        "svd_large",
+        "Svd",
+        svd(),
+        (Arg((1, 24, 24), lambda rng, size: rng.normal(size=size) + 4 * np.diag(np.arange(24.0))),),
+    ),
     Case("svd_full", "Svd", svd(True), (plain(3, 4, 4),)),
     Case("svd_full_deep", "Svd", svd(True), (plain(3, 5, 4),)),
     Case("svd_full_wide", "Svd", svd(True), (plain(3, 4, 5),)),
     Case("svd_values", "Svd", partial(tf.linalg.svd, compute_uv=False), (plain(3, 5, 4),), order=2),
     Case("svd_none", "Svd", svd(), (plain(0, 3, 3),), smooth=False),
-    Case("svd_rank_deficient", "Svd", lambda x: tf.linalg.svd(x)[0],
-         (fixed([[[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [1.0, 0.0, 1.0]], [[0.0, 0.0, 0.0]] * 3]),), order=0),
+    Case(
+        "svd_rank_deficient",
+        "Svd",
+        lambda x: tf.linalg.svd(x)[0],
+        (fixed([[[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [1.0, 0.0, 1.0]], [[0.0, 0.0, 0.0]] * 3]),),
+        order=0,
+    ),
     Case("svd_pinv", "Svd", tf.linalg.pinv, (plain(3, 5, 3),), order=2),
     Case("svd_complex", "Svd", svd_complex, (plain(2, 4, 3), plain(2, 4, 3)), smooth=False),
 ]
 
+
 def eig(x: Any) -> Any:
-    """``sin`` of a matrix and magnitudes of eigenvectors: no order and no phase changes them."""
+    """``(1 + x)**-1`` and magnitudes of eigenvectors: no order and no phase changes them."""
     values, vectors = tf.linalg.eig(x)
-    sine = vectors @ tf.linalg.diag(tf.sin(values)) @ tf.linalg.inv(vectors)
-    return tf.math.real(sine), tf.reduce_sum(tf.abs(vectors) ** 4, axis=-1)
+    function = vectors @ tf.linalg.diag(1 / (1 + values)) @ tf.linalg.inv(vectors)
+    return tf.math.real(function), tf.reduce_sum(tf.abs(vectors) ** 4, axis=-1)
 
 
 def eig_symmetric_functions(x: Any) -> Any:
@@ -108,8 +136,16 @@ EIG_ROWS = [
     Case("eig_one", "Eig", eig, (real_spectrum(3, 1, 1),), smooth=False),
     Case("eig_loop", "Eig", eig, (real_spectrum(2, 9, 9),), smooth=False),
     Case("eig_pairs", "Eig", eig_symmetric_functions, (plain(3, 5, 5),), smooth=False),
-    Case("eig_cycle", "Eig", eig_symmetric_functions, (fixed([[[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]),), smooth=False),
-    Case("eig_complex", "Eig", lambda a, b: eig(tf.complex(a, b)), (real_spectrum(2, 4, 4), plain(2, 4, 4)), smooth=False),
+    Case(
+        "eig_cycle",
+        "Eig",
+        eig_symmetric_functions,
+        (fixed([[[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]),),
+        smooth=False,
+    ),
+    Case(
+        "eig_complex", "Eig", lambda a, b: eig(tf.complex(a, b)), (real_spectrum(2, 4, 4), plain(2, 4, 4)), smooth=False
+    ),
     Case("eig_free_size", "Eig", eig, (Arg((2, 8, 8), real_spectrum(1, 1).draw, free=(0, 1, 2)),), smooth=False),
 ]
 
