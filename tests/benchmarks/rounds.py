@@ -9,6 +9,7 @@ import select
 import statistics
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from tests.benchmarks import engines
@@ -101,8 +102,8 @@ def run(
     chosen: tuple[engines.Engine, ...],
     rounds: int,
     slice_seconds: float,
-) -> list[Row]:
-    """All batch sizes of one piece of work."""
+) -> Iterator[Row]:
+    """All batch sizes of one piece of work, each as soon as it is measured."""
     processes: list[Process] = []
     skipped: dict[str, str] = {}
     for process in [Process(engine, work, folder, threads) for engine in chosen]:  # they import side by side
@@ -113,7 +114,8 @@ def run(
             skipped[process.engine] = reply["skipped"]
             process.close()
     try:
-        return [_row(work, batch, threads, processes, skipped, rounds, slice_seconds) for batch in batches]
+        for batch in batches:
+            yield _row(work, batch, threads, processes, skipped, rounds, slice_seconds)
     finally:
         for process in processes:
             process.close()
@@ -144,7 +146,7 @@ def _row(
         calls[process.engine] = max(1, min(5000, round(slice_seconds / max(one, 1e-7))))
     _compare(checks, failed)
     seconds: dict[str, list[float]] = {name: [] for name in calls if name not in failed}
-    for _ in range(rounds):
+    for _ in range(rounds if all(calls[name] > 1 for name in seconds) else (rounds + 1) // 2):  # long calls: half
         for process in processes:
             if process.engine in seconds:
                 reply = process.measure(batch, calls[process.engine])
