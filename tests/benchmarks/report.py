@@ -164,7 +164,7 @@ def into_readme(path: pathlib.Path, rows: Sequence[Row], header: dict[str, str])
             *table([row for row in rows if row.threads == 1]),
             "",
             f"Measured on {header['machine']}, one thread. *Pullback / forward*: value and derivative against the model"
-            " alone, median and quartiles of the rounds; right of it, how many times as long as Pullback each engine takes."
+            " alone, median and quartiles of the rounds; right of it: how many times as long as Pullback each takes."
             " Two threads, cold start, sizes, growth: [docs/benchmarks.md](docs/benchmarks.md).",
             "",
         ]

@@ -43,12 +43,12 @@ def test_missed_aim_and_missing_engine_are_named() -> None:
 
 def test_readme_is_written_between_its_markers(tmp_path: pathlib.Path) -> None:
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{report.START}\nold\n{report.END}\nafter\n")
+    readme.write_text(f"before\n{report.START}\nstale numbers\n{report.END}\nafter\n")
     assert report.into_readme(readme, [ROW], HEADER)
     text = readme.read_text()
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
-    assert "old" not in text
+    assert "stale numbers" not in text
     assert "bowl MLP" in text
 
 
