@@ -52,6 +52,7 @@ class Write:
     at: Affine | None
     index: Value
     element: Any
+    grows: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,7 +73,7 @@ class LoopList:
 
     @property
     def length(self) -> Value:
-        if self.pushed or self.popped or self.attempt.is_stack(self.place):
+        if self.pushed or self.popped or self.attempt.is_stack(self.place) or any(write.grows for write in self.writes):
             raise self.demoted()
         return self.initial.length
 
@@ -99,7 +100,7 @@ class LoopList:
         self.attempt.note_read(self.place, at)
         return self.initial.get(op, index, dims)
 
-    def set(self, op: OpContext, index: Value, element: Any) -> LoopList:
+    def set(self, op: OpContext, index: Value, element: Any, grows: bool = False) -> LoopList:
         at = self._place_of(op, index)
         if self.pushed or self.popped or self.added or at is None:
             raise self.demoted(element)
@@ -241,11 +242,11 @@ class LoopList:
         added = TensorList(self.dtype, self.initial.dims, length, self.pushed[0], tuple(columns))
         return joined(op, self.initial, added)
 
-    def _covers(self, at: Affine, count: Value) -> bool:
-        """Whether the iterations write every element exactly once."""
-        if abs(at.step) != 1 or not same_number(count, self.initial.length):
+    def _covers(self, at: Affine, count: Value, length: Value) -> bool:
+        """Whether the iterations write every one of ``length`` elements exactly once."""
+        if abs(at.step) != 1 or not same_number(count, length):
             return False
-        first = at.start if at.step == 1 else at.start - self.initial.length + 1
+        first = at.start if at.step == 1 else at.start - length + 1
         return first.sizes is not None and bool(first.sizes.item() == 0)
 
     def _rows(self, op: OpContext, leaf: Value, at: Affine | None, count: Value) -> Column:
@@ -256,7 +257,10 @@ class LoopList:
     def _with_written(self, op: OpContext, before: TensorList, write: Write, count: Value) -> TensorList:
         assert write.at is not None
         rows = [self._rows(op, leaf, write.at, count) for leaf in leaves(write.element)]
-        if self._covers(write.at, count):
+        if write.grows:
+            last = write.at.start + (count - 1) * write.at.step if write.at.step > 0 else write.at.start
+            before = before.resized(op, op.Max(before.length, last + 1))
+        if self._covers(write.at, count, before.length):
             return dataclasses.replace(before, template=write.element, columns=tuple(rows))
         whole = before.filled(op, _outside(op, write.element, rows, count))
         if not same_form(whole.template, write.element):
@@ -271,7 +275,7 @@ class LoopList:
     def _with_added(self, op: OpContext, before: TensorList, write: Write, count: Value) -> TensorList:
         (leaf,) = leaves(write.element)
         row = self._rows(op, leaf, write.at, count)
-        if write.at is not None and self._covers(write.at, count):
+        if write.at is not None and self._covers(write.at, count, before.length):
             added: Any = dataclasses.replace(before, template=write.element, columns=(row,))
             return before.plus(op, added)  # type: ignore[no-any-return]
         whole = before.filled(op, _outside(op, write.element, [row], count))

@@ -151,6 +151,8 @@ class Attempt:
         if assumption.kind == "slot":
             element = rebuild(assumption.element, self._tensors(index, self.first_element(index)))
             return SlotList(self, index, initial, assumption.slot, element)
+        if assumption.element is None and _unknown_elements(initial):
+            return initial  # what the body makes of it shows what its elements are
         carried = self.carried(index)
         return from_rows(self.inner, carried, self._tensors(index, carried))
 
@@ -302,6 +304,12 @@ class LoopConversion:
             if counter is not None:
                 self.assumptions[index] = counter
                 return True
+        if assumption.element is None and _unknown_elements(argument):
+            made = settled(attempt.inner, result)
+            assumption.element = made.template
+            if made.template is None:
+                raise self.op.unsupported("a list whose elements have no known shape")
+            return True
         attempt.results[index] = result = as_rows(attempt.inner, result, None)
         before = as_rows(attempt.inner, argument, None)
         if not same_form(before, result):
@@ -478,6 +486,13 @@ def _counter(op: OpContext, result: Any, argument: Value) -> Assumption | None:
     if place is None or place.step != 1 or place.start.const is None:
         return None
     return Assumption("counter", step=int(place.start.const.item()))
+
+
+def _unknown_elements(flow: Any) -> bool:
+    """Whether a list was never written to and does not say what its elements look like."""
+    if not isinstance(flow, TensorList) or flow.template is not None:
+        return False
+    return flow.dtype is None or flow.dims is None or None in flow.dims
 
 
 def _always(condition: Value) -> bool:

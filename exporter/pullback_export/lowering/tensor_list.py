@@ -15,7 +15,7 @@ from pullback_export.lowering.dims import Size
 from pullback_export.lowering.flows import leaves
 from pullback_export.lowering.graph import Value
 from pullback_export.lowering.lists import Stacked, TensorList
-from pullback_export.lowering.loop_lists import ListFlow, OneElement, joined, settled
+from pullback_export.lowering.loop_lists import ListFlow, LoopList, OneElement, joined, settled
 from pullback_export.lowering.registry import lowers
 
 Dims = tuple[Size | None, ...] | None
@@ -86,7 +86,10 @@ def get_item(op: OpContext, items: ListFlow, index: Value, element_shape: Value)
 def set_item(op: OpContext, items: ListFlow, index: Value, element: Any) -> ListFlow:
     """The list with another element at ``index``; a list that is too short grows if the op says so."""
     index = _number(op, index)
-    if isinstance(items, TensorList) and op.attr("resize_if_index_out_of_bounds"):
+    grows = bool(op.attr("resize_if_index_out_of_bounds"))
+    if isinstance(items, LoopList):
+        return items.set(op, index, settled(op, element), grows)
+    if isinstance(items, TensorList) and grows:
         items = items.resized(op, op.Max(items.length, index + 1))
     if isinstance(items, TensorList) and items.template is None and op.graph.parent is not None:
         return OneElement(items, index, settled(op, element))
