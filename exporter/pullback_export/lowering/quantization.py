@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 
 from pullback_export.lowering.context import OpContext
-from pullback_export.lowering.dims import Size
 from pullback_export.lowering.graph import Value
 from pullback_export.lowering.registry import lowers
 
@@ -75,7 +74,7 @@ def _quantized(op: OpContext, x: Value, low: Value, high: Value, step: Value) ->
 def quantize_and_dequantize(op: OpContext, x: Value, low: Value, high: Value) -> Value:
     """``round(clip(x) * scale) / scale``, the widest scale that keeps the range; without a given one that of ``x``.
 
-    (tensorflow/core/kernels/quantize_and_dequantize_op.h; the range may be one for each slice along ``axis``.)
+    (tensorflow/core/kernels/quantize_and_dequantize_op.h; ``axis``: a range of its own for each slice along it.)
     """
     return _rounded(op, x, low, high, int(op.attr("num_bits")))
 
@@ -89,15 +88,12 @@ def quantize_and_dequantize_v3(op: OpContext, x: Value, low: Value, high: Value,
 @lowers("QuantizeAndDequantizeV4Grad")
 def quantize_and_dequantize_grad(op: OpContext, dy: Value, x: Value, low: Value, high: Value) -> list[Value]:
     """``dy`` within the range, both ends included, else 0; nothing goes to the range."""
-    within = (x >= _slices(op, low, x)) & (x <= _slices(op, high, x))
-    return [op.mask(within, dy), op.full_like(low, 0), op.full_like(high, 0)]
+    return [op.mask((x >= low) & (x <= high), dy), op.full_like(low, 0), op.full_like(high, 0)]
 
 
 def _rounded(op: OpContext, x: Value, low: Value, high: Value, bits: int) -> Value:
     given = bool(op.attr("range_given"))
-    if given:
-        low, high = _slices(op, low, x), _slices(op, high, x)
-    else:
+    if not given:
         axis = int(op.attr("axis"))
         axes = [other for other in range(x.rank) if axis < 0 or other != axis]
         low, high = op.ReduceMin(x, axes, keepdims=1), op.ReduceMax(x, axes, keepdims=1)
@@ -120,13 +116,3 @@ def _scale(op: OpContext, limit: float, range_end: Value) -> Value:
     """``limit / range_end`` where both have one sign, else the largest number."""
     same = range_end * limit > 0
     return op.Where(same, limit / op.Where(same, range_end, 1), float(np.finfo(range_end.dtype).max))
-
-
-def _slices(op: OpContext, end: Value, x: Value) -> Value:
-    """An end of the range, to broadcast with ``x``: a scalar, or one number for each slice along ``axis``."""
-    axis = int(op.attr("axis"))
-    if end.rank == 0 or axis < 0:
-        return end
-    shape: list[Size] = [1] * x.rank
-    shape[axis] = end.dims[0]
-    return op.reshape(end, shape)
