@@ -83,6 +83,7 @@ class Bound:
 
 # Its input and its derivative are channels last; ``MaxPool`` scatters into zeros of a computed size.
 COUNTS_OF_CNN = {"Cast": 4, "Transpose": 2, "MaxPool": 1, "Conv": 7, "Shape": 1, "Expand": 1}
+# An LSTM's gates are computed once more after the loop rather than collected in it: more nodes, less time.
 COUNTS_OF_LSTM = {"Scan": 2, "Transpose": 2, "Shape": 2, "Expand": 2, "Identity": 3}
 BOUNDS = [
     Bound("bowl", lambda: mlp(1, 64, 32, 32, 1), "gradient(y, x)", 22, 1100, {"Cast": 3}),
@@ -92,7 +93,7 @@ BOUNDS = [
     Bound("hvp", lambda: mlp(10, 64, 64, 1, activation="tanh"), "hvp(y, x)", 25, 1500),
     Bound("cnn", cnn, "gradient(y, x)", 49, 6500, COUNTS_OF_CNN),
     Bound("transformer", transformer, "gradient(y, x)", 125, 5600, {"Transpose": 12, "Where": 2}),
-    Bound("lstm", lstm, "gradient(y, x)", 56, 3300, COUNTS_OF_LSTM),
+    Bound("lstm", lstm, "gradient(y, x)", 66, 4200, COUNTS_OF_LSTM),
 ]
 # Nothing that follows from sizes is computed when the graph runs, unless a bound says so.
 NONE = ("Cast", "Transpose", "Expand", "Shape", "Where", "Identity")
