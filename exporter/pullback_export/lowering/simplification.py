@@ -146,7 +146,8 @@ def _transpose(graph: Graph, operands: Operands, attributes: Attributes) -> Valu
     if moving == sorted(moving):  # only axes of size 1 move: the memory stays as it is
         sizes = [value.shape[axis] for axis in perm]
         if sum(not isinstance(size, int) for size in sizes) <= 1:
-            return graph.emit("Reshape", [value, _reshape_target(graph, value, sizes)])
+            target = _reshape_target(graph, value, sizes)
+            return graph.emit("Reshape", [value, target]) if target is not None else None
     return None
 
 
