@@ -19,6 +19,7 @@ FAMILIES: dict[str, dict[str, list[Case]]] = {
 EXCLUDED: dict[str, str] = {
     "convert_to_numpy": "leaves the graph: it has no symbolic form",
     "image.elastic_transform": "draws random displacements: the exporter refuses random ops by name",
+    "isin": "Keras branches on a tensor in Python (OperatorNotAllowedInGraphError): no function can trace it",
     "vectorize": "Keras: not supported with the TensorFlow backend",
     "ctc_loss": "not covered yet: TensorFlow calls functions by their own name here, which are not inlined",
     "ctc_decode": "search over strings of labels: integers, no derivative, and no tensor program in TensorFlow",

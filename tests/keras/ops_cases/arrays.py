@@ -114,7 +114,6 @@ row(
     fixed([3.0, 1.0, 3.0, 2.0]),
     order=0,
 )
-row("isin", lambda x, y: ops.isin(x, y), index([[1, 2], [3, 4]]), index([2, 9, 4]), order=0)
 row("nonzero", lambda x: ops.nonzero(x > 0), X, order=0)
 row("count_nonzero", lambda x: ops.count_nonzero(x > 0, axis=1), X, order=0)
 row("bincount", lambda x: ops.bincount(x, minlength=5), index([1, 2, 2, 7]), order=0)
