@@ -130,11 +130,15 @@ def real_spectrum(*shape: int) -> Arg:
     return Arg(shape, lambda rng, size: 0.1 * rng.normal(size=size) + np.diag(1.5 * np.arange(1.0, size[-1] + 1)))
 
 
+ROUNDING: dict[str, Any] = {
+    "tolerance": {"float32": 5e-5},
+    "reason": "the gradient divides by differences of eigenvalues, which float32 rounds in TensorFlow as well as here",
+}
 EIG_ROWS = [
     Case("eig", "Eig", eig, (real_spectrum(3, 4, 4),), smooth=False),
     Case("eig_two", "Eig", eig, (real_spectrum(3, 2, 2),), smooth=False),
     Case("eig_one", "Eig", eig, (real_spectrum(3, 1, 1),), smooth=False),
-    Case("eig_loop", "Eig", eig, (real_spectrum(2, 9, 9),), smooth=False),
+    Case("eig_loop", "Eig", eig, (real_spectrum(2, 9, 9),), smooth=False, **ROUNDING),
     Case("eig_pairs", "Eig", eig_symmetric_functions, (plain(3, 5, 5),), smooth=False),
     Case(
         "eig_cycle",
@@ -146,7 +150,14 @@ EIG_ROWS = [
     Case(
         "eig_complex", "Eig", lambda a, b: eig(tf.complex(a, b)), (real_spectrum(2, 4, 4), plain(2, 4, 4)), smooth=False
     ),
-    Case("eig_free_size", "Eig", eig, (Arg((2, 8, 8), real_spectrum(1, 1).draw, free=(0, 1, 2)),), smooth=False),
+    Case(
+        "eig_free_size",
+        "Eig",
+        eig,
+        (Arg((2, 8, 8), real_spectrum(1, 1).draw, free=(0, 1, 2)),),
+        smooth=False,
+        **ROUNDING,
+    ),
 ]
 
 CASES = [*EIGH_ROWS, *SVD_ROWS, *EIG_ROWS]
