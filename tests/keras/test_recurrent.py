@@ -1,0 +1,46 @@
+"""Recurrent layers: every option of the table, and one graph for every number of steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.keras.layer_row import LayerRow
+from tests.keras.layer_rows import RECURRENT
+from tests.keras.recurrent_rows import ROWS
+from tests.keras.test_layers import check_layer, rows_and_dtypes
+from tests.lowering.case import TOLERANCE, Arg, assert_close, convert, run_onnx
+
+
+@pytest.mark.parametrize(("row", "dtype"), rows_and_dtypes(ROWS))
+def test_layer_agrees_with_tensorflow(row: LayerRow, dtype: str) -> None:
+    check_layer(row, dtype)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
+def test_one_graph_takes_any_number_of_steps(kind: str) -> None:
+    keras.utils.set_random_seed(2)
+    layer = getattr(keras.layers, kind)(4)
+    layer.build((None, None, 3))
+
+    def evaluate(x: Any) -> list[Any]:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x)
+        return [y, tape.gradient(y, x)]
+
+    concrete = tf.function(evaluate).get_concrete_function(tf.TensorSpec([None, None, 3], tf.float32))
+    model = convert(concrete, (Arg((2, 5, 3), free=(0, 1)),), free=True)
+    for rows, steps in [(1, 1), (2, 2), (7, 17), (1, 200)]:
+        x = np.random.default_rng(steps).normal(size=(rows, steps, 3)).astype(np.float32)
+        expected = [item.numpy() for item in concrete(tf.constant(x))]
+        for index, (mine, theirs) in enumerate(zip(run_onnx(model, [x]), expected, strict=True)):
+            assert_close(mine, theirs, TOLERANCE["float32"], f"{kind} {rows} x {steps} output {index}")
+
+
+def test_every_recurrent_layer_has_a_row() -> None:
+    assert sorted(RECURRENT - {row.layer for row in ROWS}) == []
