@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Iterable, Mapping
 
 from pullback_export.lowering import registry
+
 from tests.keras import layer_rows, ops_table, recurrent_rows
 from tests.lowering.case import Case
 from tests.lowering.exclusions import EXCLUSIONS

@@ -19,7 +19,9 @@ def _array(x: Any, size: Any, **options: Any) -> Any:
 def _collect(x: Any) -> Any:
     """Written in order."""
     array = _array(x, 4)
-    _, array = tf.while_loop(lambda i, a: i < 4, lambda i, a: (i + 1, a.write(i, tf.sin(x) * tf.cast(i, x.dtype))), (0, array))
+    _, array = tf.while_loop(
+        lambda i, a: i < 4, lambda i, a: (i + 1, a.write(i, tf.sin(x) * tf.cast(i, x.dtype))), (0, array)
+    )
     return array.stack()
 
 
@@ -33,7 +35,9 @@ def _collect_backwards(x: Any) -> Any:
 def _collect_partly(x: Any) -> Any:
     """Every second place; the others stay zero."""
     array = _array(x, 7, element_shape=x.shape)
-    _, array = tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, a.write(2 * i + 1, x * tf.cast(i, x.dtype))), (0, array))
+    _, array = tf.while_loop(
+        lambda i, a: i < 3, lambda i, a: (i + 1, a.write(2 * i + 1, x * tf.cast(i, x.dtype))), (0, array)
+    )
     return array.stack()
 
 
@@ -128,7 +132,9 @@ def _scattered(x: Any, indices: Any) -> Any:
 
 def _concatenated(x: Any) -> Any:
     array = _array(x, 3, infer_shape=False)
-    _, array = tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, a.write(i, tf.sin(x) * tf.cast(i, x.dtype))), (0, array))
+    _, array = tf.while_loop(
+        lambda i, a: i < 3, lambda i, a: (i + 1, a.write(i, tf.sin(x) * tf.cast(i, x.dtype))), (0, array)
+    )
     return array.concat()
 
 
@@ -140,7 +146,9 @@ def _split(x: Any) -> Any:
 def _grown(x: Any) -> Any:
     """An array that grows as it is written."""
     array = _array(x, 0, dynamic_size=True)
-    _, array = tf.while_loop(lambda i, a: i < 4, lambda i, a: (i + 1, a.write(i, tf.sin(x) * tf.cast(i, x.dtype))), (0, array))
+    _, array = tf.while_loop(
+        lambda i, a: i < 4, lambda i, a: (i + 1, a.write(i, tf.sin(x) * tf.cast(i, x.dtype))), (0, array)
+    )
     return array.stack()
 
 
@@ -212,29 +220,63 @@ def _complex(x: Any) -> Any:
 T4 = Arg((4, 3))
 
 CASES = [
-    Case("list_collect", (WHILE, "TensorListReserve", "TensorListSetItem", "TensorListStack"), _collect, ((2, 3),), order=2),
+    Case(
+        "list_collect",
+        (WHILE, "TensorListReserve", "TensorListSetItem", "TensorListStack"),
+        _collect,
+        ((2, 3),),
+        order=2,
+    ),
     Case("list_collect_backwards", "TensorListSetItem", _collect_backwards, (T4,), order=2),
     Case("list_collect_partly", "TensorListSetItem", _collect_partly, ((2, 3),), order=2, free=(False,)),
     Case("list_collect_twice", "TensorListSetItem", _collect_twice, ((2, 3),), order=2),
     Case("list_recurrence", "TensorListGetItem", _recurrence, ((2, 3),), order=2),
     Case("list_in_place", ("TensorListGetItem", "TensorListFromTensor"), _in_place, (T4,), order=2),
     Case("list_by_data", "TensorListGetItem", _by_data, (T4, fixed([3, 1, 1, 0, 3], "int32", free=())), order=2),
-    Case("list_written_by_data", "TensorListSetItem", _written_by_data, (T4, fixed([3, 1, 0], "int32", free=())), order=2),
+    Case(
+        "list_written_by_data", "TensorListSetItem", _written_by_data, (T4, fixed([3, 1, 0], "int32", free=())), order=2
+    ),
     Case("list_last_only", "TensorListSetItem", _last_only, ((2, 3),), order=2, free=(False,)),
     Case("list_two_loops", "TensorListSetItem", _two_loops, ((2, 3),), order=2),
     Case("list_unrolled", ("TensorListSetItem", "TensorListGetItem"), _unrolled, ((2, 3),), order=2),
     Case("list_unset", "TensorListSetItem", _unset, ((2, 3),), order=2, free=(False,)),
     Case("list_gather", "TensorListGather", _gathered, (T4, fixed([2, 2, 0], "int32", free=())), order=2),
-    Case("list_scatter", "TensorListScatterV2", _scattered, (Arg((4, 3), free=()), fixed([2, 0, 1, 3], "int32", free=())), order=2),
+    Case(
+        "list_scatter",
+        "TensorListScatterV2",
+        _scattered,
+        (Arg((4, 3), free=()), fixed([2, 0, 1, 3], "int32", free=())),
+        order=2,
+    ),
     Case("list_concat", "TensorListConcatV2", _concatenated, ((2, 3),)),
     Case("list_split", "TensorListSplit", _split, (Arg((6, 3), free=()),)),
     Case("list_grown", "TensorListSetItem", _grown, ((2, 3),), order=2),
     Case("list_size", "TensorListLength", _size_of, (T4,), order=2),
-    Case("list_push", ("EmptyTensorList", "TensorListPushBack", "TensorListPopBack", "TensorListLength"), _pushed, ((2, 3),),
-         order=2, free=(False,)),
-    Case("list_push_in_loop", (WHILE, "TensorListPushBack", "TensorListPopBack"), _pushed_in_loop, ((2, 3),), free=(False,)),
-    Case("list_joined", ("TensorListConcatLists", "TensorListResize", "TensorListElementShape"), _joined, (T4,), order=0),
-    Case("list_put", ("TensorListScatterIntoExistingList", "TensorListScatter", "TensorListConcat"), _put,
-         (T4, fixed([1, 3], "int32", free=())), order=0, free=(False,)),
+    Case(
+        "list_push",
+        ("EmptyTensorList", "TensorListPushBack", "TensorListPopBack", "TensorListLength"),
+        _pushed,
+        ((2, 3),),
+        order=2,
+        free=(False,),
+    ),
+    Case(
+        "list_push_in_loop",
+        (WHILE, "TensorListPushBack", "TensorListPopBack"),
+        _pushed_in_loop,
+        ((2, 3),),
+        free=(False,),
+    ),
+    Case(
+        "list_joined", ("TensorListConcatLists", "TensorListResize", "TensorListElementShape"), _joined, (T4,), order=0
+    ),
+    Case(
+        "list_put",
+        ("TensorListScatterIntoExistingList", "TensorListScatter", "TensorListConcat"),
+        _put,
+        (T4, fixed([1, 3], "int32", free=())),
+        order=0,
+        free=(False,),
+    ),
     Case("list_complex", "TensorListSetItem", _complex, ((2, 3),)),
 ]
