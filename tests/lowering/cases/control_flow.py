@@ -203,23 +203,9 @@ def _jacobian(x: Any) -> Any:
     return tape.jacobian(y, x)
 
 
-def _jacobian_of_scan(x: Any) -> Any:
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = _scan(x)[-1]
-    return tape.jacobian(y, x)
-
-
 def _vectorized(x: Any) -> Any:
     return tf.vectorized_map(
         lambda row: tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, a * tf.sin(row)), (0, row))[1], x
-    )
-
-
-def _vectorized_by_data(x: Any) -> Any:
-    """Rows stop after different numbers of iterations."""
-    return tf.vectorized_map(
-        lambda row: tf.while_loop(lambda a: tf.reduce_sum(a) < 20.0, lambda a: (a * 2 + row,), (tf.abs(row),))[0], x
     )
 
 
@@ -325,9 +311,7 @@ CASES = [
     Case("scan_reversed", WHILE, _scan_reversed, (T3,), order=2),
     Case("foldl_foldr", WHILE, _fold, (T3,), order=2),
     Case("jacobian_of_loop", WHILE, _jacobian, ((2, 3),), free=(False,)),
-    Case("jacobian_of_scan", WHILE, _jacobian_of_scan, (T3,), free=(False,)),
     Case("vectorized_map_loop", WHILE, _vectorized, ((4, 3),), order=2),
-    Case("vectorized_map_by_data", WHILE, _vectorized_by_data, (uniform(0.5, 2.0, 4, 3),), order=0),
     Case("keras_scan", WHILE, _keras_scan, (T3,), order=2),
     Case("keras_scan_reversed", WHILE, _keras_scan_reversed, (T3,), order=2),
     Case("keras_associative_scan", "ConcatV2", _keras_associative_scan, (Arg((5, 3), free=()),), order=2),
