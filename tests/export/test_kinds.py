@@ -46,8 +46,17 @@ def live_derivatives(model: Any, x: Any) -> dict[str, np.ndarray[Any, Any]]:
     }
 
 
+QUICK = {("mlp", "float32"), ("mlp", "float64"), ("function", "float64")}
+
+
 @pytest.fixture(
-    scope="module", params=[(name, dtype) for name in MODELS for dtype in ("float32", "float64")], ids="-".join
+    scope="module",
+    params=[
+        pytest.param((name, dtype), marks=[] if (name, dtype) in QUICK else [pytest.mark.slow])
+        for name in MODELS
+        for dtype in ("float32", "float64")
+    ],
+    ids="-".join,
 )
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
     name, dtype = request.param

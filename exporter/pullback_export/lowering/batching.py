@@ -111,7 +111,7 @@ class Batcher:
         self.iteration = iteration
         self.count = count
         self.steps: Size = size_of(count)
-        self.series: dict[Value, Series] = {}
+        self.series: dict[Value, Series] = {iteration: Series(count_up(op, count), False)}
 
     def lift(self, node: Node) -> bool:
         """Does the work of ``node`` for all iterations, if that is possible."""
@@ -201,8 +201,6 @@ class Batcher:
 
     def find(self, value: Value) -> Series | None:
         """The series of a value, if it has one."""
-        if value is self.iteration and value not in self.series:
-            self.series[value] = Series(count_up(self.op, self.count), False)
         return self.series.get(value)
 
     def _set_steps(self, rows: Value, element: Value) -> None:

@@ -140,13 +140,6 @@ def gather(op: OpContext, items: ListFlow, indices: Value, element_shape: Value)
     return op.Gather(rows, op.cast(indices, np.int64), axis=0)
 
 
-def _scattered(op: OpContext, before: TensorList, tensor: Value, indices: Value) -> TensorList:
-    whole = before.filled(op, op.Gather(tensor, op.const(np.int64(0)), axis=0))
-    places = op.Reshape(op.cast(indices, np.int64), [-1, 1])
-    buffer = op.ScatterND(whole.columns[0].stack(op, whole.length), places, tensor)
-    return dataclasses.replace(whole, columns=(Stacked(buffer),))
-
-
 def _zero_rows(op: OpContext, count: Value, tensor: Value, dtype: np.dtype[Any] | None) -> TensorList:
     shape = op.Concat(op.Reshape(count, [1]), op.Slice(op.shape_of(tensor), [1], [2**31 - 1], [0]), axis=0)
     buffer = op.full(shape, np.zeros((), tensor.dtype), tensor.dtype)
