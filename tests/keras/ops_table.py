@@ -17,11 +17,17 @@ FAMILIES: dict[str, dict[str, list[Case]]] = {
 }
 
 EXCLUDED: dict[str, str] = {
+    **dict.fromkeys(
+        ("nanmedian", "nanpercentile", "nanquantile"),
+        "Keras puts a tensor in a static shape: no function can trace it",
+    ),
+    **dict.fromkeys(("bartlett", "corrcoef"), "Keras branches on a tensor in Python: no function can trace it"),
+    "slice_update": "TensorFlow has no gradient of XlaDynamicUpdateSlice",
     "convert_to_numpy": "leaves the graph: it has no symbolic form",
     "image.elastic_transform": "draws random displacements: the exporter refuses random ops by name",
     "isin": "Keras branches on a tensor in Python (OperatorNotAllowedInGraphError): no function can trace it",
     "vectorize": "Keras: not supported with the TensorFlow backend",
-    "ctc_loss": "not covered yet: TensorFlow calls functions by their own name here, which are not inlined",
+    "ctc_loss": "TensorFlow calls functions by their own name here, which are not inlined; tf.nn.ctc_loss is covered",
     "ctc_decode": "search over strings of labels: integers, no derivative, and no tensor program in TensorFlow",
     "kron": "Keras chooses its branch by tf.cond on ranks, with a Python loop over a tensor: no function can trace it",
     "jvp": "forward mode on eager tensors; the exporter has the kind jvp",

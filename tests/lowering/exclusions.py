@@ -50,3 +50,22 @@ EXCLUSIONS: dict[str, str] = {
     }.items()
     for name in names.split()
 }
+
+# Rules that need no row of their own, each with the reason.
+ROWLESS: dict[str, str] = {
+    name: reason
+    for reason, names in {
+        "every row passes through them: constants, variables, arguments, calls": (
+            "Assert Const EnsureShape Identity IdentityN NoOp PartitionedCall Placeholder PlaceholderWithDefault"
+            " PreventGradient ReadVariableOp Snapshot StatefulPartitionedCall StopGradient VariableShape CheckNumerics"
+        ),
+        "another name of a rule that has rows": (
+            "BatchCholesky BatchMatrixDeterminant BatchMatrixInverse BatchMatrixSolve BatchMatrixTriangularSolve Case"
+            " While"
+        ),
+        "only vectorised loops and lists of lists write it": (
+            "TensorListPushBackBatch TensorListScatter TensorListScatterV2"
+        ),
+    }.items()
+    for name in names.split()
+}

@@ -14,7 +14,7 @@ from pullback_export.lowering.convert import check_dtype
 from pullback_export.lowering.dims import Size
 from pullback_export.lowering.flows import leaves
 from pullback_export.lowering.graph import Value
-from pullback_export.lowering.lists import Stacked, TensorList
+from pullback_export.lowering.lists import Stacked, TensorList, merge_dims
 from pullback_export.lowering.loop_lists import ListFlow, LoopList, OneElement, joined, settled
 from pullback_export.lowering.registry import lowers
 
@@ -79,7 +79,7 @@ def pop_back(op: OpContext, items: ListFlow, element_shape: Value) -> list[Any]:
 @lowers("TensorListGetItem")
 def get_item(op: OpContext, items: ListFlow, index: Value, element_shape: Value) -> Any:
     """Element ``index``; zeros where it was never set."""
-    return items.get(op, _number(op, index), _dims(element_shape))
+    return items.get(op, _number(op, index), merge_dims(_dims(element_shape), op.output_shape()))
 
 
 @lowers("TensorListSetItem")

@@ -90,8 +90,6 @@ CASES = [
             ("v4_up", "V4", {"range_given": True, "round_mode": "HALF_UP"}),
             ("v4_unsigned", "V4", {"range_given": True, "signed_input": False}),
             ("v4_narrow", "V4", {"range_given": True, "narrow_range": True}),
-            ("v2_channels", "V2", {"range_given": True, "axis": 1}),
-            ("v4_own_channels", "V4", {"axis": 1}),
         )
     ],
     Case(
