@@ -31,7 +31,7 @@ from pullback_export.lowering.lists import (
 )
 
 if TYPE_CHECKING:
-    from pullback_export.lowering.loops import Attempt
+    from pullback_export.lowering.loop_attempts import Attempt
 
 
 class Demoted(Signal):
