@@ -27,6 +27,7 @@ from pullback_export.lowering.lists import (
     agree,
     constant_index,
     count_up,
+    merge_dims,
     same_number,
 )
 
@@ -95,7 +96,7 @@ class LoopList:
             if last.index is index or (last.at and at and _same_place(last.at, at)):
                 return last.element
             raise self.demoted()
-        if at is None or (self.initial.template is None and None in (self.element_dims() or (None,))):
+        if at is None or (self.initial.template is None and None in (merge_dims(self.element_dims(), dims) or (None,))):
             raise self.demoted()  # what was never set before the loop is read because an iteration has set it
         self.attempt.note_read(self.place, at)
         return self.initial.get(op, index, dims)
