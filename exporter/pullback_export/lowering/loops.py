@@ -36,7 +36,8 @@ from pullback_export.lowering.loop_attempts import (
 from pullback_export.lowering.loop_lists import Demoted, LoopList, OneElement, settled
 from pullback_export.lowering.loop_nodes import LoopWriter
 
-_MOST_ATTEMPTS = 60
+# Each attempt weakens the assumption about at least one variable, and there are few kinds of them.
+_ATTEMPTS_EACH = 6
 
 
 class LoopConversion:
@@ -102,7 +103,7 @@ class LoopConversion:
 
     def run(self) -> list[Any]:
         op = self.op
-        for _ in range(_MOST_ATTEMPTS):
+        for _ in range(_ATTEMPTS_EACH * (len(self.variables) + 4)):
             mark, missing = op.graph.mark(), self.converter.snapshot()
             try:
                 attempt = Attempt(op, self.assumptions, self.initial)
