@@ -47,7 +47,7 @@ class Store:
             self.folder.mkdir(parents=True)
 
     def append(self, arrays: Mapping[str, Array], rows_read: int, bad: list[tuple[int, str]]) -> None:
-        """Results of the next rows; ``rows_read`` of the input were consumed for them."""
+        """Results of the next rows (none where all of them were bad); ``rows_read`` of the input were consumed."""
         for name, array in arrays.items():
             dtype, shape = self._arrays.setdefault(name, (array.dtype.str, array.shape[1:]))
             if (array.dtype.str, array.shape[1:]) != (dtype, shape):
@@ -59,7 +59,7 @@ class Store:
         for file in self._files.values():
             file.flush()
         self.rows_read += rows_read
-        self.rows_written += len(next(iter(arrays.values())))
+        self.rows_written += len(next(iter(arrays.values()))) if arrays else 0
         self.bad_rows += len(bad)
         self._save()
 

@@ -69,11 +69,20 @@ def test_no_batch(mixed: Bundle) -> None:
         map_blocks(mixed, da.zeros(5))
 
 
+def test_options_travel_with_the_bundle(net: Bundle) -> None:
+    import pullback
+
+    strict = pullback.load(net.path, check_finite=True)
+    lazy = map_blocks(strict, da.from_array(np.full((4, 3), np.nan, np.float32)))
+    with pytest.raises(InputError, match="check_finite is on"):
+        lazy.y.compute()
+
+
 def test_another_bundle_on_the_worker(folder: Path, net: Bundle) -> None:
     import pullback
 
     bundle = pullback.load(folder)
     lazy = map_blocks(bundle, da.from_array(X))
     forge.edit_manifest(folder, forge.setting("name", "another"))
-    with pytest.raises(pullback.BundleError, match="sees another bundle"):
+    with pytest.raises(pullback.BundleError, match=r"on worker .*replaced since"):
         lazy.y.compute()

@@ -135,6 +135,19 @@ def test_bad_rows(net: Bundle, x: Array, capsys: pytest.CaptureFixture[str], ski
     assert "oops" in side[1]["reason"]
 
 
+@pytest.mark.parametrize("count", [0, 40])
+def test_whole_blocks_of_bad_rows(net: Bundle, x: Array, count: int) -> None:
+    """Blocks without one good row, and a file without one."""
+    good = [f"{a:.9g},{b:.9g},{c:.9g}\n" for a, b, c in x[:count]]
+    lines = ["x[0],x[1],x[2]\n", *good[:20], *["bad,2,3\n"] * 100, *good[20:]]
+    Path("rows.csv").write_text("".join(lines), encoding="utf-8")
+    assert evaluate("rows.csv", "-o", "out.npz", "--rows", "10", "--skip-bad") == 0
+    found = read_results("out.npz")
+    np.testing.assert_allclose(found["y"], net(x[:count]).y, atol=1e-6)
+    assert found["dy_dx"].shape == (count, 3)
+    assert len(Path("out.npz.bad.csv").read_text(encoding="utf-8").splitlines()) == 101
+
+
 @pytest.mark.parametrize("source", ["rows.npy", "rows.csv"])
 def test_rows_that_are_not_finite(net: Bundle, x: Array, source: str) -> None:
     x[[0, 70, 999], 1] = np.nan, np.inf, -np.inf

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
+import logging
 import math
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,12 @@ from pullback.bundle import Bundle, load
 from pullback.errors import InputError, NotExportedError
 from pullback.function import Function
 from pullback.sources import Source, open_source, pyarrow_parquet
+from pullback.tables import Block
 
 NAME = "eval"
+
+# Blocks of inputs in, the same blocks with their results by name out; none for a block without a row.
+Evaluate = Callable[[Iterable[Block]], Iterator[tuple[Block, dict[str, Array]]]]
 
 _BLOCK_BYTES = 8 * 2**20
 _MOST_ROWS = 65536
@@ -32,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fetch", metavar="NAME,...", help="only these results")
     parser.add_argument("--rows", type=_positive, help="rows to hold in memory at a time")
     parser.add_argument("--threads", type=int, help="threads of one evaluation")
+    parser.add_argument("--dask", metavar="ADDRESS", help="evaluate on the Dask cluster of this scheduler")
     parser.add_argument("--check-finite", action="store_true", help="a row with NaN or infinity is a bad row")
     parser.add_argument("--skip-bad", action="store_true", help="leave bad rows out; FILE.bad.csv lists them")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
@@ -55,38 +63,53 @@ def run(arguments: argparse.Namespace) -> int:
     if not function.rowwise:
         return _evaluate_whole(function, names, arguments)
     source = open_source(arguments.input, function.spec.inputs)
-    store = sinks.Store(target, _job(bundle, names, arguments), arguments.resume)
-    try:
-        _evaluate_rows(function, names, source, store, arguments)
-        store.finish()
-    except BaseException:
-        store.close()
-        raise
+    call = functools.partial(function, fetch=names)
+    with _evaluator(call, bundle, arguments) as evaluate:
+        store = sinks.Store(target, _job(bundle, names, arguments), arguments.resume)
+        try:
+            _evaluate_rows(call, evaluate, source, store, arguments, arguments.rows or _block_rows(function))
+            store.finish()
+        except BaseException:
+            store.close()
+            raise
     if not arguments.quiet:
         bad = f", {store.bad_rows} bad rows listed in {sinks.bad_rows_path(target)}" if store.bad_rows else ""
         print(f"{target}: {store.rows_written} rows of {', '.join(names)}{bad}")
     return 0
 
 
+def _evaluator(call: Any, bundle: Bundle, arguments: argparse.Namespace) -> contextlib.AbstractContextManager[Evaluate]:
+    """What computes the blocks: this process, or a cluster."""
+    if not arguments.dask:
+        return contextlib.nullcontext(functools.partial(_here, call))
+    from pullback.integrations.dask_cluster import Cluster
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors are ours to tell, in one line
+    return Cluster(arguments.dask, bundle, arguments.function, call.keywords["fetch"])
+
+
+def _here(call: Any, blocks: Iterable[Block]) -> Iterator[tuple[Block, dict[str, Array]]]:
+    for block in blocks:
+        yield block, call(**block[0])._asdict() if len(next(iter(block[0].values()))) else {}
+
+
 def _evaluate_rows(
-    function: Function, names: tuple[str, ...], source: Source, store: sinks.Store, arguments: argparse.Namespace
+    call: Any, evaluate: Evaluate, source: Source, store: sinks.Store, arguments: argparse.Namespace, size: int
 ) -> None:
-    size = arguments.rows or _block_rows(function)
-    evaluate: Any = functools.partial(function, fetch=names)
     with _progress(source.rows, store.rows_read, arguments.quiet) as progress:
-        for inputs, bad in source.blocks(store.rows_read, size):
-            first, good = store.rows_read, len(next(iter(inputs.values())))
-            count = good + len(bad)
-            results = evaluate(**inputs)._asdict() if good or not store.rows_read else {}
-            if arguments.check_finite:
-                results, more = _finite(inputs, results, first, bad)
+        for (inputs, bad), results in evaluate(source.blocks(store.rows_read, size)):
+            count = len(next(iter(inputs.values()))) + len(bad)
+            if arguments.check_finite and results:
+                results, more = _finite(inputs, results, store.rows_read, bad)
                 bad = sorted(bad + more)
             if bad and not arguments.skip_bad:
                 row, reason = bad[0]
                 raise InputError(f"{arguments.input}: row {row}: {reason}. --skip-bad leaves such rows out")
-            if count or not store.rows_written:
+            if count:
                 store.append(results, count, bad)
             progress.update(count)
+        if not store.dtypes():  # not one good row: a call without rows tells dtypes and shapes
+            store.append(call(**{name: array[:0] for name, array in inputs.items()})._asdict(), 0, [])
 
 
 def _finite(
@@ -99,7 +122,7 @@ def _finite(
     reasons: dict[int, str] = {}
     for what, arrays in (("input", inputs), ("result", results)):
         for name, array in arrays.items():
-            finite = np.isfinite(array.reshape(good, -1)).all(axis=1) if good else np.ones(0, bool)
+            finite = np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
             for row in np.flatnonzero(~finite):
                 reasons.setdefault(int(row), f"{what} {name!r} is not finite")
     keep = [row for row in range(good) if row not in reasons]
@@ -115,11 +138,11 @@ def _evaluate_whole(function: Function, names: tuple[str, ...], arguments: argpa
         raise argparse.ArgumentTypeError(
             f"{function.spec.name} takes whole arrays: use npz or npy for input and output"
         )
-    try:
-        with np.load(arguments.input, allow_pickle=False) as found:
-            held = dict(found) if isinstance(found, np.lib.npyio.NpzFile) else {function.spec.inputs[0].name: found}
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{arguments.input}: cannot be read ({error})") from error
+    if arguments.dask:
+        raise argparse.ArgumentTypeError(
+            f"{function.spec.name} takes whole arrays: there is nothing to spread with --dask"
+        )
+    held = _whole_inputs(arguments.input, function)
     wanted = {tensor.name for tensor in function.spec.inputs}
     evaluate: Any = functools.partial(function, fetch=names)
     results = evaluate(**{name: held[name] for name in held if name in wanted})._asdict()
@@ -133,6 +156,18 @@ def _evaluate_whole(function: Function, names: tuple[str, ...], arguments: argpa
     if not arguments.quiet:
         print(f"{arguments.output}: {', '.join(names)}")
     return 0
+
+
+def _whole_inputs(path: Path, function: Function) -> dict[str, Array]:
+    """The arrays of an npz file by name; that of an npy file is the first input."""
+    try:
+        found = np.load(path, allow_pickle=False)
+        if not isinstance(found, np.lib.npyio.NpzFile):
+            return {function.spec.inputs[0].name: found}
+        with found:
+            return dict(found)
+    except Exception as error:  # damage makes NumPy and zipfile raise all sorts
+        raise InputError(f"{path}: cannot be read ({error})") from error
 
 
 def _check_target(target: Path, arguments: argparse.Namespace) -> None:
@@ -152,7 +187,7 @@ def _check_target(target: Path, arguments: argparse.Namespace) -> None:
 
 
 def _job(bundle: Bundle, names: tuple[str, ...], arguments: argparse.Namespace) -> dict[str, object]:
-    """What must be the same for a run to be continued."""
+    """What must be the same for a run to be continued; where it is computed may change."""
     status = arguments.input.stat()
     return {
         "bundle": bundle.digest,

@@ -1,4 +1,4 @@
-"""Evaluate dask arrays block by block; the bundle travels as a path and is loaded once per worker.
+"""Evaluate dask arrays block by block; the bundle travels as path, digest and options and is loaded once per worker.
 
 Needs ``pip install "pullback[dask]"``.
 """
@@ -6,11 +6,15 @@ Needs ``pip install "pullback[dask]"``.
 from __future__ import annotations
 
 import functools
+import pickle
+import socket
+import threading
 from typing import Any
 
 import numpy as np
 
-from pullback.bundle import Bundle, load
+from pullback.backends import Array
+from pullback.bundle import Bundle
 from pullback.errors import BundleError, InputError, MissingDependencyError
 from pullback.function import result_class
 from pullback.manifest import FunctionSpec, TensorSpec
@@ -59,10 +63,12 @@ def _outputs(bundle: Bundle, spec: FunctionSpec, inputs: list[Any], wanted: tupl
     dask_array = _dask_array()
     from dask.delayed import delayed
 
-    evaluate = delayed(_evaluate, pure=True)
+    evaluate = delayed(evaluate_block, pure=True)
     grids = [array.to_delayed().reshape(-1) for array in inputs]
-    place = (str(bundle.path), bundle.digest, bundle.backend)
-    blocks = [evaluate(place, spec.name, wanted, *parts) for parts in zip(*grids, strict=True)]
+    names, sent = [tensor.name for tensor in spec.inputs], pickled(bundle)
+    blocks = [
+        evaluate(sent, spec.name, wanted, dict(zip(names, parts, strict=True))) for parts in zip(*grids, strict=True)
+    ]
     free: dict[str, int] = {}
     for array, tensor in zip(inputs, spec.inputs, strict=True):
         free |= {dim: n for dim, n in zip(tensor.shape[1:], array.shape[1:], strict=True) if isinstance(dim, str)}
@@ -79,18 +85,30 @@ def _outputs(bundle: Bundle, spec: FunctionSpec, inputs: list[Any], wanted: tupl
     return outputs
 
 
+def pickled(bundle: Bundle) -> bytes:
+    """What is sent to the workers instead of ``bundle``: its path, digest, backend and options."""
+    return pickle.dumps(bundle, protocol=4)
+
+
+def evaluate_block(sent: bytes, function: str, fetch: tuple[str, ...], inputs: dict[str, Any]) -> tuple[Array, ...]:
+    """The task of a block, on its worker: the arrays ``fetch`` of ``function`` for arrays by input name."""
+    with _loading:
+        bundle = _loaded(sent)
+    call: Any = bundle.functions[function]
+    return tuple(call(**{name: np.asarray(array) for name, array in inputs.items()}, fetch=fetch))
+
+
+_loading = threading.Lock()  # several threads of a worker begin at once
+
+
 @functools.lru_cache(maxsize=8)
-def _loaded(path: str, digest: str, backend: str) -> Bundle:
+def _loaded(sent: bytes) -> Bundle:
     """The bundle of this worker."""
-    bundle = load(path, backend)
-    if bundle.digest != digest:
-        raise BundleError(f"{path}: this worker sees another bundle than the one that was passed")
+    try:
+        bundle: Bundle = pickle.loads(sent)
+    except BundleError as error:
+        raise BundleError(f"on worker {socket.gethostname()}: {error}") from error
     return bundle
-
-
-def _evaluate(place: tuple[str, str, str], function: str, wanted: tuple[str, ...], *arrays: Any) -> tuple[Any, ...]:
-    called = _loaded(*place).functions[function]
-    return tuple(called(*map(np.asarray, arrays), fetch=wanted))
 
 
 def _dask_array() -> Any:
