@@ -95,11 +95,13 @@ class Function:
             raise InputError(f"{self.spec.name}: fetch must be names of outputs, got {type(fetch).__name__}")
         names = (fetch,) if isinstance(fetch, str) else tuple(fetch)
         if not names or len(set(map(repr, names))) < len(names):
-            raise InputError(f"{self.spec.name}: fetch must name each output once, and at least one; got {names!r}")
+            raise InputError(
+                f"{self.spec.name}: fetch must name each output once, and at least one; got {_shown(names)}"
+            )
         for name in names:
-            if name not in self._outputs:
+            if not isinstance(name, str) or name not in self._outputs:
                 held = ", ".join(self._outputs)
-                raise NotExportedError(f"{self.spec.name}: there is no output {name!r}; the bundle holds {held}")
+                raise NotExportedError(f"{self.spec.name}: there is no output {_shown(name)}; the bundle holds {held}")
         return names
 
     def _prepare(self, fetch: Iterable[str] | None) -> tuple[Run, Any, int]:
@@ -114,13 +116,18 @@ class Function:
         """``run`` by chunks where the batch is large enough, else itself."""
         if chunk is not None:
             if type(chunk) is not int or chunk < 0:
-                raise InputError(f"{self.spec.name}: chunk must be a number of rows, got {chunk!r}")
+                raise InputError(f"{self.spec.name}: chunk must be a number of rows, got {_shown(chunk)}")
             if chunk and not self.rowwise:
                 raise InputError(f"{self.spec.name}: chunk needs a batch axis in every input and output")
         rows = auto if chunk is None else chunk
         batch = len(next(iter(feeds.values()))) if rows else 0
         enough = batch > rows if chunk is not None else batch >= 2 * rows
         return functools.partial(_in_chunks, run, rows) if rows and enough else run
+
+
+def _shown(value: object) -> str:
+    """On one line, whatever it is, and not for ever."""
+    return " ".join(repr(value).split())[:200]
 
 
 def _in_chunks(run: Run, rows: int, feeds: Mapping[str, Array]) -> list[Array]:

@@ -69,7 +69,11 @@ class _Stream:
         return np.frombuffer(data, self.dtype).reshape(rows, *self.row_shape)
 
     def skip(self, rows: int) -> None:
-        self.stream.seek(self.offset + rows * self.row_bytes)
+        """Go to row ``rows``."""
+        try:
+            self.stream.seek(self.offset + rows * self.row_bytes)
+        except Exception as error:
+            raise InputError(f"{self.path}: cannot be read ({error}); it is damaged") from error
 
 
 def _npy_header(stream: Any, path: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -129,6 +133,8 @@ class NpzSource:
             except KeyError as error:
                 held = ", ".join(sorted(name.removesuffix(".npy") for name in archive.namelist()))
                 raise InputError(f"{self._path}: there is no array {tensor.name!r}; it holds {held}") from error
+            except Exception as error:
+                raise InputError(f"{self._path}: {tensor.name} cannot be read ({error}); it is damaged") from error
             streams.append(_Stream(f"{self._path}: {tensor.name}", tensor, member))
         return streams
 

@@ -103,7 +103,7 @@ def session_options(size: int, *, threads: int | None = None, optimization: str 
     """Options for a graph of ``size`` bytes: one thread where that is faster, and none that spins."""
     ort = _onnxruntime()
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong comes as an exception, and is said once
     options.intra_op_num_threads = threads if threads is not None else (1 if size <= ONE_THREAD_BYTES else 0)
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
