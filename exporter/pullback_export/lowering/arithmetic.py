@@ -154,7 +154,7 @@ def broadcast_gradient_args(op: OpContext, s0: Value, s1: Value) -> list[Value]:
     """The axes over which a gradient is summed to the shapes ``s0`` and ``s1`` of two broadcast operands.
 
     Equal free sizes are not broadcast. Where two different free sizes meet, the axes are found when the graph runs.
-    TensorFlow lists an axis also where both sizes are 1; summing it or not is the same.
+    An axis is listed also where both sizes are 1, unless the shapes are equal (tensorflow/core/util/bcast.h).
     """
     dtype = op.output_dtype()
     left, right = s0.sizes, s1.sizes
@@ -168,10 +168,9 @@ def broadcast_gradient_args(op: OpContext, s0: Value, s1: Value) -> list[Value]:
     pairs = [*zip(a, b, strict=True), *zip(b, a, strict=True)]
     if any(not isinstance(m, int) and isinstance(n, int) and n != 1 for m, n in pairs):
         return _dynamic_axes(op, s0, s1, dtype)
-    return [
-        op.const([axis for axis in range(rank) if mine[axis] == 1 and other[axis] != 1], dtype)
-        for mine, other in ((a, b), (b, a))
-    ]
+    if len(left) == len(right) and a == b:
+        return [op.const([], dtype), op.const([], dtype)]
+    return [op.const([axis for axis in range(rank) if mine[axis] == 1], dtype) for mine in (a, b)]
 
 
 def _dynamic_axes(op: OpContext, s0: Value, s1: Value, dtype: Any) -> list[Value]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
 import numpy as np
 
-from pullback_export.lowering.dims import Size, broadcast
+from pullback_export.lowering.dims import Size, broadcast, without_rest
 from pullback_export.lowering.finiteness import is_finite
 from pullback_export.lowering.graph import Graph, Value
 
@@ -115,6 +115,8 @@ class OpContext:
             raise AttributeError(op_type)
 
         def emit(*operands: Any, outputs: int | None = None, **attributes: Any) -> Any:
+            if op_type == "Reshape" and not attributes and isinstance(operands[1], list | tuple) and 0 in operands[1]:
+                return self.reshape(*operands)
             values = self._operands(op_type, operands)
             results = self.graph.emit_many(op_type, values, attributes, outputs or 1)
             return results[0] if outputs is None else results
@@ -190,7 +192,10 @@ class OpContext:
         return self.graph.sizes_value(sizes)
 
     def reshape(self, value: Value, sizes: Sequence[Size]) -> Value:
-        """``value`` in the shape ``sizes`` (ints, free sizes, one -1)."""
+        """``value`` in the shape ``sizes`` (ints, free sizes, one -1). A size of 0 is one: it does not copy."""
+        if 0 in sizes:
+            known = without_rest(value.dims, sizes) if -1 in sizes else sizes
+            return self.graph.emit("Reshape", [value, self.sizes(known)], {"allowzero": 1})
         if sum(not isinstance(size, int) for size in sizes) == 1 and -1 not in sizes and 0 not in sizes:
             sizes = [size if isinstance(size, int) else -1 for size in sizes]
         return self.graph.emit("Reshape", [value, self.sizes(sizes)])

@@ -127,6 +127,20 @@ def product(sizes: Iterable[Size]) -> Size:
     return total
 
 
+def without_rest(old: Shape, new: Iterable[Size]) -> list[Size]:
+    """The sizes ``new`` of a reshaped tensor with its -1 replaced, where that follows from the sizes ``old``.
+
+    With a size of 0 the other axes decide (tensorflow/core/kernels/reshape_op.h).
+    """
+    sizes = list(new)
+    if -1 in sizes:
+        empty = 0 in sizes
+        total = product(size for size in old if not (empty and size == 0))
+        rest = divide(total, product(size for size in sizes if size not in (-1, 0)))
+        sizes[sizes.index(-1)] = -1 if rest is None else rest
+    return sizes
+
+
 def broadcast(left: Shape, right: Shape) -> Shape:
     """NumPy's broadcast of two shapes. Two different free sizes: the one that is not 1, under a new name."""
     rank = max(len(left), len(right))

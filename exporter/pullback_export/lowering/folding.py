@@ -77,7 +77,8 @@ def _gather(args: Sequence[Any], attrs: dict[str, Any]) -> Any:
 
 
 def _reshape(args: Sequence[Any], attrs: dict[str, Any]) -> Any:
-    target = [args[0].shape[i] if size == 0 else int(size) for i, size in enumerate(args[1])]
+    copies = not attrs.get("allowzero")
+    target = [args[0].shape[i] if size == 0 and copies else int(size) for i, size in enumerate(args[1])]
     return args[0].reshape(target)
 
 

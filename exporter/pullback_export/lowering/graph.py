@@ -220,11 +220,13 @@ class Graph:
                 return known
         if op_type == "MaxPool" and (shared := self._shared_pool(owner, operands, attributes, outputs)) is not None:
             return shared
+        inferred = inference.infer(owner, op_type, operands, attributes, outputs)
+        if op_type not in ("Expand", "If", "Loop", "Scan"):
+            empty = [self._empty(dtype, shape) for dtype, shape in inferred]
+            if all(value is not None for value in empty):
+                return [value for value in empty if value is not None]
         node = Node(op_type, operands, attributes)
-        node.outputs = [
-            Value(owner, dtype, shape, node)
-            for dtype, shape in inference.infer(owner, op_type, operands, attributes, outputs)
-        ]
+        node.outputs = [Value(owner, dtype, shape, node) for dtype, shape in inferred]
         if folded is not None:
             node.outputs[0]._sizes = folded._sizes
             node.outputs[0].shape = folded.shape
@@ -235,6 +237,16 @@ class Graph:
             if candidate is not None:
                 owner._seen[candidate] = node.outputs
         return node.outputs
+
+    def _empty(self, dtype: np.dtype[Any], shape: Shape | None) -> Value | None:
+        """A tensor without elements needs no computation, of which ONNX Runtime is not always capable."""
+        if shape is None or 0 not in shape:
+            return None
+        if all(isinstance(size, int) for size in shape):
+            return self.constant(np.zeros([int(str(size)) for size in shape], dtype))
+        if not all(map(self.knows_size, shape)):
+            return None
+        return self.emit("Expand", [self.constant(0, dtype), self.sizes_value(shape)])
 
     def _shared_pool(
         self, owner: Graph, operands: list[Value | None], attributes: dict[str, Attribute], outputs: int

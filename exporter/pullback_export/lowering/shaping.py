@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from pullback_export.lowering.complex import ComplexValue, each, real_of
 from pullback_export.lowering.context import OpContext
-from pullback_export.lowering.dims import Size, broadcast, divide, product
+from pullback_export.lowering.dims import Size, broadcast, without_rest
 from pullback_export.lowering.graph import Value
 from pullback_export.lowering.registry import lowers
 
@@ -43,18 +42,9 @@ def reshape(op: OpContext, x: Value, shape: Value) -> Value:
     """``x`` with another shape. In TensorFlow a 0 is a size, in ONNX it copies one."""
     if shape.sizes is None:
         return op.Reshape(x, shape, allowzero=1)
-    sizes = list(shape.sizes)
-    if -1 in sizes:
-        sizes[sizes.index(-1)] = _rest(x.dims, sizes)
-    return op.Reshape(x, op.sizes(sizes), allowzero=1 if 0 in sizes else None)
-
-
-def _rest(dims: Sequence[Size], sizes: Sequence[Size]) -> Size:
-    """What the -1 among ``sizes`` stands for, or -1; with a size of 0 the other axes decide (reshape_op.h)."""
-    empty = 0 in sizes
-    total = product(size for size in dims if not (empty and size == 0))
-    rest = divide(total, product(size for size in sizes if size not in (-1, 0)))
-    return -1 if rest is None else rest
+    sizes = without_rest(x.dims, shape.sizes) if -1 in shape.sizes else list(shape.sizes)
+    exact = 0 in sizes or (x.shape is None and -1 not in sizes)  # a free size may turn out to be 0
+    return op.Reshape(x, op.sizes(sizes), allowzero=1 if exact else None)
 
 
 @lowers("ExpandDims", complex_parts=True)
