@@ -16,11 +16,12 @@ import numpy as np
 import tensorflow as tf
 from pullback.parity import Report, Row
 
-from pullback_export.derivatives import Derivatives, Function, mostly_one_by_one
+from pullback_export.derivatives import Derivatives, Function
 from pullback_export.judge import Judge
 from pullback_export.parity_samples import Sample
 from pullback_export.requests import Request
 from pullback_export.source import Source
+from pullback_export.vectorization import mostly_one_by_one
 
 Array = np.ndarray[Any, Any]
 

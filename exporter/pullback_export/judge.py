@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pullback_export.derivatives import Derivatives, Function, mostly_one_by_one
+from pullback_export.derivatives import Derivatives, Function
 from pullback_export.requests import Derivative, Gradient, Jacobian, Request, Selection
 from pullback_export.source import Source
+from pullback_export.vectorization import mostly_one_by_one
 
 Array = np.ndarray[Any, Any]
 

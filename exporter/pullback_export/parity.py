@@ -21,10 +21,11 @@ from pullback.manifest import Tolerance
 from pullback.parity import Report, Row, compare
 
 from pullback_export import differences
-from pullback_export.derivatives import Function, mostly_one_by_one
+from pullback_export.derivatives import Function
 from pullback_export.errors import ExportError
 from pullback_export.parity_samples import Sample, draw_samples
 from pullback_export.source import Source
+from pullback_export.vectorization import mostly_one_by_one
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 LEVELS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import re
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from pullback_export.errors import ExportError
@@ -55,6 +56,28 @@ class Selection:
             raise ExportError(
                 f"cannot read {text!r}: write a name, a component y[2], a slice x[:, 3:7] or sum(y)"
             ) from problem
+
+    def sample_index(self, rank: int, lead: int) -> tuple[int | slice, ...]:
+        """The index on the axes of one sample, of a tensor with ``lead`` batch axes (0 or 1) among its ``rank``.
+
+        A leading bare ``:`` stands for the batch axis. Raises :class:`ExportError` where there are too many indices.
+        """
+        index = self.key
+        if lead and index and index[0] == slice(None):
+            index = index[1:]
+        if len(index) > rank - lead:
+            raise ExportError(f"{self}: too many indices; {self.name} has {rank - lead} axes per sample")
+        return index
+
+    def check_range(self, index: tuple[int | slice, ...], shape: Sequence[int | None]) -> None:
+        """Raises :class:`ExportError` where ``index`` picks nothing of a sample of this ``shape``."""
+        for item, size in zip(index, shape, strict=False):
+            if isinstance(item, int) and size is not None and not -size <= item < size:
+                raise ExportError(
+                    f"{self}: component {item} is out of range; {self.name} has shape {tuple(shape)} per sample"
+                )
+            if isinstance(item, slice) and size is not None and len(range(*item.indices(size))) == 0:
+                raise ExportError(f"{self}: selects nothing; {self.name} has shape {tuple(shape)} per sample")
 
 
 @dataclasses.dataclass(frozen=True, init=False)

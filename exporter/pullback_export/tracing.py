@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from pullback_export.derivatives import Function, trace_function, vectorized
+from pullback_export.derivatives import Function, trace_function
+from pullback_export.vectorization import vectorized
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,102 @@
+"""One derivative pass for each of many seeds: as one graph, in chunks, on copies of the batch, or one by one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from pullback_export.errors import ExportError
+
+# Maps a function over the rows of a matrix of seeds and stacks what it returns.
+Vectorize = Callable[[Callable[[Any], Any], Any, "int | None"], Any]
+
+# TensorFlow's loops in a traced graph.
+_LOOPS = frozenset({"While", "StatelessWhile"})
+
+
+class NotVectorizable(Exception):
+    """``tf.vectorized_map`` knows no vectorised form of what a function traces (a branch inside of a loop, say)."""
+
+
+def vectorized(function: Callable[[Any], Any], seeds: Any, chunk: int | None) -> Any:
+    """All seeds at once as one graph, or ``chunk`` at a time; raises :class:`NotVectorizable`."""
+    return in_chunks(lambda some: _vectorized_map(function, some), seeds, chunk)
+
+
+def _vectorized_map(function: Callable[[Any], Any], seeds: Any) -> Any:
+    try:
+        with _quiet():
+            return tf.vectorized_map(function, seeds, warn=False)
+    except ExportError:
+        raise
+    except Exception as error:  # it fails in as many ways as there are ops
+        raise NotVectorizable(str(error)) from error
+
+
+def in_chunks(rows: Callable[[Any], Any], seeds: Any, chunk: int | None) -> Any:
+    """``rows(seeds)``; at most ``chunk`` seeds at a time where memory is to be bounded."""
+    if chunk is None or (seeds.shape[0] is not None and seeds.shape[0] <= chunk):
+        return rows(seeds)
+    count = tf.shape(seeds)[0]
+    padded = tf.pad(seeds, [[0, -count % chunk], [0, 0]])
+    pieces = tf.reshape(padded, tf.stack([-1, chunk, tf.shape(seeds)[1]]))
+    example = rows(pieces[0])
+    stacked = tf.map_fn(rows, pieces, fn_output_signature=tf.TensorSpec(example.shape, example.dtype))
+    return tf.reshape(stacked, tf.concat([[-1], tf.shape(stacked)[2:]], 0))[:count]
+
+
+def one_after_another(function: Callable[[Any], Any], seeds: Any) -> Any:
+    """A loop over the seeds, inside of the graph."""
+    example = function(seeds[0])
+    return tf.map_fn(function, seeds, fn_output_signature=tf.TensorSpec(example.shape, example.dtype))
+
+
+def one_by_one(function: Callable[[Any], Any], seeds: Any, chunk: int | None) -> Any:
+    """A Python loop over the seeds: the reference."""
+    return tf.stack([function(seed) for seed in tf.unstack(seeds)])
+
+
+def mostly_one_by_one(function: Callable[[Any], Any], seeds: Any, chunk: int | None) -> Any:
+    """The reference, but vectorised beyond 64 seeds, where a loop would take minutes."""
+    if seeds.shape[0] <= 64:
+        return one_by_one(function, seeds, chunk)
+    try:
+        return vectorized(function, seeds, chunk)
+    except NotVectorizable:
+        return one_by_one(function, seeds, chunk)
+
+
+def copies(tensor: Any, count: Any) -> Any:
+    """``count`` copies of a batch, one after the other, along axis 0."""
+    sizes = tf.shape(tensor)
+    repeated = tf.broadcast_to(tensor[tf.newaxis], tf.concat([[count], sizes], 0))
+    flat = tf.reshape(repeated, tf.concat([count * sizes[:1], sizes[1:]], 0))
+    return tf.ensure_shape(flat, [None, *tensor.shape[1:]])
+
+
+def unit_seeds(count: Any, dtype: Any) -> Any:
+    """The identity matrix: a constant where it is small, else made when the graph runs, so that no file holds it."""
+    return tf.constant(np.eye(count), dtype) if isinstance(count, int) and count <= 32 else tf.eye(count, dtype=dtype)
+
+
+def has_loops(tensor: Any) -> bool:
+    """Whether the graph that is being traced around a tensor has a loop already; False for an eager tensor."""
+    if tf.executing_eagerly():
+        return False
+    return any(op.type in _LOOPS for op in tensor.graph.get_operations())
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """TensorFlow logs pages about an op that it cannot vectorise."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("CRITICAL")
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
