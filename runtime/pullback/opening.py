@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,7 +19,7 @@ SAVED_MODEL = "saved_model"
 # Graphs up to this size stay in memory, so that a forked worker needs no file that may have been replaced.
 _KEPT_BYTES = 16 * 2**20
 _MANIFEST_BYTES = 16 * 2**20
-_ATTEMPTS = 5
+_PATIENCE_SECONDS = 10.0  # with a bundle that is replaced again and again while it is read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,14 +64,24 @@ def open_path(path: Path, saved_model: bool) -> Opened:
 
 def _open_bundle(path: Path, saved_model: bool) -> Opened:
     """Try again while someone replaces the bundle under our eyes."""
-    for attempt in range(_ATTEMPTS):
-        text = folder.read_limited(folder.resolve(path, MANIFEST), _MANIFEST_BYTES)
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        before = _state(path)
         try:
+            text = folder.read_limited(folder.resolve(path, MANIFEST), _MANIFEST_BYTES)
             return _check_bundle(path, text, saved_model)
         except BundleError:
-            if attempt == _ATTEMPTS - 1 or folder.read_limited(folder.resolve(path, MANIFEST), _MANIFEST_BYTES) == text:
+            if _state(path) == before or time.monotonic() > end:
                 raise
-    raise AssertionError("the last attempt returns or raises")
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """Changes when another folder takes the place, and when another manifest does; empty where there is none."""
+    try:
+        place, held = os.stat(path), os.stat(path / MANIFEST)
+    except OSError:
+        return ()
+    return (place.st_ino, place.st_mtime_ns, held.st_ino, held.st_mtime_ns, held.st_size)
 
 
 def _check_bundle(path: Path, text: bytes, saved_model: bool) -> Opened:
