@@ -6,6 +6,8 @@ import concurrent.futures
 import hashlib
 import multiprocessing
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ import numpy as np
 import pullback
 import pytest
 from pullback import Bundle
+
+from tests.runtime import load
 
 X = np.random.default_rng(5).normal(size=(64, 3)).astype(np.float32)
 
@@ -67,15 +71,53 @@ def test_forked_without_pickling(folder: Path) -> None:
 
 
 def test_memory_does_not_grow(net: Bundle) -> None:
-    resident = _resident()
+    resident = load.resident()
     for i in range(20_000):
         net(X[: i % 17])
         if i % 10 == 0:
             net(X, fetch=("y",))
-    assert _resident() - resident < 16 * 2**20
+    assert load.resident() - resident < 16 * 2**20
 
 
-def _resident() -> int:
-    """Bytes of resident memory, or 0 where the system does not tell."""
-    status = Path("/proc/self/statm")
-    return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if status.exists() else 0
+@pytest.mark.slow
+def test_load_figures(net: Bundle) -> None:
+    """``python -m tests.runtime.load``, shortened."""
+    for figure in load.measure(net.path, 200, 20_000):
+        assert figure.ok, figure
+
+
+# Bound so that the process can have so many more bytes: what memory pressure looks like from inside.
+PRESSURE = """
+import resource, sys
+import numpy as np
+import pullback
+
+def call(rows):
+    x = np.zeros((rows, 3), np.float32)
+    return bundle(x, chunk=0)
+
+bundle = pullback.load(sys.argv[1])
+want = call(7)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 200 * 2**20,) * 2)
+failed = 0
+for rows in (8_000_000, 4_000_000, 12_000_000):
+    try:
+        call(rows)
+    except (pullback.PullbackError, MemoryError) as error:
+        failed += 1
+        print(type(error).__name__, error)
+    assert all(np.array_equal(a, b) for a, b in zip(call(7), want))
+x = np.zeros((1_000_000, 3), np.float32)
+assert np.all(bundle(x).y == want.y[0])  # in chunks, it fits
+print("failed", failed)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and RLIMIT_AS")
+def test_memory_pressure(net: Bundle) -> None:
+    """Too large a call is an error of ours; the next one, that fits, is right."""
+    done = subprocess.run([sys.executable, "-c", PRESSURE, str(net.path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines()[-1] == "failed 3", done.stdout
+    assert "ONNX Runtime failed" in done.stdout
