@@ -113,7 +113,7 @@ def check(example: Example) -> None:
 
 def _is_refusal(problem: Exception) -> bool:
     """Whether TensorFlow says that the configuration is none, and not that the test is wrong."""
-    return not isinstance(problem, TypeError) or "dtype" in str(problem)
+    return not isinstance(problem, TypeError) or "DataType" in str(problem)
 
 
 def _arrays(example: Example) -> list[np.ndarray[Any, Any]]:

@@ -28,6 +28,17 @@ def windows(draw: st.DrawFn, rank: int, explicit: bool) -> Any:
     return [[0, 0], *pairs, [0, 0]]
 
 
+def lengths(draw: st.DrawFn, taps: list[int], dilations: list[int], padding: Any) -> list[int]:
+    """Sizes; without SAME at least one window fits (else TensorFlow's result is empty, or an error)."""
+    reach = [(tap - 1) * dilation + 1 for tap, dilation in zip(taps, dilations, strict=True)]
+    return [draw(LENGTHS) if padding == "SAME" else draw(st.integers(least, least + 5)) for least in reach]
+
+
+def consistent(taps: list[int], strides: list[int]) -> list[int]:
+    """Strides for 3-D windows that leave no gaps: TensorFlow's value and gradient disagree about wider ones."""
+    return [min(stride, tap + 1) for tap, stride in zip(taps, strides, strict=True)] if len(taps) > 2 else strides
+
+
 def of_kernel(function: Any, x: Arg, kernel: tuple[int, ...], draw: st.DrawFn, text: str) -> Example:
     """``function(x, kernel)``, the kernel an input with a gradient or a constant."""
     dtype = draw(DTYPES)
@@ -42,13 +53,13 @@ def of_kernel(function: Any, x: Arg, kernel: tuple[int, ...], draw: st.DrawFn, t
 def convolutions(draw: st.DrawFn) -> Example:
     rank = draw(st.sampled_from([1, 2, 2, 2, 3]))
     taps, groups = per_axis(draw, rank, 4 if rank < 3 else 3), draw(st.sampled_from([1, 1, 2, 3])) if rank < 3 else 1
-    strides, dilations = per_axis(draw, rank, 3), [1] * rank
+    strides, dilations = consistent(taps, per_axis(draw, rank, 3)), [1] * rank
     if rank < 3 and draw(st.booleans()):
-        dilations = per_axis(draw, rank, 3)
+        strides, dilations = [1] * rank, per_axis(draw, rank, 3)
     padding = windows(draw, rank, explicit=rank == 2)
-    lengths = [draw(LENGTHS) for _ in range(rank)]
     wide, out = groups * draw(st.integers(1, 2)), groups * draw(st.integers(1, 3))
-    x = draw(inputs((draw(BATCHES), *lengths, wide), range(rank + 1)))
+    sizes = lengths(draw, taps, dilations, padding)
+    x = draw(inputs((draw(BATCHES), *sizes, wide), range(rank + 1)))
     options = {"strides": strides, "padding": padding, "dilations": dilations}
     function = tf.nn.convolution
     if isinstance(padding, list):
@@ -62,8 +73,10 @@ def depthwise(draw: st.DrawFn) -> Example:
     taps, stride = per_axis(draw, 2, 4), draw(st.integers(1, 3))
     dilations = per_axis(draw, 2, 3) if stride == 1 else [1, 1]
     channels, multiplier = draw(st.integers(1, 3)), draw(st.integers(1, 2))
-    x = draw(inputs((draw(BATCHES), draw(LENGTHS), draw(LENGTHS), channels), range(3)))
-    options = {"strides": [1, stride, stride, 1], "padding": windows(draw, 2, explicit=True), "dilations": dilations}
+    padding = windows(draw, 2, explicit=True)
+    # Of an empty batch TensorFlow's gradient of the kernel is memory that nobody wrote to.
+    x = draw(inputs((draw(st.integers(1, 3)), *lengths(draw, taps, dilations, padding), channels), range(3)))
+    options = {"strides": [1, stride, stride, 1], "padding": padding, "dilations": dilations}
     text = f"depthwise_conv2d {options}"
     return of_kernel(lambda x, k: tf.nn.depthwise_conv2d(x, k, **options), x, (*taps, channels, multiplier), draw, text)
 
@@ -72,14 +85,15 @@ def depthwise(draw: st.DrawFn) -> Example:
 def transposed(draw: st.DrawFn) -> Example:
     """The result's sizes are drawn; those of the input follow from them."""
     rank = draw(st.sampled_from([1, 2, 2, 3]))
-    taps, strides, padding = per_axis(draw, rank, 4), per_axis(draw, rank, 3), draw(PADDINGS)
-    results = [draw(st.integers(1, 8)) for _ in range(rank)]
-    lengths = [
-        -(-size // stride) if padding == "SAME" else max((size - tap) // stride + 1, 0)
+    taps, padding = per_axis(draw, rank, 4), draw(PADDINGS)
+    strides = consistent(taps, per_axis(draw, rank, 3))
+    results = lengths(draw, taps, [1] * rank, padding)
+    sizes = [
+        -(-size // stride) if padding == "SAME" else (size - tap) // stride + 1
         for size, stride, tap in zip(results, strides, taps, strict=True)
     ]
     batch, wide, out = draw(BATCHES), draw(st.integers(1, 3)), draw(st.integers(1, 3))
-    x = draw(inputs((batch, *lengths, wide), range(rank + 1)))
+    x = draw(inputs((batch, *sizes, wide), range(rank + 1)))
     options = {"strides": strides, "padding": padding}
     text = f"conv_transpose to {results} {options}"
     return of_kernel(
@@ -94,18 +108,22 @@ def transposed(draw: st.DrawFn) -> Example:
 @st.composite
 def pooling(draw: st.DrawFn) -> Example:
     kind, rank = draw(st.sampled_from(["max", "avg"])), draw(st.sampled_from([1, 2, 2, 3]))
-    options = {"ksize": per_axis(draw, rank, 4), "strides": per_axis(draw, rank, 4)}
-    options["padding"] = windows(draw, rank, explicit=kind == "max" and rank == 2)
-    x = draw(inputs((draw(BATCHES), *[draw(LENGTHS) for _ in range(rank)], draw(st.integers(1, 3))), range(rank + 1)))
+    taps = per_axis(draw, rank, 4)
+    padding = windows(draw, rank, explicit=kind == "max" and rank == 2)
+    options = {"ksize": taps, "strides": consistent(taps, per_axis(draw, rank, 4)), "padding": padding}
+    sizes = lengths(draw, taps, [1] * rank, padding)
+    x = draw(inputs((draw(BATCHES), *sizes, draw(st.integers(1, 3))), range(rank + 1)))
     function = getattr(tf.nn, f"{kind}_pool{rank}d")
     return Example(f"{kind}_pool{rank}d {options}", lambda x: function(x, **options), (x,), draw(DTYPES))
 
 
 @st.composite
 def pooling_with_argmax(draw: st.DrawFn) -> Example:
-    options = {"ksize": per_axis(draw, 2, 4), "strides": per_axis(draw, 2, 4), "padding": draw(PADDINGS)}
+    taps, padding = per_axis(draw, 2, 4), draw(PADDINGS)
+    options = {"ksize": taps, "strides": per_axis(draw, 2, 4), "padding": padding}
     options["include_batch_in_index"] = draw(st.booleans())
-    x = draw(inputs((draw(st.integers(1, 3)), draw(LENGTHS), draw(LENGTHS), draw(st.integers(1, 3))), range(3)))
+    sizes = lengths(draw, taps, [1, 1], padding)
+    x = draw(inputs((draw(st.integers(1, 3)), *sizes, draw(st.integers(1, 3))), range(3)))
     text = f"max_pool_with_argmax {options}"
     return Example(text, lambda x: tf.nn.max_pool_with_argmax(x, **options), (x,), draw(DTYPES))
 

@@ -234,7 +234,9 @@ def _windows(op: OpContext, shape: Sequence[Size], kernel: Sequence[Size]) -> li
     strides = win.spatial(op, op.attr("strides"), "strides")
     dilations = win.spatial(op, op.attr("dilations"), "dilations")
     explicit = win.explicit_pads(op)
-    return win.sliding(win.spatial_sizes(op, shape), taps, strides, dilations, op.attr("padding"), explicit)
+    windows = win.sliding(win.spatial_sizes(op, shape), taps, strides, dilations, op.attr("padding"), explicit)
+    win.check_consistent(op, windows)
+    return windows
 
 
 def _groups(op: OpContext, shape: Sequence[Size], kernel: Value) -> int:

@@ -135,9 +135,10 @@ def _maxima(op: OpContext, x: Value, windows: Sequence[Window], indices: bool = 
         raise op.unsupported("padding as wide as the window")
     shape = {"kernel_shape": [window.kernel for window in windows], "strides": [window.stride for window in windows]}
     if win.needs_explicit_pad(windows):
+        padded = win.pad(op, x, windows, -np.inf)
+        results: Any = op.MaxPool(padded, **shape, outputs=2 if indices else None)
         if indices:
-            raise op.unsupported("gaps between the windows, padding SAME and a free size")
-        results: Any = op.MaxPool(win.pad(op, x, windows, -np.inf), **shape)
+            results = [results[0], _unpadded(op, results[1], x, padded, windows)]
     else:
         results = op.MaxPool(x, **shape, outputs=2 if indices else None, **win.pad_attributes(windows))
     values: list[Value] = list(results) if indices else [results]
@@ -146,11 +147,26 @@ def _maxima(op: OpContext, x: Value, windows: Sequence[Window], indices: bool = 
     return values
 
 
+def _unpadded(op: OpContext, found: Value, x: Value, padded: Value, windows: Sequence[Window]) -> Value:
+    """Positions in flat ``padded`` as positions in flat ``x``."""
+    places = []
+    for axis in range(x.rank - 1, 1, -1):
+        length = op.sizes([padded.dims[axis]])
+        places.append(op.Mod(found, length) - win.leading_pad(op, windows[axis - 2]))
+        found = op.Div(found, length)
+    for axis, place in zip(range(2, x.rank), reversed(places), strict=True):
+        found = found * op.sizes([x.dims[axis]]) + place
+    return found
+
+
 def _windows(op: OpContext, shape: Sequence[Size], ksize: Sequence[int], strides: Sequence[int]) -> list[Window]:
     kernel = win.spatial(op, ksize, "a window")
     explicit = win.explicit_pads(op)
     steps = win.spatial(op, strides, "strides")
-    return win.sliding(win.spatial_sizes(op, shape), kernel, steps, [1] * len(kernel), op.attr("padding"), explicit)
+    sizes = win.spatial_sizes(op, shape)
+    windows = win.sliding(sizes, kernel, steps, [1] * len(kernel), op.attr("padding"), explicit)
+    win.check_consistent(op, windows)
+    return windows
 
 
 def _nhwc_windows(op: OpContext, x: Value) -> list[Window]:

@@ -88,4 +88,6 @@ def _counts(op: OpContext, window: Window) -> Value:
 def _windows(op: OpContext, shape: Sequence[Size]) -> list[Window]:
     kernel = win.spatial(op, op.attr("ksize"), "a window")
     strides = win.spatial(op, op.attr("strides"), "strides")
-    return win.sliding(win.spatial_sizes(op, shape), kernel, strides, [1] * len(kernel), op.attr("padding"))
+    windows = win.sliding(win.spatial_sizes(op, shape), kernel, strides, [1] * len(kernel), op.attr("padding"))
+    win.check_consistent(op, windows)
+    return windows

@@ -114,8 +114,12 @@ def _keys_table(a: float) -> list[np.ndarray]:
 
 
 def area_matrix(op: OpContext, old: Size, new: Size, align_corners: bool) -> Value:
-    """Share of each old element in the interval of a new one; the last element goes on to infinity."""
+    """Share of each old element in the interval of a new one; the last element goes on to infinity.
+
+    The corners of a single element coincide: it is repeated.
+    """
     scale = scale_of(op, old, new, align_corners)
+    scale = op.Where(scale.equals(0.0), 1.0, scale) if align_corners else scale
     starts = op.Unsqueeze(count_float(op, new) * scale, [1])
     ends = op.Unsqueeze((count_float(op, new) + 1) * scale, [1])
     left = op.Unsqueeze(count_float(op, old), [0])

@@ -91,6 +91,22 @@ def sliding(
     return result
 
 
+def check_consistent(op: OpContext, windows: Sequence[Window]) -> None:
+    """Refuses 3-D windows of which TensorFlow's kernels read other elements for a value than for its gradient.
+
+    With padding SAME and gaps between the windows the values begin ``-pad`` elements later, the gradients do not.
+    """
+    if len(windows) < 3 or op.attr("padding") != "SAME":
+        return
+    for window in windows:
+        covered = (window.result - 1) * window.stride + window.reach - window.size
+        if window.reach < window.stride - 1 and not (isinstance(covered, int) and covered > -2):
+            raise op.unsupported(
+                "padding SAME in three dimensions with windows smaller than the strides: TensorFlow's value and its"
+                " gradient read different elements; use padding VALID"
+            )
+
+
 def explicit_pads(op: OpContext) -> list[tuple[int, int]]:
     """The pairs of the attribute ``explicit_paddings`` for the spatial axes."""
     if op.attr("padding") != "EXPLICIT":

@@ -58,6 +58,10 @@ CASES = [
     Case("matmul_transpose_b", "MatMul", matmul(False, True), ((3, 5), free((4, 5), 1)), order=2),
     Case("matmul_transpose_ab", "MatMul", matmul(True, True), (free((5, 3), 1), free((4, 5), 0)), order=2),
     Case("matmul_weights", "MatMul", lambda x: tf.matmul(x, weights(x)), ((3, 5),), order=2),
+    Case("matmul_no_columns", "MatMul", matmul(False, False), (free((3, 5), 0), Arg((5, 0), free=())), smooth=False),
+    Case("matmul_nothing_summed", "MatMul", matmul(False, False), (free((3, 0), 0), Arg((0, 4), free=()))),
+    Case("matmul_leading_ones", "BatchMatMulV2", tf.matmul, (free((4, 2), 0), Arg((1, 1, 2, 7), free=()))),
+    Case("matmul_empty_stack", "BatchMatMulV2", tf.matmul, (free((1, 0, 1, 3), 1), free((0, 3, 5), 0))),
     Case("matmul_no_rows", "MatMul", lambda x: tf.matmul(x, weights(x)), ((0, 5),), smooth=False),
     Case("matmul_empty_sum", "MatMul", matmul(False, True), ((3, 0), free((4, 0))), smooth=False),
     Case(

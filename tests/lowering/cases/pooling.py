@@ -120,4 +120,11 @@ CASES = [
         (normal(2, 5, 6, 3),),
     ),
     Case("maxpool_argmax_ties", "MaxPoolWithArgmax", with_argmax, (fixed(TIES),), smooth=False),
+    Case("maxpool_gaps_free", MAX2, pool("max", [2, 1], [4, 3], "SAME"), (image(2, 7, 8, 2),)),
+    Case(
+        "maxpool_argmax_gaps_free",
+        ("MaxPoolWithArgmax", "MaxPoolGradWithArgmax"),
+        lambda x: tf.nn.max_pool_with_argmax(x, [2, 1], [3, 4], "SAME", include_batch_in_index=True),
+        (image(2, 7, 6, 2),),
+    ),
 ]

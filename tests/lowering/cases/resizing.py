@@ -102,4 +102,7 @@ CASES = [
         ("ScaleAndTranslate", "ScaleAndTranslateGrad"),
         partial(scaled("triangle", True, (6, 6), (0.7, 2.1), (1.3, -2.2))),
     ),
+    single(
+        "resize_area_corners_of_one", "ResizeArea", resize("Area", (4, 3), align_corners=True), x=(2, 1, 5, 2), order=0
+    ),
 ]

@@ -45,6 +45,13 @@ CASES = [
     Case("reshape_merge_free", "Reshape", lambda x: tf.reshape(x, [-1, 4]) ** 2, (Arg((3, 2, 4), free=BOTH),)),
     Case("reshape_split_free", "Reshape", lambda x: tf.reshape(x, [-1, 2, tf.shape(x)[1], 4]) ** 2, (free(6, 2, 4),)),
     Case("reshape_zero_size", "Reshape", lambda x: tf.reshape(x, [3, 0]), ((0, 3),), order=0, free=(False,)),
+    Case(
+        "reshape_empty",
+        "Reshape",
+        lambda x: tf.reshape(tf.reshape(tf.ones_like(x), [-1]), [0, 3]),
+        (Arg((1, 0), free=()),),
+        order=0,
+    ),
     Case("reshape_scalar", "Reshape", lambda x: tf.reshape(x, []) ** 2, (Arg((1,), free=()),), order=2),
     Case("expand_dims", "ExpandDims", lambda x: tf.expand_dims(x, 1) * tf.expand_dims(x, -1), ((3, 4),), order=2),
     Case("expand_dims_scalar", "ExpandDims", lambda x: tf.expand_dims(x, 0) ** 2, ((),)),

@@ -1,0 +1,34 @@
+"""What a rule does not cover stops the export with the reason, never with a number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import tensorflow as tf
+from pullback_export.errors import UnsupportedOpsError
+
+from tests.lowering.case import Arg, convert
+
+GAPS = {"strides": [1, 1, 4, 1, 1], "padding": "SAME"}
+WINDOW = {"ksize": [1, 2, 2, 1, 1], **GAPS}
+VOLUME = Arg((1, 4, 8, 4, 2), free=())
+
+
+@pytest.mark.parametrize(
+    ("function", "arg", "reason"),
+    [
+        (lambda x: tf.nn.conv3d(x, tf.ones([1, 2, 1, 2, 2]), **GAPS), VOLUME, "use padding VALID"),
+        (lambda x: tf.nn.avg_pool3d(x, **WINDOW), VOLUME, "use padding VALID"),
+        (lambda x: tf.nn.max_pool3d(x, **WINDOW), VOLUME, "use padding VALID"),
+        (lambda x: tf.squeeze(x), Arg((3, 4)), "may be 1"),
+        (lambda x: tf.squeeze(tf.raw_ops.FFT(input=tf.cast(x, tf.complex64))), Arg((3, 4)), "may be 1"),
+    ],
+    ids=["conv3d", "avg_pool3d", "max_pool3d", "squeeze", "squeeze_complex"],
+)
+def test_refusal(function: Callable[..., Any], arg: Arg, reason: str) -> None:
+    shape = [None if axis in arg.free else size for axis, size in enumerate(arg.shape)]
+    concrete = tf.function(function).get_concrete_function(tf.TensorSpec(shape, tf.float32))
+    with pytest.raises(UnsupportedOpsError, match=reason):
+        convert(concrete, [arg], free=True)
