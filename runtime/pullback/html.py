@@ -6,6 +6,7 @@ import base64
 import datetime
 import html
 import io
+import math
 import os
 import platform
 from collections.abc import Iterable, Sequence
@@ -21,16 +22,31 @@ from pullback.manifest import shape_text
 from pullback.parity import Report, Row
 
 _CSS = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 62rem; margin: 2.5rem auto; padding: 0 1.5rem }
-h1 { font-size: 1.7rem; margin: 0 } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem }
-.verdict { border-radius: .5rem; padding: .9rem 1.2rem; margin: 1.4rem 0; font-size: 1.1rem }
-.passed { background: #e3f4e8; color: #14532d } .failed { background: #fde8e6; color: #8a1c12 }
-table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums }
-th { text-align: left; color: #616e7c; font-weight: 600; border-bottom: 2px solid #e4e7eb; padding: .3rem .6rem }
-td { border-bottom: 1px solid #e4e7eb; padding: .3rem .6rem } td.n, th.n { text-align: right }
-tr.bad td { background: #fde8e6 } code { font: .9em ui-monospace, monospace }
-.note { color: #616e7c } .warning { color: #92580a } img { max-width: 100%; display: block }
-.wide { overflow-x: auto }
+:root { --ink: #1f2933; --soft: #616e7c; --line: #e4e7eb; --good: #14532d; --bad: #9b1c1c }
+body { font: 15px/1.55 system-ui, "DejaVu Sans", sans-serif; color: var(--ink); background: #f5f7fa; margin: 0 }
+main { max-width: 62rem; margin: 0 auto; padding: 2.2rem 1.5rem 4rem }
+section, .card { background: #fff; border: 1px solid var(--line); border-radius: .7rem }
+section { padding: .4rem 1.4rem 1.3rem; margin: 1.2rem 0 }
+h1 { font-size: 1.8rem; margin: 0 0 .2rem } h2 { font-size: 1.15rem; margin: 1rem 0 .4rem }
+h3 { font-size: 1rem; margin: 1.1rem 0 .3rem }
+.note { color: var(--soft); margin: .2rem 0 .8rem } .warning { color: #92580a }
+.verdict { display: flex; gap: 1.1rem; align-items: center; padding: 1.1rem 1.4rem; margin: 1.3rem 0 }
+.verdict { border-radius: .7rem }
+.verdict .mark { font-size: 2.3rem; line-height: 1 } .verdict b { display: block; font-size: 1.35rem }
+.passed { background: #def3e4; color: var(--good) } .failed { background: #fde3e1; color: var(--bad) }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: .8rem; margin: 1.2rem 0 }
+.card { padding: .8rem 1rem }
+.card span { color: var(--soft); font-size: .85rem; display: block } .card strong { font-size: 1.3rem; display: block }
+table { border-collapse: collapse; width: 100%; font-size: .88rem; font-variant-numeric: tabular-nums }
+th { text-align: left; color: var(--soft); font-weight: 600; border-bottom: 2px solid var(--line) }
+th, td { padding: .3rem .6rem } td { border-bottom: 1px solid var(--line); vertical-align: top }
+td.n, th.n { text-align: right } td.n, td.name, td.short { white-space: nowrap }
+td.name { font-weight: 600 } td.long { overflow-wrap: anywhere }
+tr.bad td { background: #fde3e1; color: var(--bad) } tr:last-child td { border-bottom: 0 }
+.bar { display: inline-block; width: 6rem; height: .6rem; background: var(--line); margin-right: .5rem }
+.bar i { display: block; height: 100%; background: #2f855a } tr.bad .bar i { background: var(--bad) }
+img { max-width: 100%; display: block; margin: .6rem auto }
+.wide { overflow-x: auto } @media print { body { background: #fff } section { break-inside: avoid } }
 """
 
 
@@ -44,60 +60,131 @@ def write_report(bundle: Bundle, report: Report, target: Path) -> None:
 def page(bundle: Bundle, report: Report) -> str:
     """The whole page."""
     name = bundle.manifest.name if bundle.manifest else bundle.path.name
+    times = _latencies(bundle)
     parts = [
         f"<h1>{_text(name)}</h1>",
-        f'<p class="note">{_text(str(bundle.path))}, checked on {_text(_machine())}</p>',
+        f'<p class="note">{_text(str(bundle.path))}<br>checked on {_text(_machine())}</p>',
         _verdict(bundle, report),
-        "<h2>What it computes</h2>",
-        *(_function(function.spec) for function in bundle.functions.values()),
-        "<h2>Agreement with the live model, on this machine</h2>",
-        _rows(report.rows),
-        *(f'<p class="warning">Warning: {_text(text)}</p>' for text in report.warnings),
-        *_exported(bundle),
-        "<h2>Values and errors</h2>",
-        _picture(pictures.parity(bundle), "bundle against live model, and histograms of the error"),
+        _cards(bundle, report, times),
+        _section(
+            "What it computes",
+            "Inputs and results: outputs of the model and their derivatives. B is the number of samples in a call.",
+            *(_function(function.spec) for function in bundle.functions.values()),
+        ),
+        _section(
+            "Agreement with the trained model, on this machine",
+            "The samples that were recorded at the export, computed here and compared with the trained model's "
+            "answers. The error is that of the worst value, relative to the largest value of the result.",
+            _rows(report.rows),
+            *(f'<p class="warning">Warning: {_text(text)}</p>' for text in report.warnings),
+        ),
+        _section(
+            "Values and errors",
+            "Above: on the line, this machine and the trained model agree. "
+            "Below: errors left of the red line are allowed.",
+            _picture(pictures.parity(bundle), "this machine against the trained model, and histograms of the error"),
+        ),
         *_own_picture(bundle),
-        "<h2>Time per call, on this machine</h2>",
-        _latency(bundle),
-        "<h2>Origin</h2>",
-        _origin(bundle),
+        *_exported(bundle),
+        _section(
+            "Time per call, on this machine",
+            "Half of the calls were faster than the median, 95 of 100 faster than 95 %.",
+            _latency(times),
+        ),
+        _section("Origin", "Every file was read and has the checksum that was written at the export.", _origin(bundle)),
     ]
-    head = f'<meta charset="utf-8"><title>{_text(name)}: {_word(report)}</title><style>{_CSS}</style>'
-    return f'<!DOCTYPE html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{_text(name)}: '
+    head += f"{_word(report)}</title><style>{_CSS}</style>"
+    return f'<!DOCTYPE html><html lang="en"><head>{head}</head><body><main>{"".join(parts)}</main></body></html>\n'
+
+
+def _section(title: str, note: str, *parts: str) -> str:
+    return f'<section><h2>{_text(title)}</h2><p class="note">{_text(note)}</p>{"".join(parts)}</section>'
 
 
 def _verdict(bundle: Bundle, report: Report) -> str:
     if report.ok:
-        worst = max((row.relative_error / row.bound for row in report.rows if row.bound), default=0.0)
         text = (
-            f"<b>Passed.</b> All {len(report.rows)} comparisons on {_text(bundle.backend)} agree with the live model; "
-            f"the worst error is {worst:.1%} of what is allowed."
+            "<b>Passed: may be shipped to machines like this one.</b> "
+            f"All {len(report.rows)} comparisons on {_text(bundle.backend)} agree with the trained model; the worst "
+            f"error is {_share(_worst(report))} of what is allowed."
         )
-        return f'<div class="verdict passed">{text}</div>'
+        return f'<div class="verdict passed"><span class="mark">✔</span><div>{text}</div></div>'
     names = ", ".join(sorted({row.output for row in report.failures}))
-    count = f"{len(report.failures)} of {len(report.rows)} comparisons are off ({_text(names)})"
-    text = f"<b>Failed: do not ship.</b> {count}."
-    return f'<div class="verdict failed">{text}</div>'
+    text = (
+        f"<b>Failed: do not ship.</b> {len(report.failures)} of {len(report.rows)} comparisons are off "
+        f"({_text(names)}): on this machine the bundle gives other numbers than the trained model. Export it again, or "
+        "compare the versions under Origin with those that are installed here."
+    )
+    return f'<div class="verdict failed"><span class="mark">✘</span><div>{text}</div></div>'
+
+
+def _worst(report: Report) -> float:
+    """The largest error as a part of what is allowed; infinite where a value is missing or must be equal."""
+    shares = [row.relative_error / row.bound if row.bound else math.inf for row in report.rows if row.relative_error]
+    return max((math.inf if math.isnan(share) else share for share in shares), default=0.0)
+
+
+def _share(value: float) -> str:
+    """As a percentage; as a multiple where it is beyond all bounds."""
+    if not math.isfinite(value):
+        return "no part"
+    return f"{value:.1%}" if value < 10 else f"{value:,.0f} times"
+
+
+def _cards(bundle: Bundle, report: Report, times: Sequence[Times]) -> str:
+    good = sum(row.ok for row in report.rows)
+    derivatives = sum(len(function.spec.derivatives) for function in bundle.functions.values())
+    cards = [
+        ("comparisons passed", f"{good} of {len(report.rows)}"),
+        ("worst error, of what is allowed", _share(_worst(report)).replace("no part", "not a number")),
+        ("derivatives", str(derivatives)),
+        ("one call", f"{times[0][2]['median']:,.0f} µs"),
+    ]
+    if bundle.manifest is not None:
+        cards.append(("size of the files", _bytes(sum(file.size for file in bundle.manifest.files))))
+    shown = "".join(f'<div class="card"><span>{_text(a)}</span><strong>{_text(b)}</strong></div>' for a, b in cards)
+    return f'<div class="cards">{shown}</div>'
+
+
+def _bytes(size: int) -> str:
+    power = min(max(len(str(size)) - 1, 0) // 3, 3)
+    return f"{size / 1000**power:,.3g} {('bytes', 'kB', 'MB', 'GB')[power]}"
 
 
 def _function(spec: Any) -> str:
     requests = {derivative.name: derivative.request for derivative in spec.derivatives}
-    rows = [("in", t.name, t.dtype, shape_text(t.shape), "") for t in spec.inputs]
-    rows += [("out", t.name, t.dtype, shape_text(t.shape), requests.get(t.name, "")) for t in spec.outputs]
-    return _table((f"{spec.name}", "name", "dtype", "shape", "derivative"), rows)
+    seeds = spec.seeds
+    rows = [("input", t.name, "seed" if t.name in seeds else "", t.dtype, shape_text(t.shape)) for t in spec.inputs]
+    rows += [
+        ("result", t.name, requests.get(t.name, "output of the model"), t.dtype, shape_text(t.shape))
+        for t in spec.outputs
+    ]
+    per = "derivatives are per sample" if spec.batched else "derivatives are those of the whole arrays"
+    return f"<h3>{_text(spec.name)}: {per}</h3>" + _table(("", "*name", "what", "dtype", "shape"), rows)
 
 
 def _rows(rows: Sequence[Row]) -> str:
-    head = ("stage", "result", "shape", "#scale", "#max error", "#RMS error", "#relative", "#allowed", "worst at", "")
-    cells = [
-        (
-            *(row.stage, row.output, "×".join(map(str, row.shape)), f"{row.scale:.3g}", f"{row.max_error:.1e}"),
-            *(f"{row.rms_error:.1e}", f"{row.relative_error:.1e}", f"{row.bound:.0e}"),
-            *(str(row.worst or ""), "ok" if row.ok else row.problem),
-        )
-        for row in rows
-    ]
-    return _table(head, cells, {i for i, row in enumerate(rows) if not row.ok})
+    head = (
+        "~sample set",
+        "*result",
+        "values",
+        "#largest value",
+        "#error",
+        "#allowed",
+        "~error, of what is allowed",
+        "",
+    )
+    lines = []
+    for row in rows:
+        function, _, case = row.stage.partition("/")
+        share = row.relative_error / row.bound if row.bound else math.inf if row.max_error else 0.0
+        bar = f'<span class="bar"><i style="width: {min(share, 1):.1%}"></i></span>'
+        shown = Markup(bar + _text(_share(share))) if math.isfinite(share) else ""
+        numbers = (f"{row.scale:.3g}", f"{row.relative_error:.1e}", f"{row.bound:.0e}")
+        size = "×".join(map(str, row.shape)) or "1"
+        lines.append((f"{function} {case}", row.output, size, *numbers, shown, "ok" if row.ok else row.problem))
+    return _table(head, lines, {i for i, row in enumerate(rows) if not row.ok})
 
 
 def _exported(bundle: Bundle) -> Iterable[str]:
@@ -105,63 +192,84 @@ def _exported(bundle: Bundle) -> Iterable[str]:
     rows = bundle.manifest.parity.get("rows") if bundle.manifest else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows) or not rows:
         return []
-    keys = [key for key in ("stage", "output", "scale", "max_error", "rms_error", "bound") if key in rows[0]]
-    cells = [[f"{v:.2e}" if isinstance(v := row.get(key), float) else str(v) for key in keys] for row in rows]
-    title = "<h2>Agreement with the live model, when it was exported</h2>"
-    return [
-        title,
-        _table([("#" if key not in ("stage", "output") else "") + key.replace("_", " ") for key in keys], cells),
-    ]
+    keys = [key for key in ("stage", "output", "scale", "max_error", "bound") if key in rows[0]]
+    cells = [[f"{v:.1e}" if isinstance(v := row.get(key), float) else str(v) for key in keys] for row in rows]
+    names = {"stage": "compared", "output": "*result", "scale": "#largest value", "max_error": "#error, absolute"}
+    head = [names.get(key, "#allowed, relative") for key in keys]
+    note = "What the exporter measured before it wrote the bundle: of each kind of comparison the worst."
+    return [_section("Agreement with the trained model, at the export", note, _table(head, cells))]
 
 
 def _own_picture(bundle: Bundle) -> Iterable[str]:
     if pictures.curve_input(bundle) is not None:
-        return ["<h2>Curve</h2>", _picture(pictures.curve(bundle), "results over the input")]
+        note = "Every result over the range of the samples: does it look like what you expect of the model?"
+        return [_section("Curve", note, _picture(pictures.curve(bundle), "results over the input"))]
     if pictures.saliency_pairs(bundle):
-        return ["<h2>Saliency</h2>", _picture(pictures.saliency(bundle), "an image and the size of its gradient")]
+        note = "A sample, and how much the result changes with each of its pixels: bright pixels count."
+        return [_section("Saliency", note, _picture(pictures.saliency(bundle), "an image and its gradient"))]
     return []
 
 
-def _latency(bundle: Bundle) -> str:
-    rows = []
+# Function, batch, and microseconds of a call by percentile.
+Times = tuple[str, int, dict[str, float]]
+
+
+def _latencies(bundle: Bundle) -> list[Times]:
+    found = []
     for function in bundle.functions.values():
         for batch in (1, 64) if function.spec.batched else (1,):
             feeds = bench.inputs(bundle, function, batch)
-            times = bench.measure(function, function.fetch_names(None), feeds, 0.1)
-            cells = [f"{times[key]:.1f}" for key in ("median", "p5", "p95", "p99")]
-            rows.append((function.spec.name, str(batch), *cells))
-    return _table(("function", "#batch", "#median µs", "#5 %", "#95 %", "#99 %"), rows)
+            found.append((function.spec.name, batch, bench.measure(function, function.fetch_names(None), feeds, 0.1)))
+    return found
+
+
+def _latency(times: Sequence[Times]) -> str:
+    rows = [
+        (
+            name,
+            str(batch),
+            *(f"{found[key]:,.1f}" for key in ("median", "p5", "p95", "p99")),
+            f"{found['rows_per_second']:,.0f}",
+        )
+        for name, batch, found in times
+    ]
+    return _table(("function", "#samples", "#median µs", "#5 %", "#95 %", "#99 %", "#samples per s"), rows)
 
 
 def _origin(bundle: Bundle) -> str:
     found = bundle.manifest
-    rows = [("digest", bundle.digest)]
+    rows: list[tuple[str, ...]] = []
     if found is not None:
-        rows += [(name, version) for name, version in sorted(found.producer.items())]
-        rows += [(f"range of {name}", f"[{low:g}, {high:g}]") for name, (low, high) in sorted(found.ranges.items())]
+        rows += [(f"written with {name}", version) for name, version in sorted(found.producer.items())]
+        rows += [
+            (f"samples of {name}", f"from {low:g} to {high:g}") for name, (low, high) in sorted(found.ranges.items())
+        ]
         rows += [(file.path, f"{file.size:,} bytes, SHA-256 {file.sha256}") for file in found.files]
-    return _table(("", ""), rows)
+    return _table(("~", "%"), [*rows, ("digest of the bundle", bundle.digest)])
+
+
+class Markup(str):
+    """Text that is HTML already."""
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], bad: set[int] | None = None) -> str:
-    """A heading that starts with ``#`` makes a column of numbers."""
-    numeric = [' class="n"' if name.startswith("#") else "" for name in head]
-    lines = ["".join(f"<th{c}>{_text(n.lstrip('#'))}</th>" for c, n in zip(numeric, head, strict=True))]
-    mark = ' class="bad"'
-    body = [
-        f"<tr{mark if bad and i in bad else ''}>"
-        + "".join(f"<td{c}>{_text(cell)}</td>" for c, cell in zip(numeric, row, strict=True))
-        + "</tr>"
-        for i, row in enumerate(rows)
-    ]
-    return f'<div class="wide"><table><thead><tr>{lines[0]}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+    """A heading begins with the kind of its column: ``#`` numbers, ``*`` names, ``~`` short words, ``%`` long ones."""
+    kinds = {"#": "n", "*": "name", "~": "short", "%": "long"}
+    classes = [f' class="{kinds[name[0]]}"' if name[:1] in kinds else "" for name in head]
+    top = "".join(f"<th{c}>{_text(n.lstrip('#*~%'))}</th>" for c, n in zip(classes, head, strict=True))
+    lines, mark = [], ' class="bad"'
+    for i, row in enumerate(rows):
+        cells = "".join(f"<td{c}>{_text(cell)}</td>" for c, cell in zip(classes, row, strict=True))
+        lines.append(f"<tr{mark if bad and i in bad else ''}>{cells}</tr>")
+    return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
 
 
 def _picture(figure: Any, description: str) -> str:
     content = io.BytesIO()
     pictures.save(figure, content, format="png")
     data = base64.b64encode(content.getvalue()).decode("ascii")
-    return f'<img alt="{_text(description)}" src="data:image/png;base64,{data}">'
+    width = round(float(figure.get_figwidth()) * 90)
+    return f'<img alt="{_text(description)}" width="{width}" src="data:image/png;base64,{data}">'
 
 
 def _machine() -> str:
@@ -176,4 +284,4 @@ def _word(report: Report) -> str:
 
 
 def _text(text: str) -> str:
-    return html.escape(text)
+    return text if isinstance(text, Markup) else html.escape(text)

@@ -17,6 +17,8 @@ from pullback.manifest import TensorSpec
 
 INK, BLUE, ORANGE, GRAY, PALE = "#1f2933", "#2166ac", "#d6604d", "#7b8794", "#e4e7eb"
 
+_PANELS = 3  # side by side
+
 _STYLE = {
     **{"font.size": 10, "font.family": "sans-serif", "axes.edgecolor": GRAY, "axes.labelcolor": INK},
     **{"axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 11, "axes.titlelocation": "left"},
@@ -94,11 +96,12 @@ def curve(bundle: Bundle) -> Any:
     for axis, (name, values) in zip(axes, results._asdict().items(), strict=True):
         axis.axhline(0, color=PALE, linewidth=1, zorder=0)
         axis.plot(x, values.reshape(len(x), -1), color=ORANGE if name in requests else BLUE)
-        axis.set_ylabel(name)
-        axis.set_title(requests.get(name, "model output"), color=GRAY)
+        axis.set_title(
+            f"{name}: {requests[name]}" if name in requests else f"{name}: output of the model", fontweight="bold"
+        )
+        axis.margins(y=0.12)
     axes[-1].set_xlabel(tensor.name)
     axes[-1].set_xlim(low, high)
-    figure.align_ylabels()
     return figure
 
 
@@ -109,16 +112,15 @@ def saliency(bundle: Bundle) -> Any:
     if not pairs:
         raise InputError(f"{bundle.path}: saliency needs a gradient with respect to an image-like input")
     case = bundle.samples()["evaluate"][0]
-    figure, axes = _subplots(len(pairs), 2, (7.2, 3.4 * len(pairs)))
+    figure, axes = _subplots(len(pairs), 2, (7.4, 3.5 * len(pairs)))
     for row, (tensor, name) in enumerate(pairs):
         image, slope = case.inputs[tensor.name][0], case.outputs[name][0]
         left, right = axes[2 * row], axes[2 * row + 1]
         left.imshow(_grey(image, "mean"), cmap="gray")
-        left.set_title(tensor.name)
-        heat = _grey(slope, "norm")
-        shown = right.imshow(heat, cmap="magma")
-        right.set_title(f"|{name}|")
-        figure.colorbar(shown, ax=right, shrink=0.8)
+        left.set_title(f"{tensor.name}, a sample", fontweight="bold")
+        shown = right.imshow(_grey(slope, "norm"), cmap="magma", vmin=0)
+        right.set_title(f"|{name}|: what counts for the result", fontweight="bold")
+        figure.colorbar(shown, ax=right, shrink=0.85).outline.set_visible(False)
         for axis in (left, right):
             axis.set_xticks([])
             axis.set_yticks([])
@@ -128,25 +130,69 @@ def saliency(bundle: Bundle) -> Any:
 
 @_styled
 def parity(bundle: Bundle) -> Any:
-    """Answers of this machine against the live model's, one panel per result, and the errors below."""
+    """For each result the answers of this machine over the live model's, and below how large the errors are."""
     pairs = parity_pairs(bundle)
-    figure, axes = _subplots(2, len(pairs), (3.1 * len(pairs) + 0.6, 5.4))
-    for column, (name, (want, got)) in enumerate(pairs.items()):
-        above, below = axes[column], axes[len(pairs) + column]
-        finite = np.isfinite(want) & np.isfinite(got)
-        want, got = want[finite], got[finite]
-        ends = (want.min(), want.max()) if want.size else (0.0, 1.0)
-        above.plot(ends, ends, color=PALE, zorder=0)
-        above.plot(want, got, ".", color=BLUE, markersize=4, alpha=0.7)
-        above.set_title(name)
-        above.set_xlabel("live model")
-        above.set_ylabel(f"bundle on {bundle.backend}" if column == 0 else "")
-        scale = float(np.abs(want).max(initial=0.0)) or 1.0
-        below.hist((got - want) / scale, bins=31, color=BLUE)
-        below.ticklabel_format(axis="x", scilimits=(0, 0))
-        below.set_xlabel("error / scale")
-        below.set_ylabel("values" if column == 0 else "")
+    columns = min(len(pairs), _PANELS)
+    bands = math.ceil(len(pairs) / columns)
+    figure, axes = _subplots(2 * bands, columns, (max(3.1 * columns, 4.4) + 0.4, 5.4 * bands))
+    figure.get_layout_engine().set(h_pad=0.12, w_pad=0.08)
+    for axis in axes:
+        axis.set_visible(False)
+    for number, (name, (want, got)) in enumerate(pairs.items()):
+        band, column = divmod(number, columns)
+        above, below = axes[2 * band * columns + column], axes[(2 * band + 1) * columns + column]
+        _scatter(above, name, want, got, f"this machine, {bundle.backend}" if column == 0 else "")
+        _errors(below, want, got, bundle.tolerance.of(_dtype(bundle, name)), column == 0)
     return figure
+
+
+def _scatter(axis: Any, name: str, want: Array, got: Array, label: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_visible(True)
+    finite = np.isfinite(want) & np.isfinite(got)
+    want, got = want[finite], got[finite]
+    ends = (want.min(), want.max()) if want.size else (0.0, 1.0)
+    axis.plot(ends, ends, color=GRAY, linewidth=1, alpha=0.5, zorder=0)
+    axis.plot(want, got, "o", color=BLUE, markersize=4, alpha=0.6, markeredgewidth=0)
+    axis.set_title(name, fontweight="bold")
+    axis.set_xlabel("live model")
+    axis.set_ylabel(label)
+    for one in (axis.xaxis, axis.yaxis):
+        one.set_major_locator(MaxNLocator(4))
+    axis.ticklabel_format(scilimits=(-3, 4))
+
+
+def _errors(axis: Any, want: Array, got: Array, bound: float, first: bool) -> None:
+    """How many values have an error of what size; what lies beyond the line is not allowed."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_visible(True)
+    scale = float(np.abs(want[np.isfinite(want)]).max(initial=0.0)) or 1.0
+    with np.errstate(invalid="ignore"):
+        error = np.abs(got - want) / scale
+    same = (got == want) | (np.isnan(got) & np.isnan(want))
+    error = np.where(same, 0.0, np.where(np.isfinite(error), error, np.inf))
+    limit = math.log10(bound) if bound else -16.0
+    low, high = limit - 6, limit + 2
+    places = np.clip(np.log10(np.where(error > 0, error, 10.0**low)), low, high - 1e-9)
+    counts, edges = np.histogram(places, bins=32, range=(low, high))
+    beyond = edges[:-1] >= limit - 1e-9
+    axis.axvspan(limit, high, color=ORANGE, alpha=0.12, linewidth=0)
+    axis.bar(edges[:-1], counts, np.diff(edges), align="edge", color=np.where(beyond, ORANGE, BLUE))
+    axis.axvline(limit, color=ORANGE, linewidth=1.5)
+    axis.text(limit, 1.02, f"allowed {bound:.0e}", transform=axis.get_xaxis_transform(), color=ORANGE, ha="center")
+    ticks = [low, low + 2, low + 4, limit]
+    axis.set_xticks(ticks, ["equal", *(f"{10**tick:.0e}".replace("e-0", "e-") for tick in ticks[1:])])
+    axis.set_xlim(low, high)
+    axis.set_xlabel("error, relative to the largest value")
+    axis.set_ylabel("number of values" if first else "")
+    axis.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+
+
+def _dtype(bundle: Bundle, name: str) -> str:
+    tensors = [tensor for function in bundle.functions.values() for tensor in function.spec.outputs]
+    return next(tensor.dtype for tensor in tensors if tensor.name == name)
 
 
 def parity_pairs(bundle: Bundle) -> dict[str, tuple[Array, Array]]:
