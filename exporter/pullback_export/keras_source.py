@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -35,6 +36,7 @@ def keras_source(model: Any, inputs: Sequence[Any] | None, outputs: Sequence[str
     chosen = rename(outputs, found if len(found) == count else numbered("y", count))
     layers = tuple(layer.name for layer in model._flatten_layers(include_self=False))
 
+    @functools.cache
     def twin() -> Callable[..., tuple[Any, ...]] | None:
         return _float64_twin(model, template, training)
 

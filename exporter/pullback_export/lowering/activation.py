@@ -81,7 +81,7 @@ def selu(op: OpContext, x: Value) -> Value:
 def selu_grad(op: OpContext, dy: Value, y: Value) -> Value:
     """``dx = scale dy`` where ``y >= 0``, else ``dy (y + scale alpha)``."""
     below = op.cast(y < 0, y.dtype)
-    return dy * (SELU_SCALE + below * (y + (SELU_SCALE_ALPHA - SELU_SCALE)))
+    return dy * (SELU_SCALE + op.Min(y, op.const(0, y.dtype)) + below * (SELU_SCALE_ALPHA - SELU_SCALE))
 
 
 @lowers("Softplus")
@@ -146,7 +146,7 @@ def softmax(op: OpContext, x: Value) -> Value:
 @lowers("LogSoftmax")
 def log_softmax(op: OpContext, x: Value) -> Value:
     """``x - log(sum(exp(x)))`` over the last axis."""
-    return op.LogSoftmax(x, axis=-1)
+    return elementary.log_softmax(op, x, -1)
 
 
 @lowers("L2Loss")

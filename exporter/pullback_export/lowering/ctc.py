@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pullback_export.lowering import elementary
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.graph import Value
 from pullback_export.lowering.matrices import as_index, indices, repeat, scalar_size
@@ -24,7 +25,7 @@ def ctc_loss(op: OpContext, logits: Value, at: Value, labels: Value, lengths: Va
         raise op.unsupported("preprocess_collapse_repeated, or ctc_merge_repeated=False")
     dtype = logits.dtype
     steps, batch, classes = logits.dims
-    log_p = op.LogSoftmax(logits, axis=2)
+    log_p = elementary.log_softmax(op, logits, 2)
     states, last = _states(op, at, labels, batch, classes)
     every = op.Expand(op.Unsqueeze(states, [0]), op.sizes([steps, *states.dims]))
     emission = op.GatherElements(log_p, every, axis=2)

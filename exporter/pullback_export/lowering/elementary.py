@@ -83,6 +83,14 @@ def softplus(op: OpContext, x: Value) -> Value:
     return op.Relu(x) + (op.Log(total) + (small - (total - 1)) / total)
 
 
+def log_softmax(op: OpContext, x: Value, axis: int) -> Value:
+    """``x - log(sum(exp(x)))`` along ``axis``, NaN where an element is: ONNX Runtime's double kernel gives numbers."""
+    if x.dtype != np.float64:
+        return op.LogSoftmax(x, axis=axis)
+    below = x - op.ReduceMax(x, [axis], keepdims=1)
+    return below - op.Log(op.ReduceSum(op.Exp(below), [axis], keepdims=1))
+
+
 def tan(op: OpContext, x: Value) -> Value:
     """``sin(x) / cos(x)``."""
     return op.Tan(x) if x.dtype == np.float32 else op.Sin(x) / op.Cos(x)

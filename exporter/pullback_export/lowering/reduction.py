@@ -9,6 +9,7 @@ import numpy as np
 from pullback_export.lowering.complex import ComplexValue
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.dims import product
+from pullback_export.lowering.finiteness import is_finite
 from pullback_export.lowering.graph import Value
 from pullback_export.lowering.registry import lowers
 
@@ -48,16 +49,25 @@ def reduce_prod(op: OpContext, x: Value, axes: Value) -> Value:
     return _reduce(op, "ReduceProd", x, axes)
 
 
+def _extremum(op: OpContext, reduction: str, x: Value, axes: Value) -> Value:
+    """The extremum, NaN where one of the elements is: ONNX Runtime's reductions leave NaN out."""
+    result = _reduce(op, reduction, x, axes)
+    if x.dtype.kind != "f" or result is x or is_finite(x):
+        return result
+    squares = _reduce(op, "ReduceSumSquare", x, axes)  # NaN only if an element is: no terms cancel
+    return op.Where(op.IsNaN(squares), op.const(np.nan, x.dtype), result)
+
+
 @lowers("Max")
 def reduce_max(op: OpContext, x: Value, axes: Value) -> Value:
-    """Maximum over ``axes``; of nothing it is -infinity, or the least integer."""
-    return _reduce(op, "ReduceMax", x, axes)
+    """Maximum over ``axes``, NaN if one is NaN; of nothing it is -infinity, or the least integer."""
+    return _extremum(op, "ReduceMax", x, axes)
 
 
 @lowers("Min")
 def reduce_min(op: OpContext, x: Value, axes: Value) -> Value:
-    """Minimum over ``axes``; of nothing it is infinity, or the largest integer."""
-    return _reduce(op, "ReduceMin", x, axes)
+    """Minimum over ``axes``, NaN if one is NaN; of nothing it is infinity, or the largest integer."""
+    return _extremum(op, "ReduceMin", x, axes)
 
 
 @lowers("All")
@@ -83,7 +93,10 @@ def euclidean_norm(op: OpContext, x: Any, axes: Value) -> Any:
 
 @lowers("ArgMax", "ArgMin")
 def arg_extremum(op: OpContext, x: Value, axis: Value) -> Value:
-    """Position of the extremum along ``axis``; the first one at a tie."""
+    """Position of the extremum along ``axis``; the first one at a tie. NaN never is one, 0 where all are NaN."""
+    if x.dtype.kind == "f" and not is_finite(x):
+        least = op.const(-np.inf if op.type == "ArgMax" else np.inf, x.dtype)
+        x = op.Where(op.IsNaN(x), least, x)
     at = int(op.constant_of(axis, "the axis")) % x.rank
     ordered = x if x.dtype.name in ("float32", "float64", "int32", "int64", "uint8", "int8") else op.cast(x, np.int32)
     return op.cast(getattr(op, op.type)(ordered, axis=at, keepdims=0), op.output_dtype())

@@ -23,13 +23,17 @@ class Reduction:
 SUM, PROD = Reduction("add", "zero"), Reduction("mul", "one")
 MAX, MIN = Reduction("max", "lowest"), Reduction("min", "highest")
 _OF = {"Sum": SUM, "Prod": PROD, "Max": MAX, "Min": MIN}
+# Empty segments of sorted ids are 0: what they start with may be smaller than every number.
+_OF_SORTED = {**_OF, "Max": Reduction("max", "-infinity"), "Min": Reduction("min", "infinity")}
 
 
 def _neutral(reduction: Reduction, dtype: np.dtype[Any]) -> Any:
     if reduction.neutral in ("zero", "one"):
         return 0 if reduction.neutral == "zero" else 1
+    if reduction.neutral.endswith("infinity") and dtype.kind == "f":
+        return float(reduction.neutral)
     limits: Any = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
-    return limits.min if reduction.neutral == "lowest" else limits.max
+    return limits.min if reduction.neutral in ("lowest", "-infinity") else limits.max
 
 
 @lowers("UnsortedSegmentSum", "UnsortedSegmentProd", "UnsortedSegmentMax", "UnsortedSegmentMin")
@@ -81,7 +85,7 @@ def segment(op: OpContext, x: Value, ids: Value) -> Value:
     A segment without rows is 1 for the product, else 0.
     """
     name = op.type.removeprefix("Segment")
-    result = _segments(op, x, ids, _segment_count(op, ids), _OF[name])
+    result = _segments(op, x, ids, _segment_count(op, ids), _OF_SORTED[name])
     return result if name in ("Sum", "Prod") else _where_filled(op, x, ids, result)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
 import tensorflow as tf
 
 from tests.lowering.case import Case, fixed, integers, normal, uniform
@@ -107,5 +108,13 @@ CASES = [
         lambda x, y: tf.nn.sigmoid_cross_entropy_with_logits(y, x),
         (uniform(-40, 40, 4, 5), (4, 5)),
         order=2,
+    ),
+    Case("selu_infinite", ("Selu", "SeluGrad"), tf.nn.selu, (fixed([[np.inf, -np.inf, 1.0, 0.0]]),), smooth=False),
+    Case(
+        "log_softmax_not_finite",
+        "LogSoftmax",
+        tf.nn.log_softmax,
+        (fixed([[1.0, np.nan, 2.0], [np.inf, 1.0, 2.0], [-np.inf, 1.0, 2.0]]),),
+        smooth=False,
     ),
 ]

@@ -354,4 +354,11 @@ CASES = [
         order=2,
     ),
     Case("repeat", "GatherV2", lambda x: tf.repeat(x, [2, 0, 3], 1) ** 2, ((2, 3),), order=2),
+    Case(
+        "segment_max_infinite",
+        ("SegmentMax", "SegmentMin"),
+        lambda x: (tf.math.segment_max(x, [0, 0, 2]), tf.math.segment_min(-x, [0, 0, 2])),
+        (fixed([[-np.inf, 1.0], [-np.inf, -np.inf], [-np.inf, 2.0]], free=()),),
+        smooth=False,
+    ),
 ]

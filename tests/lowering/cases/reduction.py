@@ -19,6 +19,9 @@ TIES = fixed([[1.0, 3.0, 3.0], [2.0, 2.0, 2.0], [0.0, -0.0, -1.0]])
 ZEROS = fixed([[1.5, 0.0, 2.0, -1.0], [0.0, 3.0, 0.0, 2.0], [1.0, 2.0, -3.0, 0.5]])
 PROD = ("Prod", "Cumprod")
 
+NAN, INF = np.nan, np.inf
+NOT_FINITE = fixed([[1, NAN, -2, 3], [NAN, NAN, NAN, NAN], [NAN, 1, 7, 0], [2, 5, -1, NAN], [INF, 1, -INF, 0]])
+
 CASES = [
     Case("sum", "Sum", lambda x: tf.reduce_sum(x**2, 1), ((3, 4, 2),), order=2),
     Case("sum_all", "Sum", lambda x: tf.reduce_sum(x**2), ((3, 4),), order=2),
@@ -159,4 +162,12 @@ CASES = [
         (fixed([[-800.0, 0.0, 700.0, 3.0], [-np.inf, -np.inf, 1.0, 2.0]]),),
         order=0,
     ),
+    *[
+        Case(f"reduce_{name}_not_finite", name.title(), function, (NOT_FINITE,), smooth=False)
+        for name, function in (("max", lambda x: tf.reduce_max(x, 1)), ("min", lambda x: tf.reduce_min(x, 1)))
+    ],
+    *[
+        Case(f"{name.lower()}_not_finite", name, function, (NOT_FINITE,), order=0)
+        for name, function in (("ArgMax", lambda x: tf.argmax(x, 1)), ("ArgMin", lambda x: tf.argmin(x, 1)))
+    ],
 ]
