@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pullback.parity import Report
+
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return ascii(found[0])[1:-1]
 
 
 class PullbackError(Exception):
@@ -13,7 +21,13 @@ class PullbackError(Exception):
 
 
 class BundleError(PullbackError, ValueError):
-    """A bundle, or a file in it, is missing, damaged, forged or not ours."""
+    """A bundle, or a file in it, is missing, damaged, forged or not ours.
+
+    Messages quote what is in the file: control characters, which could break lines or steer a terminal, are escaped.
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(_CONTROL.sub(_escaped, item) if isinstance(item, str) else item for item in args))
 
 
 class FormatVersionError(BundleError):

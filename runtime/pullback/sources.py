@@ -248,8 +248,9 @@ class ParquetSource:
         """See ``Source``."""
         seen = 0
         yield tables.to_arrays(np.empty((0, len(self._columns))), self._tensors), []
-        with self._parquet.ParquetFile(self._path) as file:
-            for batch in file.iter_batches(batch_size=size, columns=self._columns):
+        # Without these two the whole file ends up in memory: pyarrow reads ahead, and columns as wide as a row group.
+        with self._parquet.ParquetFile(self._path, pre_buffer=False, buffer_size=2**20) as file:
+            for batch in file.iter_batches(batch_size=size, columns=self._columns, use_threads=False):
                 skipped = min(max(start - seen, 0), batch.num_rows)
                 if skipped < batch.num_rows:
                     yield self._parse(batch.slice(skipped), seen + skipped)

@@ -69,6 +69,7 @@ ATTACKS: list[tuple[str, Callable[[bytes], bytes], str]] = [
     ("extra input", in_graph(field(INPUT, [field(1, "z")])), "its inputs are x, z"),
     ("extra output", in_graph(field(OUTPUT, [field(1, "z")])), "its outputs are dy_dx, y, z"),
     ("renamed input", forge.rename(INPUT, "x", "z"), "its inputs are z"),
+    ("input named to steer a terminal", forge.rename(INPUT, "x", "\n\x1b[2Jz\u202e"), "\\n\\x1b[2Jz\\u202e"),
     ("renamed output", forge.rename(OUTPUT, "y", "z"), "its outputs are dy_dx, z"),
     (
         "input of another dtype",

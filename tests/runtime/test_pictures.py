@@ -36,7 +36,7 @@ def test_report(tmp_path: Path, folder: Path) -> None:
     target = tmp_path / "report.html"
     assert cli.main(["verify", str(folder), "--html", str(target)]) == 0
     page = target.read_text(encoding="utf-8")
-    assert "<b>Passed.</b> All 15 comparisons" in page
+    assert "<b>Passed: may be shipped to machines like this one.</b> All 15 comparisons" in page
     assert "gradient(y, x)" in page
     assert page.count("data:image/png;base64,") == 1
     assert not re.findall(r'(?:src|href)="(?!data:)', page)  # self-contained
