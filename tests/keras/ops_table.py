@@ -27,7 +27,6 @@ EXCLUDED: dict[str, str] = {
     "image.elastic_transform": "draws random displacements: the exporter refuses random ops by name",
     "isin": "Keras branches on a tensor in Python (OperatorNotAllowedInGraphError): no function can trace it",
     "vectorize": "Keras: not supported with the TensorFlow backend",
-    "ctc_loss": "TensorFlow calls functions by their own name here, which are not inlined; tf.nn.ctc_loss is covered",
     "ctc_decode": "search over strings of labels: integers, no derivative, and no tensor program in TensorFlow",
     "kron": "Keras chooses its branch by tf.cond on ranks, with a Python loop over a tensor: no function can trace it",
     "jvp": "forward mode on eager tensors; the exporter has the kind jvp",

@@ -71,11 +71,7 @@ class Converter:
         """The graph of the function that an op of ``func_graph`` calls by ``name``."""
         from tensorflow.python.framework import function_def_to_graph
 
-        caller = func_graph
-        atomic = caller._get_function(name)
-        while atomic is None:  # a graph made from a definition does not bring the functions that it calls
-            caller = self._callers[id(caller)][0] if id(caller) in self._callers else caller.outer_graph
-            atomic = caller._get_function(name)
+        caller, atomic = self._found(func_graph, name)
         if id(atomic) not in self._functions:
             graph = getattr(atomic, "graph", None)
             if graph is None or not _is_current(graph, atomic.cached_definition):
@@ -85,8 +81,25 @@ class Converter:
             self._functions[id(atomic)] = atomic, graph
         return self._functions[id(atomic)][1]
 
-    def _lower(self, tf_op: Any, wanted: frozenset[int], flows: dict[Any, Flow], graph: Graph) -> None:
+    def _found(self, func_graph: Any, name: str) -> tuple[Any, Any]:
+        """The function ``name`` and the graph that has it; a graph made from a definition does not bring its own."""
+        caller = func_graph
+        while caller is not None and (atomic := caller._get_function(name)) is None:
+            caller = (
+                self._callers[id(caller)][0] if id(caller) in self._callers else getattr(caller, "outer_graph", None)
+            )
+        return caller, atomic if caller is not None else None
+
+    def _rule(self, tf_op: Any) -> registry.Rule | None:
+        """The rule of an op; a function may be called by its own name (``tf.compat.v1`` writes it so)."""
         rule = self.rules.get(tf_op.type)
+        if rule is not None or self._found(tf_op.graph, tf_op.type)[0] is None:
+            return rule
+        body = self.function(tf_op.graph, tf_op.type)
+        return lambda op, *arguments: self.convert(body, arguments, op.graph, sorted(op.wanted))
+
+    def _lower(self, tf_op: Any, wanted: frozenset[int], flows: dict[Any, Flow], graph: Graph) -> None:
+        rule = self._rule(tf_op)
         op = OpContext(graph, tf_op, self, wanted)
         inputs = [flows.get(tensor.ref()) for tensor in tf_op.inputs]
         results: Any = None

@@ -46,6 +46,18 @@ def tensor_scatter_min(op: OpContext, x: Value, indices: Value, updates: Value) 
     return _scattered(op, x, indices, updates, "min")
 
 
+@lowers("Empty")
+def empty(op: OpContext, shape: Value) -> Value:
+    """A tensor whose contents do not count until they are written: zeros."""
+    return op.full(shape, 0, op.output_dtype())
+
+
+@lowers("InplaceUpdate")
+def inplace_update(op: OpContext, x: Value, rows: Value, values: Value) -> Value:
+    """``x`` with ``values`` for its ``rows``; of equal rows the last one stays."""
+    return _scattered(op, x, op.Unsqueeze(op.cast(rows, np.int64), [1]), values, "none")
+
+
 def _summed(value: Value) -> np.dtype[np.generic]:
     """Booleans are summed as integers (any of them true)."""
     return np.dtype(np.int32) if value.dtype == bool else value.dtype

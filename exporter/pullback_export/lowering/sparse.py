@@ -36,3 +36,68 @@ def sparse_to_dense(op: OpContext, indices: Value, shape: Value, values: Value, 
         index = op.Reshape(index, [-1, 1] if index.rank == 1 else [1, 1])
     count = op.Slice(op.shape_of(index), [0], [1], [0])
     return op.ScatterND(background, index, op.Expand(values, count) if values.rank == 0 else values)
+
+
+@lowers("SparseTensorDenseAdd", complex_parts=True)
+def sparse_dense_add(op: OpContext, indices: Value, values: Value, shape: Value, b: Value) -> Value:
+    """``b`` with ``values`` added at ``indices``; entries may repeat."""
+    result: Value = op.ScatterND(b, op.cast(indices, np.int64), values, reduction="add")
+    return result
+
+
+@lowers("SparseReduceSum")
+def sparse_reduce_sum(op: OpContext, indices: Value, values: Value, shape: Value, axes: Value) -> Value:
+    """The sum over ``axes`` as a dense tensor; no axes: over all of them."""
+    zeros = op.Expand(op.const(0, values.dtype), op.cast(shape, np.int64))
+    dense = op.ScatterND(zeros, indices, values, reduction="add")
+    over = op.constant_of(axes, "the axes").ravel().tolist()
+    result: Value = op.ReduceSum(dense, over or list(range(dense.rank)), keepdims=int(op.attr("keep_dims")))
+    return result
+
+
+@lowers("SparseReorder", complex_parts=True)
+def sparse_reorder(op: OpContext, indices: Value, values: Value, shape: Value) -> list[Value]:
+    """The entries in row-major order of their indices; equal indices stay in their order."""
+    keys = _positions(op, indices, shape, _rank(op, indices))
+    count = op.Slice(op.shape_of(indices), [0], [1], [0])
+    order = op.TopK(keys, count, axis=0, largest=0, sorted=1, outputs=2)[1]
+    return [op.Gather(indices, order, axis=0), op.Gather(values, order, axis=0)]
+
+
+@lowers("SparseSoftmax")
+def sparse_softmax(op: OpContext, indices: Value, values: Value, shape: Value) -> Value:
+    """The softmax of the stored entries of each row, the last axis; what is not stored does not count."""
+    rows = op.Unsqueeze(_positions(op, indices, shape, _rank(op, indices) - 1), [1])
+    leading = op.Slice(op.cast(shape, np.int64), [0], [-1], [0])
+    count = op.ReduceProd(leading, [0], keepdims=1)
+    lowest = op.Expand(op.const(np.finfo(values.dtype).min, values.dtype), count)
+    largest = op.ScatterND(lowest, rows, values, reduction="max")
+    powers = op.Exp(values - op.GatherND(largest, rows))
+    totals = op.ScatterND(op.Expand(op.const(0, values.dtype), count), rows, powers, reduction="add")
+    return powers / op.GatherND(totals, rows)
+
+
+@lowers("SparseDenseCwiseMul", "SparseDenseCwiseDiv", "SparseDenseCwiseAdd")
+def sparse_dense_cwise(op: OpContext, indices: Value, values: Value, shape: Value, dense: Value) -> Value:
+    """``values * d``, ``values / d`` or ``values + d``, where ``d`` is ``dense``, broadcast, at ``indices``."""
+    there = op.GatherND(op.Expand(dense, op.cast(shape, np.int64)), indices)
+    kind = op.type.removeprefix("SparseDenseCwise")
+    return values * there if kind == "Mul" else values / there if kind == "Div" else values + there
+
+
+def _rank(op: OpContext, indices: Value) -> int:
+    rank = indices.dims[1]
+    if not isinstance(rank, int):
+        raise op.unsupported("a sparse tensor of unknown rank")
+    return rank
+
+
+def _positions(op: OpContext, indices: Value, shape: Value, axes: int) -> Value:
+    """The row-major position that the first ``axes`` of each index make, as a vector."""
+    sizes = op.cast(shape, np.int64)
+    if axes == 0:
+        return op.full(op.Slice(op.shape_of(indices), [0], [1], [0]), 0, np.int64)
+    total = op.Gather(indices, np.array(0), axis=1)
+    for axis in range(1, axes):
+        total = total * op.Gather(sizes, np.array(axis)) + op.Gather(indices, np.array(axis), axis=1)
+    return total

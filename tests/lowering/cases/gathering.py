@@ -361,4 +361,13 @@ CASES = [
         (fixed([[-np.inf, 1.0], [-np.inf, -np.inf], [-np.inf, 2.0]], free=()),),
         smooth=False,
     ),
+    Case(
+        "inplace_update",
+        ("Empty", "InplaceUpdate"),
+        lambda x: tf.raw_ops.InplaceUpdate(
+            x=tf.raw_ops.Empty(shape=tf.shape(x), dtype=x.dtype, init=True), i=tf.range(tf.shape(x)[0])[::-1], v=x
+        ),
+        ((3, 4),),
+        order=0,
+    ),
 ]
