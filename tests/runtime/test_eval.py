@@ -17,6 +17,7 @@ import pytest
 from pullback import Bundle, cli, sinks
 from pullback.function import Function
 
+from tests.runtime import long_job
 from tests.runtime.conftest import FIXTURES
 
 Array = npt.NDArray[Any]
@@ -235,3 +236,15 @@ def test_killed_and_resumed(net: Bundle, x: Array) -> None:
     assert not Path("out.csv").exists()
     assert evaluate("rows.npy", "-o", "out.csv", "--rows", "10", "--resume") == 0
     np.testing.assert_allclose(read_results("out.csv")["y"], net(rows).y, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("source", [".npy", ".csv", ".parquet"])
+def test_memory_is_bounded_and_kills_lose_nothing(source: str) -> None:
+    """``python -m tests.runtime.long_job``, shortened."""
+    if source == ".parquet":
+        pytest.importorskip("pyarrow", reason="the extra io is not installed")
+    same, largest = long_job.measure(2_000_000, 3, 1, source, ".npz")
+    assert same
+    assert largest < long_job.LIMIT
