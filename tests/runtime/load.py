@@ -138,7 +138,7 @@ def dask_workers(bundle: Bundle, calls: int, expected: str) -> Figure | None:
         import distributed
     except ImportError:
         return None
-    options: dict[str, Any] = {"n_workers": PROCESSES, "threads_per_worker": 1, "dashboard_address": None}
+    options: dict[str, Any] = {"n_workers": PROCESSES, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     with distributed.LocalCluster(host="127.0.0.1", **options) as cluster, distributed.Client(cluster) as client:
         client.wait_for_workers(PROCESSES)
 

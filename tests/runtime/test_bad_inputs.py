@@ -71,6 +71,9 @@ NET: list[tuple[str, Callable[[Bundle], Any], str]] = [
     ("fetch a number", lambda b: b(ROW, fetch=1), "fetch must be names"),
     ("fetch of numbers", lambda b: b(ROW, fetch=[1]), "no output 1"),
     ("fetch of lists", lambda b: b(ROW, fetch=[["y"]]), "no output ['y']"),
+    ("fetch of arrays", lambda b: b(ROW, fetch=[np.zeros((2, 2))]), "no output array([[0., 0.], [0., 0.]])"),
+    ("fetch of an array and a name", lambda b: b(ROW, fetch=["y", np.array("y")]), "no output array('y'"),
+    ("an array for chunk", lambda b: b(ROW, chunk=np.zeros((2, 1))), "got array([[0.], [0.]])"),  # type: ignore[arg-type]
     ("negative chunk", lambda b: b(ROW, chunk=-1), "chunk must be"),
     ("fractional chunk", lambda b: b(ROW, chunk=1.5), "chunk must be"),
     ("vjp without seed", lambda b: b.vjp(ROW), "input 'adj_y' is missing"),

@@ -70,6 +70,8 @@ FAILS: list[tuple[str, int, str]] = [
     (f"eval {NET} short.npy -o out.csv", 1, "ends too early"),
     (f"eval {NET} text.npy -o out.csv", 1, "not a plain NumPy array"),
     (f"eval {NET} text.npz -o out.csv", 1, "not an npz file"),
+    (f"eval {NET} moved.npz -o out.csv", 1, "x cannot be read"),
+    (f"eval {NET} flipped.npz -o out.csv", 1, "Bad CRC-32"),
     (f"eval {NET} other.npz -o out.csv", 1, "no array 'x'"),
     (f"eval {NET} uneven.npz -o out.csv --function vjp", 1, "differ in their number of rows"),
     (f"eval {NET} empty.csv -o out.csv", 1, "no column 'x[0]'"),
@@ -109,6 +111,10 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         np.save(f"{name}.npy", array)
     Path("short.npy").write_bytes(Path("rows.npy").read_bytes()[:-1])
     np.savez("rows.npz", x=rows, adj_y=np.ones(5, np.float32))
+    archive = Path("rows.npz").read_bytes()
+    Path("moved.npz").write_bytes(archive.replace(b"PK\x03\x04", b"PK\x03\x05", 1))
+    middle = archive.index(rows.tobytes()) + 5
+    Path("flipped.npz").write_bytes(archive[:middle] + bytes([archive[middle] ^ 1]) + archive[middle + 1 :])
     np.savez("uneven.npz", x=rows, adj_y=np.ones(4))
     np.savez("other.npz", z=rows)
     np.savez("whole.npz", gain=1.0, v=[1.0, 2], w=[3.0, 4], index=1, negate=False)

@@ -37,7 +37,7 @@ def test_seeds_and_fetch(net: Bundle) -> None:
 
 def test_cluster(net: Bundle) -> None:
     distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
-    options: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 2, "dashboard_address": None}
+    options: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 2, "dashboard_address": "127.0.0.1:0"}
     with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster):
         lazy = map_blocks(net, da.from_array(X, chunks=(10, 3)))
         np.testing.assert_allclose(lazy.dy_dx.compute(), net(X).dy_dx, atol=1e-6)

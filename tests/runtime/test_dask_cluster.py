@@ -28,7 +28,7 @@ ROWS = 6000
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Two worker processes of two threads, each with a nanny that starts it again."""
-    options: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 2, "dashboard_address": None}
+    options: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 2, "dashboard_address": "127.0.0.1:0"}
     with distributed.LocalCluster(host="127.0.0.1", **options) as cluster:
         yield cluster
 
@@ -145,16 +145,17 @@ def test_errors_are_one_line(
 
 def test_no_worker_at_all(undisturbed: bytes, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     monkeypatch.setattr(dask_cluster, "WORKER_SECONDS", 1.0)
-    options: dict[str, Any] = {"n_workers": 0, "dashboard_address": None, "host": "127.0.0.1"}
+    options: dict[str, Any] = {"n_workers": 0, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}
     with distributed.LocalCluster(**options) as cluster:
         assert evaluate("rows.npy", "-o", "out.npz", "--dask", cluster.scheduler_address) == 1
     assert "the scheduler had no worker for 1 s" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_scheduler_lost(undisturbed: bytes, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     """The error comes instead of a hang, and what was computed is kept."""
     append, blocks = sinks.Store.append, [0]
-    options: dict[str, Any] = {"n_workers": 1, "dashboard_address": None, "host": "127.0.0.1"}
+    options: dict[str, Any] = {"n_workers": 1, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}
     cluster = distributed.LocalCluster(**options)
 
     def closing(store: sinks.Store, *arguments: Any) -> None:

@@ -67,7 +67,9 @@ def report(tmp_path: Path) -> Any:
     return write
 
 
-@pytest.mark.parametrize("name", ["bowl", "picture_float32", pytest.param("field", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["bowl", *(pytest.param(name, marks=pytest.mark.slow) for name in ("picture_float32", "field"))]
+)
 def test_passed(tmp_path: Path, report: Any, name: str) -> None:
     page = report(GOLDEN / f"{name}.pullback")
     image = screenshot(tmp_path / "profile", page)
