@@ -18,7 +18,7 @@ from pullback_export.errors import ExportError
 from pullback_export.request_checks import check_names, check_result_names, check_shapes
 from pullback_export.requests import Request, Selection
 from pullback_export.source import Source, no_taps
-from pullback_export.vectorization import Vectorize, copies, one_by_one
+from pullback_export.vectorization import Vectorize, copies, has_loops, one_by_one, vectorized
 
 
 def trace_function(function: Callable[..., Any], inputs: Sequence[tf.TensorSpec]) -> Any:
@@ -102,7 +102,7 @@ class Derivatives:
         )
         depth = max((request.order for request in requests), default=0)
         results: dict[tuple[Any, ...], Any] = {}
-        with self._recording(tensors, depth) as (values, tapes):
+        with self._recording(tensors, depth, self._uses_tape_again(requests)) as (values, tapes):
             for level, tape in enumerate(tapes):
                 tape.__exit__(None, None, None)
                 for request in requests:
@@ -137,6 +137,13 @@ class Derivatives:
         else:
             results[key] = step.jacobian()
 
+    def _uses_tape_again(self, requests: Sequence[Request]) -> bool:
+        """Whether a tape serves more than one pass: not where there is one gradient, or seeds with their own copies."""
+        if len({_key(request, 1) for request in requests}) > 1 or any(request.order > 1 for request in requests):
+            return True
+        copies_only = self.loops and self.lead and not tf.executing_eagerly()
+        return not (copies_only or all(request.kind == "gradient" for request in requests))
+
     def _step(
         self, request: Request, level: int, tape: Any, target: Any, values: dict[Selection, Any], vectorize: Vectorize
     ) -> Step:
@@ -146,7 +153,7 @@ class Derivatives:
         def on_copies(count: Any) -> Step:
             many = [copies(tensor, count) for tensor in tensors]
             results: dict[tuple[Any, ...], Any] = {}
-            with self._recording(many, level + 1) as (again, tapes):
+            with self._recording(many, level + 1, level > 0) as (again, tapes):
                 for lower in range(level):
                     tapes[lower].__exit__(None, None, None)
                     self._raise_order(request, lower, tapes[lower], again, results, vectorize)
@@ -154,14 +161,15 @@ class Derivatives:
             return self._step(request, level, tapes[level], same, again, vectorize)
 
         source = values[Selection(wrt.name)]
-        return Step(request, level, tape, target, source, self.lead, self.unconnected, vectorize, on_copies)
+        loops = self.loops and vectorize is vectorized
+        return Step(request, level, tape, target, source, self.lead, self.unconnected, vectorize, loops, on_copies)
 
     def _products(
         self, name: str, requests: Sequence[Request], tensors: Sequence[Any], seeds: dict[str, Any]
     ) -> list[Any]:
         depth = 2 if name == "hvp" else 1
         totals: dict[str, Any] = {}
-        with self._recording(tensors, depth) as (values, tapes):
+        with self._recording(tensors, depth, len(requests) > 1 or depth > 1) as (values, tapes):
             gradients: dict[Request, Any] = {}
             for level, tape in enumerate(tapes):
                 tape.__exit__(None, None, None)
@@ -178,9 +186,15 @@ class Derivatives:
         return list(totals.values())
 
     @contextlib.contextmanager
-    def _recording(self, tensors: Sequence[Any], depth: int) -> Iterator[tuple[dict[Selection, Any], list[Any]]]:
-        """Runs the source under ``depth`` nested tapes, innermost first; the caller leaves them one after the other."""
-        tapes = [tf.GradientTape(persistent=True, watch_accessed_variables=False) for _ in range(depth)]
+    def _recording(
+        self, tensors: Sequence[Any], depth: int, again: bool
+    ) -> Iterator[tuple[dict[Selection, Any], list[Any]]]:
+        """Runs the source under ``depth`` nested tapes, innermost first; the caller leaves them one after the other.
+
+        ``again`` allows more than one pass on each tape. TensorFlow then prepares loops for any order of derivatives,
+        which takes several times as long as tracing them.
+        """
+        tapes = [tf.GradientTape(persistent=again, watch_accessed_variables=False) for _ in range(depth)]
         values: dict[Selection, Any] = {}
         for tape in reversed(tapes):
             tape.__enter__()
@@ -241,7 +255,9 @@ class Derivatives:
             keys[:] = list(found)
             return list(found.values())
 
-        outputs = trace_function(values, self.source.inputs).outputs
+        traced = trace_function(values, self.source.inputs)
+        outputs = traced.outputs
+        self.loops = has_loops(traced.graph)
         return {key: tf.TensorSpec(tensor.shape, tensor.dtype) for key, tensor in zip(keys, outputs, strict=True)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
@@ -15,11 +16,9 @@ from pullback_export.requests import Request, Selection
 from pullback_export.vectorization import (
     NotVectorizable,
     Vectorize,
-    has_loops,
     in_chunks,
     one_after_another,
     unit_seeds,
-    vectorized,
 )
 
 
@@ -28,7 +27,7 @@ class Step:
     """One differentiation of ``target`` with respect to ``source`` on a tape that was left already.
 
     ``level`` counts the differentiations before this one; ``lead`` is the number of batch axes, 0 or 1;
-    ``on_copies(count)`` is the same step on ``count`` copies of the batch.
+    ``loops`` says that the graph has some; ``on_copies(count)`` is the same step on ``count`` copies of the batch.
     """
 
     request: Request
@@ -39,6 +38,7 @@ class Step:
     lead: int
     unconnected: str
     vectorize: Vectorize
+    loops: bool
     on_copies: Callable[[Any], Step]
 
     @property
@@ -122,16 +122,14 @@ class Step:
     def _passes(self, pass_of: Callable[[Step], Callable[[Any], Any]], seeds: Any) -> Any:
         """One pass for each seed, ``(seeds, B, ...)``.
 
-        They are vectorised, except through a loop at second order, whose vectorised form takes minutes to trace, and
-        through what TensorFlow cannot vectorise. There each seed has its own copy of the batch, as samples do not
-        influence each other; without a batch they follow one another.
+        They are vectorised, except through loops and through what TensorFlow cannot vectorise: a vectorised loop takes
+        minutes to trace, and is several times slower than what comes instead. With a batch each seed has its own copy
+        of it, as samples do not influence each other; without one the seeds follow one another.
         """
-        if self.vectorize is vectorized and self.lead and self.level and has_loops(self.target):
-            return self._passes_on_copies(pass_of, seeds)
-        try:
-            return self.vectorize(pass_of(self), seeds, self.request.chunk)
-        except NotVectorizable:
-            return self._passes_on_copies(pass_of, seeds) if self.lead else one_after_another(pass_of(self), seeds)
+        if not self.loops:
+            with contextlib.suppress(NotVectorizable):
+                return self.vectorize(pass_of(self), seeds, self.request.chunk)
+        return self._passes_on_copies(pass_of, seeds) if self.lead else one_after_another(pass_of(self), seeds)
 
     def _passes_on_copies(self, pass_of: Callable[[Step], Callable[[Any], Any]], seeds: Any) -> Any:
         batch = tf.shape(self.source)[:1]

@@ -39,6 +39,8 @@ LEVELS = {
 ROUNDING_FACTOR = 8.0
 # Random probes of that error, in units in the last place of the inputs: what the layers of a deep network add up to.
 ROUNDING_PROBES = (1.0, -1.0, 16.0, 16.0, 16.0, 16.0)
+# Rows that go through the live model at once for them.
+PROBED_ROWS = 16
 # Rows of a sample that go into golden.npz at most.
 GOLDEN_ROWS = 64
 GOLDEN_BYTES = 2**20
@@ -81,7 +83,6 @@ def check(
     drawn = draw_samples(source, samples)
     report = Report()
     cases: dict[str, list[golden.Case]] = {}
-    drawn = draw_samples(source, samples)
     interacting = source.batched and samples_interact(source, functions, drawn, tolerance, training)
     for function in functions:
         artifacts = _artifacts(function, folder, formats)
@@ -89,12 +90,14 @@ def check(
         cases[function.name] = []
         inputs = [_with_seeds(function, sample.inputs, source.batched) for sample in drawn]
         references = _references(function, source, drawn, inputs, interacting)
+        twin = functools.cache(functools.partial(_twin, source, function))
         usual = _scales([r for s, r in zip(drawn, references, strict=True) if s.smooth and r is not None])
         for sample, given, reference in zip(drawn, inputs, references, strict=True):
             if reference is None:
                 report += Report(notes=(f"{sample.label}: the live model does not take it; left out",))
                 continue
-            rounding = functools.cache(functools.partial(rounding_scale, function, source, given, reference, tolerance))
+            answers = functools.partial(_perturbed, function, twin, given, source.batched and not interacting)
+            rounding = functools.cache(functools.partial(rounding_scale, answers, reference, tolerance))
             for stage, run in artifacts.items():
                 label = f"{stage}: {sample.label}"
                 least = {} if sample.smooth else usual
@@ -213,30 +216,15 @@ def _values(source: Source, inputs: Mapping[str, Any]) -> Arrays:
 
 
 def rounding_scale(
-    function: Function, source: Source, inputs: Mapping[str, Any], reference: Arrays, tolerance: Tolerance
+    perturbed: Callable[[], Sequence[Arrays]], reference: Arrays, tolerance: Tolerance
 ) -> dict[str, float]:
     """A smallest scale per output, such that the bound covers what rounding does to the live model itself.
 
-    Measured by moving every float input by units in the last place, together and at random (next to a kink any of
-    them may decide), and, where the model has a float64 twin, as the distance of the live model from that twin.
+    ``perturbed()`` gives the live model's answers as other roundings would have had them.
     """
-    noise = dict.fromkeys(function.outputs, 0.0)
-    floats = [spec.name for spec in function.inputs if spec.dtype.is_floating]
-    rng = np.random.default_rng(11)
-    answers = []
-    for step in ROUNDING_PROBES:
-        moved = {
-            name: array + step * _signs(rng, step, array) * np.finfo(array.dtype).eps * np.abs(array)
-            if name in floats
-            else array
-            for name, array in inputs.items()
-        }
-        answers.append(live(function, {name: array.astype(inputs[name].dtype) for name, array in moved.items()}))
-    if source.dtype == "float32":
-        answers.append(differences.in_float64(source, function, inputs))
-    for answer in answers:
-        for name in function.outputs if answer is not None else ():
-            assert answer is not None
+    noise = dict.fromkeys(reference, 0.0)
+    for answer in perturbed():
+        for name in reference:
             difference = np.abs(answer[name].astype(np.float64) - reference[name].astype(np.float64))
             finite = difference[np.isfinite(difference)]
             noise[name] = max(noise[name], float(finite.max(initial=0.0)))
@@ -246,6 +234,43 @@ def rounding_scale(
         finite = np.abs(array[np.isfinite(array)]) if array.dtype.kind == "f" else np.zeros(0)
         scales[name] = float(finite.max(initial=0.0)) + (ROUNDING_FACTOR * noise[name] / bound if bound else 0.0)
     return scales
+
+
+def _perturbed(
+    function: Function, twin: Callable[[], Function | None], inputs: Arrays, batches: bool
+) -> Sequence[Arrays]:
+    """The live model with every float input moved by units in the last place, together and at random (next to a kink
+    any of them may decide), and that of the float64 twin where there is one. ``batches``: rows may be put together.
+    """
+    rng = np.random.default_rng(11)
+    floats = [spec.name for spec in function.inputs if spec.dtype.is_floating]
+    probes = []
+    for step in ROUNDING_PROBES:
+        moved = {
+            name: array + step * _signs(rng, step, array) * np.finfo(array.dtype).eps * np.abs(array)
+            if name in floats
+            else array
+            for name, array in inputs.items()
+        }
+        probes.append({name: array.astype(inputs[name].dtype) for name, array in moved.items()})
+    rows = max(1, len(next(iter(inputs.values())))) if batches else PROBED_ROWS
+    size = max(1, PROBED_ROWS // rows)
+    answers: list[Arrays] = []
+    for start in range(0, len(probes), size):
+        group = probes[start : start + size]
+        whole = {
+            name: np.concatenate([item[name] for item in group]) if size > 1 else group[0][name] for name in inputs
+        }
+        answer = live(function, whole) or {}
+        rest = {name: np.split(array, len(group)) if size > 1 else [array] for name, array in answer.items()}
+        answers += [{name: parts[index] for name, parts in rest.items()} for index in range(len(group)) if rest]
+    exact = twin()
+    return answers if exact is None else [*answers, differences.in_float64(exact, inputs)]
+
+
+def _twin(source: Source, function: Function) -> Function | None:
+    """The function in float64, of a float32 source that has a twin."""
+    return differences.float64_function(source, function) if source.dtype == "float32" else None
 
 
 def _signs(rng: np.random.Generator, step: float, array: np.ndarray[Any, Any]) -> Any:
@@ -342,7 +367,12 @@ def _seed_shape(function: Function, spec: Any, inputs: Mapping[str, Any], batche
     sizes = spec.shape.as_list()
     if batched and None not in sizes[1:]:
         return (len(next(iter(inputs.values()))), *sizes[1:])
-    return tuple(sizes) if None not in sizes else function.seed_shape(spec.name, inputs)
+    if None not in sizes:
+        return tuple(sizes)
+    if batched and len(next(iter(inputs.values()))) == 0:  # not every model runs for no rows
+        row = {name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in inputs.items()}
+        return (0, *function.seed_shape(spec.name, row)[1:])
+    return function.seed_shape(spec.name, inputs)
 
 
 def _ranges(source: Source, samples: Mapping[str, Any]) -> dict[str, tuple[float, float]]:

@@ -149,4 +149,5 @@ def _draw(
         centre, spread = 0.0, 1.0
     if scaling is not None and known is None:
         centre, spread = scaling
-    return (centre + (LARGE if kind == "large" else 1.0) * spread * rng.normal(size=shape)).astype(dtype)
+    drawn = centre + (LARGE if kind == "large" else 1.0) * spread * rng.normal(size=shape)
+    return np.asarray(drawn, dtype)  # what has no axes is a scalar by now, which ONNX Runtime does not take

@@ -16,6 +16,7 @@ Vectorize = Callable[[Callable[[Any], Any], Any, "int | None"], Any]
 
 # TensorFlow's loops in a traced graph.
 _LOOPS = frozenset({"While", "StatelessWhile"})
+_CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 
 
 class NotVectorizable(Exception):
@@ -83,11 +84,19 @@ def unit_seeds(count: Any, dtype: Any) -> Any:
     return tf.constant(np.eye(count), dtype) if isinstance(count, int) and count <= 32 else tf.eye(count, dtype=dtype)
 
 
-def has_loops(tensor: Any) -> bool:
-    """Whether the graph that is being traced around a tensor has a loop already; False for an eager tensor."""
-    if tf.executing_eagerly():
-        return False
-    return any(op.type in _LOOPS for op in tensor.graph.get_operations())
+def has_loops(graph: Any, seen: frozenset[str] = frozenset()) -> bool:
+    """Whether a traced graph has a loop, itself or in a function that it calls.
+
+    TensorFlow puts a loop that is recorded on a tape into a function of its own.
+    """
+    for op in graph.get_operations():
+        if op.type in _LOOPS:
+            return True
+        if op.type in _CALLS and (name := op.get_attr("f").name) not in seen:
+            function = graph._get_function(name)
+            if function is not None and has_loops(function.graph, seen | {name}):
+                return True
+    return False
 
 
 @contextlib.contextmanager

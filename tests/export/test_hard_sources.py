@@ -1,0 +1,90 @@
+"""Sources that TensorFlow itself has trouble with: what its kernels, tapes or vectorised maps do not take."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from pullback_export import export
+
+RNG = np.random.default_rng(11)
+
+
+def test_second_order_through_a_gather(tmp_path: pathlib.Path) -> None:
+    """The tape's gradient of a gather is an IndexedSlices, which TanhGrad's own gradient does not take."""
+    ends = tf.constant([[0, 1], [1, 2], [2, 3], [3, 0]])
+
+    def energy(nodes: Any) -> dict[str, Any]:
+        message = tf.gather(nodes, ends[:, 0]) - tf.gather(nodes, ends[:, 1]) ** 2
+        return {"e": tf.reduce_sum(tf.tanh(tf.math.unsorted_segment_sum(message, ends[:, 1], 4)))}
+
+    spec = tf.TensorSpec([4, 2], tf.float64, name="nodes")
+    bundle = export(energy, tmp_path / "b", "hessian(e, nodes)", inputs=[spec], batched=False)
+    x = RNG.normal(size=(4, 2))
+    hessian = bundle(x)[1].reshape(8, 8)
+    step = 1e-5
+    value = lambda y: float(energy(tf.constant(y))["e"])  # noqa: E731
+    for i, j in ((0, 0), (0, 3), (5, 2)):
+        di, dj = (step * np.eye(8)[k].reshape(4, 2) for k in (i, j))
+        corners = value(x + di + dj) - value(x + di - dj) - value(x - di + dj) + value(x - di - dj)
+        assert abs(hessian[i, j] - corners / (4 * step**2)) < 1e-4
+    np.testing.assert_allclose(hessian, hessian.T, atol=1e-12)
+
+
+def test_an_input_without_axes(tmp_path: pathlib.Path) -> None:
+    points = tf.constant(RNG.normal(size=(6, 2)))
+
+    def kernel(x: Any, length: Any) -> Any:
+        return tf.exp(-tf.reduce_sum(((x[:, None] - points) / length) ** 2, -1) / 2)
+
+    specs = [tf.TensorSpec([3, 2], tf.float64, name="x"), tf.TensorSpec([], tf.float64, name="length")]
+    samples = {"x": RNG.normal(size=(3, 2)), "length": 1.25}
+    bundle = export(
+        kernel, tmp_path / "b", "jacobian(k, length)", inputs=specs, outputs=["k"], batched=False, samples=samples
+    )
+    x = RNG.normal(size=(3, 2))
+    value, slope = bundle(x, 0.8)
+    squared = ((x[:, None] - points.numpy()) ** 2).sum(-1)
+    np.testing.assert_allclose(slope, value * squared / 0.8**3, atol=1e-12)
+
+
+def test_a_layer_without_a_float64_kernel(tmp_path: pathlib.Path) -> None:
+    """TensorFlow averages volumes in float32 only: the differences are taken in float32, and the report says so."""
+    layers = keras.layers
+    model = keras.Sequential(
+        [keras.Input((4, 4, 4, 1), name="x"), layers.Conv3D(2, 2, activation="tanh"), layers.AveragePooling3D(2)]
+        + [layers.Flatten(), layers.Dense(1, name="y")]
+    )
+    export(model, tmp_path / "b", "gradient(y, x)")
+    stages = {row["stage"] for row in json.loads((tmp_path / "b" / "manifest.json").read_text())["parity"]["rows"]}
+    assert any("differences" in stage and "float32" in stage for stage in stages), stages
+
+
+def test_a_free_time_axis_and_no_rows(tmp_path: pathlib.Path) -> None:
+    """Keras' recurrent layers do not run for no rows, but the shape of a seed is known all the same."""
+    model = keras.Sequential([keras.Input((None, 2), name="x"), keras.layers.SimpleRNN(3), keras.layers.Dense(1)])
+    bundle = export(model, tmp_path / "b", ["hvp(dense, x)", "vjp(dense, x)"], outputs=["dense"])
+    x = RNG.normal(size=(2, 6, 2)).astype("float32")
+    assert bundle.hvp(x, np.ones_like(x))[0].shape == (2, 6, 2)
+
+
+def test_many_outputs_through_a_branch_in_a_loop(tmp_path: pathlib.Path) -> None:
+    """``tf.vectorized_map`` cannot vectorise this one: every seed has its copy of the batch, or its turn in a loop."""
+
+    def march(x: Any) -> Any:
+        for _ in tf.range(4):
+            x = x + 0.1 * (tf.sin(x) if tf.reduce_sum(x) > 1e6 else tf.cos(x) * tf.roll(x, 1, -1))
+        return x
+
+    spec = tf.TensorSpec([None, 3], tf.float64, name="x")
+    per_sample = export(tf.function(march), tmp_path / "a", "jacobian(z, x)", inputs=[spec], outputs=["z"])
+    spec = tf.TensorSpec([2, 3], tf.float64, name="x")
+    whole = export(tf.function(march), tmp_path / "b", "jacobian(z, x)", inputs=[spec], outputs=["z"], batched=False)
+    x = RNG.normal(size=(2, 3))
+    blocks = whole(x)[1]
+    np.testing.assert_allclose(per_sample(x)[1], blocks[[0, 1], :, [0, 1]], atol=1e-13)
+    np.testing.assert_allclose(blocks[0, :, 1], 0)
