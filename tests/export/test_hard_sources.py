@@ -56,8 +56,13 @@ def test_a_layer_without_a_float64_kernel(tmp_path: pathlib.Path) -> None:
     """TensorFlow averages volumes in float32 only: the differences are taken in float32, and the report says so."""
     layers = keras.layers
     model = keras.Sequential(
-        [keras.Input((4, 4, 4, 1), name="x"), layers.Conv3D(2, 2, activation="tanh"), layers.AveragePooling3D(2)]
-        + [layers.Flatten(), layers.Dense(1, name="y")]
+        [
+            keras.Input((4, 4, 4, 1), name="x"),
+            layers.Conv3D(2, 2, activation="tanh"),
+            layers.AveragePooling3D(2),
+            layers.Flatten(),
+            layers.Dense(1, name="y"),
+        ]
     )
     export(model, tmp_path / "b", "gradient(y, x)")
     stages = {row["stage"] for row in json.loads((tmp_path / "b" / "manifest.json").read_text())["parity"]["rows"]}
