@@ -116,6 +116,13 @@ def test_strange_paths(tmp_path: pathlib.Path, name: str) -> None:
     assert [path.name for path in place.iterdir()] == [name]
 
 
+def test_saved_models_of_version_1_stay_readable() -> None:
+    bowl = pullback.load(ROOT / "tests" / "golden" / "v1" / "bowl.pullback", backend="saved_model")
+    assert bowl.verify().ok
+    alone = pullback.load(bowl.path / "saved_model")
+    np.testing.assert_array_equal(alone([[0.5]]).dy_dx, bowl([[0.5]]).dy_dx)
+
+
 EDGES = {
     "float32": [math.nan, math.inf, -math.inf, 1e-40, -1e-45, 3.4e38, -3.4e38, 1e20, 0.0, -0.0, 1.0, 88.8, -104.0],
     "float64": [

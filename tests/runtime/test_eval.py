@@ -238,6 +238,16 @@ def test_killed_and_resumed(net: Bundle, x: Array) -> None:
     np.testing.assert_allclose(read_results("out.csv")["y"], net(rows).y, atol=1e-6)
 
 
+def test_progress_is_shown_on_a_terminal(x: Array, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    pytest.importorskip("tqdm", reason="the extra io is not installed")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert cli.main(["eval", NET, "rows.npy", "-o", "out.npz", "--rows", "100"]) == 0
+    printed = capsys.readouterr()
+    assert "100%" in printed.err
+    assert "1.00k/1.00k" in printed.err
+    assert printed.out == f"out.npz: {ROWS} rows of y, dy_dx\n"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("source", [".npy", ".csv", ".parquet"])
