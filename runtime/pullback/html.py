@@ -109,6 +109,8 @@ def _verdict(bundle: Bundle, report: Report) -> str:
             f"All {len(report.rows)} comparisons on {_text(bundle.backend)} agree with the trained model; the worst "
             f"error is {_share(_worst(report))} of what is allowed."
         )
+        if report.warnings:
+            text += f" Look at the warnings first: there are {len(report.warnings)}."
         return f'<div class="verdict passed"><span class="mark">✔</span><div>{text}</div></div>'
     names = ", ".join(sorted({row.output for row in report.failures}))
     text = (

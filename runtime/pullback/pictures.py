@@ -141,12 +141,14 @@ def parity(bundle: Bundle) -> Any:
     for number, (name, (want, got)) in enumerate(pairs.items()):
         band, column = divmod(number, columns)
         above, below = axes[2 * band * columns + column], axes[(2 * band + 1) * columns + column]
-        _scatter(above, name, want, got, f"this machine, {bundle.backend}" if column == 0 else "")
-        _errors(below, want, got, bundle.tolerance.of(_dtype(bundle, name)), column == 0)
+        bound = bundle.tolerance.of(_dtype(bundle, name))
+        _scatter(above, name, want, got, bound, f"this machine, {bundle.backend}" if column == 0 else "")
+        _errors(below, want, got, bound, column == 0)
     return figure
 
 
-def _scatter(axis: Any, name: str, want: Array, got: Array, label: str) -> None:
+def _scatter(axis: Any, name: str, want: Array, got: Array, bound: float, label: str) -> None:
+    """One value over the other; those that are not allowed are marked."""
     from matplotlib.ticker import MaxNLocator
 
     axis.set_visible(True)
@@ -154,9 +156,11 @@ def _scatter(axis: Any, name: str, want: Array, got: Array, label: str) -> None:
     want, got = want[finite], got[finite]
     ends = (want.min(), want.max()) if want.size else (0.0, 1.0)
     axis.plot(ends, ends, color=GRAY, linewidth=1, alpha=0.5, zorder=0)
-    axis.plot(want, got, "o", color=BLUE, markersize=4, alpha=0.6, markeredgewidth=0)
+    off = np.abs(got - want) > bound * np.abs(want).max(initial=0.0)
+    for chosen, colour in ((~off, BLUE), (off, ORANGE)):
+        axis.plot(want[chosen], got[chosen], "o", color=colour, markersize=4, alpha=0.6, markeredgewidth=0)
     axis.set_title(name, fontweight="bold")
-    axis.set_xlabel("live model")
+    axis.set_xlabel("trained model")
     axis.set_ylabel(label)
     for one in (axis.xaxis, axis.yaxis):
         one.set_major_locator(MaxNLocator(4))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pullback
 import pytest
-from pullback import cli
+from pullback import cli, html
 
 from tests.runtime import forge
 from tests.runtime.conftest import FIXTURES
@@ -59,6 +59,27 @@ def test_report_of_a_failure(tmp_path: Path, folder: Path) -> None:
     page = target.read_text(encoding="utf-8")
     assert "<b>Failed: do not ship.</b>" in page
     assert '<tr class="bad">' in page
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_report_of_a_derivative_that_is_zero(tmp_path: Path, folder: Path) -> None:
+    """Nothing is off, and yet worth a look: the page says so in its verdict."""
+    samples, target = pullback.load(folder).samples(), tmp_path / "report.html"
+    zeros = {
+        name: [type(case)({k: v * 0 for k, v in case.inputs.items()}, {}) for case in cases]
+        for name, cases in samples.items()
+    }
+    report = pullback.Report()
+    for name, cases in zeros.items():
+        function = pullback.load(folder).functions[name]
+        for case in cases:
+            found = function(**case.inputs)._asdict()
+            report += pullback.compare(found, found, pullback.Tolerance(), derivatives=("hvp_y_x",))
+    assert report.ok
+    html.write_report(pullback.load(folder), report, target)
+    page = target.read_text(encoding="utf-8")
+    assert "Look at the warnings first: there are 3." in page
+    assert page.count("hvp_y_x: the derivative is zero in every sample") == 3
 
 
 @pytest.mark.usefixtures("no_pictures")
