@@ -55,10 +55,13 @@ def float64_function(source: Source, function: Function) -> Function | None:
     return next(f for f in Derivatives(twin, function.all_requests, "zero").functions() if f.name == function.name)
 
 
-def in_float64(function: Function, inputs: Mapping[str, Any]) -> dict[str, Array]:
-    """What ``function``, that of a float64 twin, gives on inputs in any precision."""
+def in_float64(function: Function, inputs: Mapping[str, Any]) -> dict[str, Array] | None:
+    """What ``function``, that of a float64 twin, gives on inputs in any precision; None where there is no kernel."""
     tensors = [_tensor(inputs[spec.name], spec.dtype) for spec in function.inputs]
-    results = function.compute(mostly_one_by_one, *tensors)
+    try:
+        results = function.compute(mostly_one_by_one, *tensors)
+    except (tf.errors.NotFoundError, tf.errors.UnimplementedError):
+        return None
     return {name: np.asarray(item) for name, item in zip(function.outputs, results, strict=True)}
 
 

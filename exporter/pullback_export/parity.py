@@ -264,8 +264,9 @@ def _perturbed(
         answer = live(function, whole) or {}
         rest = {name: np.split(array, len(group)) if size > 1 else [array] for name, array in answer.items()}
         answers += [{name: parts[index] for name, parts in rest.items()} for index in range(len(group)) if rest]
-    exact = twin()
-    return answers if exact is None else [*answers, differences.in_float64(exact, inputs)]
+    same = twin()
+    exact = differences.in_float64(same, inputs) if same is not None else None
+    return answers if exact is None else [*answers, exact]
 
 
 def _twin(source: Source, function: Function) -> Function | None:
