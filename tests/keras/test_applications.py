@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import tensorflow as tf
 from pullback_export.safe_convolution import safe_convolution
 
-from tests.lowering.case import Arg, assert_close, convert, run_onnx
+from tests.lowering.case import Arg, convert, run_onnx
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +66,26 @@ def test_gradient_of_a_logit_for_the_image(network: Network) -> None:
         concrete = value_and_gradient.get_concrete_function(tf.TensorSpec([None, *shape[1:]], tf.float32))
     images = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
     results = run_onnx(convert(concrete, [Arg(shape)], free=True), [images])
-    for mine, theirs in zip(results, concrete(tf.constant(images)), strict=True):
-        assert_close(mine, theirs.numpy(), network.tolerance, network.name)
+    expected = [item.numpy() for item in concrete(tf.constant(images))]
+    for mine, theirs, noise in zip(results, expected, rounding(concrete, images, expected), strict=True):
+        scale = max(float(np.abs(theirs).max()), 8 * noise / network.tolerance)
+        error = float(np.abs(mine - theirs).max())
+        assert mine.shape == theirs.shape and mine.dtype == theirs.dtype
+        assert error <= network.tolerance * scale, f"{network.name}: error {error:.3g}, rounding {noise:.3g}"
+
+
+def rounding(concrete: Any, images: np.ndarray[Any, Any], expected: list[np.ndarray[Any, Any]]) -> list[float]:
+    """What rounding does to TensorFlow's own results: of millions of units some lie on a kink, and jump there.
+
+    As in the exporter's parity: the images moved by units in the last place, at random.
+    """
+    rng = np.random.default_rng(2)
+    largest = [0.0] * len(expected)
+    for step in (1, 16, 16, 16):
+        moved = images * (1 + step * np.finfo(np.float32).eps * rng.choice([-1.0, 1.0], images.shape))
+        for index, item in enumerate(concrete(tf.constant(moved.astype(np.float32)))):
+            largest[index] = max(largest[index], float(np.abs(item.numpy() - expected[index]).max()))
+    return largest
 
 
 def shake(model: keras.Model) -> None:

@@ -28,7 +28,7 @@ EXCLUSIONS: dict[str, str] = {
         "TensorFlow refuses to run it: removed from graphs since version 7 or 9": (
             "BatchNormWithGlobalNormalization QuantizeAndDequantize TopK"
         ),
-        "not covered yet: a fused cell that only tf.raw_ops reaches, no Keras layer": "BlockLSTM BlockLSTMV2",
+        "no rule yet: a fused cell that only tf.raw_ops reaches, no Keras layer": "BlockLSTM BlockLSTMV2",
         "calls Python": "EagerPyFunc",
         "exists in eager mode only": "_EagerConst",
         "a debugger's op, which tf.debugging.experimental inserts while it watches": (
@@ -43,7 +43,7 @@ EXCLUSIONS: dict[str, str] = {
             " SparseMatrixMatMul SparseMatrixMul SparseMatrixSoftmax SparseMatrixSparseMatMul SparseMatrixTranspose"
             " SparseTensorToCSRSparseMatrix"
         ),
-        "the number of stored entries depends on the data; densify them with tf.sparse.to_dense": (
+        "no rule yet: as many entries as the data say; densify them with tf.sparse.to_dense": (
             "SparseAdd SparseFillEmptyRows SparseSlice"
         ),
         "TensorFlow registers a gradient that only raises NotImplementedError": (

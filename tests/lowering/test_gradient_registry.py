@@ -33,9 +33,7 @@ def differentiable() -> list[str]:
         importlib.import_module(f"tensorflow.python.ops.{module}")
     table = tf_ops.gradient_registry
     return sorted(
-        name
-        for name in table.list()
-        if table.lookup(name) is not None and op_def_registry.get(name) is not None
+        name for name in table.list() if table.lookup(name) is not None and op_def_registry.get(name) is not None
     )
 
 
