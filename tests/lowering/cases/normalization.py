@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tests.lowering.case import Arg, Case, normal, uniform
+from tests.lowering.case import Arg, Case, fixed, normal, uniform
 
 NORM = ("FusedBatchNormV3", "FusedBatchNormGradV3")
 
@@ -78,4 +78,13 @@ CASES = [
         dtypes=("float32",),
     ),
     Case("l2_normalize", "Rsqrt", lambda x: tf.math.l2_normalize(x, -1), (normal(3, 4),), order=2),
+    Case("norm_zero", "Sqrt", lambda x: tf.norm(x, axis=1), (fixed([[0.0, 0.0], [3.0, 4.0]]),), smooth=False),
+    Case(
+        "l2_normalize_zero",
+        "Rsqrt",
+        lambda x: tf.math.l2_normalize(x, 1),
+        (fixed([[0.0, 0.0], [3.0, 4.0]]),),
+        order=2,
+        smooth=False,
+    ),
 ]
