@@ -18,7 +18,7 @@ from pullback_export.errors import ExportError
 from pullback_export.request_checks import check_names, check_result_names, check_shapes
 from pullback_export.requests import Request, Selection
 from pullback_export.source import Source, no_taps
-from pullback_export.vectorization import Vectorize, copies, has_loops, one_by_one, vectorized
+from pullback_export.vectorization import Vectorize, copies, is_vectorizable, one_by_one, vectorized
 
 
 def trace_function(function: Callable[..., Any], inputs: Sequence[tf.TensorSpec]) -> Any:
@@ -141,7 +141,7 @@ class Derivatives:
         """Whether a tape serves more than one pass: not where there is one gradient, or seeds with their own copies."""
         if len({_key(request, 1) for request in requests}) > 1 or any(request.order > 1 for request in requests):
             return True
-        copies_only = self.loops and self.lead and not tf.executing_eagerly()
+        copies_only = not self.vectorizable and self.lead and not tf.executing_eagerly()
         return not (copies_only or all(request.kind == "gradient" for request in requests))
 
     def _step(
@@ -161,8 +161,8 @@ class Derivatives:
             return self._step(request, level, tapes[level], same, again, vectorize)
 
         source = values[Selection(wrt.name)]
-        loops = self.loops and vectorize is vectorized
-        return Step(request, level, tape, target, source, self.lead, self.unconnected, vectorize, loops, on_copies)
+        suits = self.vectorizable or vectorize is not vectorized
+        return Step(request, level, tape, target, source, self.lead, self.unconnected, vectorize, suits, on_copies)
 
     def _products(
         self, name: str, requests: Sequence[Request], tensors: Sequence[Any], seeds: dict[str, Any]
@@ -257,7 +257,7 @@ class Derivatives:
 
         traced = trace_function(values, self.source.inputs)
         outputs = traced.outputs
-        self.loops = has_loops(traced.graph)
+        self.vectorizable = is_vectorizable(traced.graph)
         return {key: tf.TensorSpec(tensor.shape, tensor.dtype) for key, tensor in zip(keys, outputs, strict=True)}
 
 

@@ -27,7 +27,8 @@ class Step:
     """One differentiation of ``target`` with respect to ``source`` on a tape that was left already.
 
     ``level`` counts the differentiations before this one; ``lead`` is the number of batch axes, 0 or 1;
-    ``loops`` says that the graph has some; ``on_copies(count)`` is the same step on ``count`` copies of the batch.
+    ``suits`` says that ``vectorize`` is right for this graph; ``on_copies(count)`` is the same step on ``count`` copies
+    of the batch.
     """
 
     request: Request
@@ -38,7 +39,7 @@ class Step:
     lead: int
     unconnected: str
     vectorize: Vectorize
-    loops: bool
+    suits: bool
     on_copies: Callable[[Any], Step]
 
     @property
@@ -122,11 +123,10 @@ class Step:
     def _passes(self, pass_of: Callable[[Step], Callable[[Any], Any]], seeds: Any) -> Any:
         """One pass for each seed, ``(seeds, B, ...)``.
 
-        They are vectorised, except through loops and through what TensorFlow cannot vectorise: a vectorised loop takes
-        minutes to trace, and is several times slower than what comes instead. With a batch each seed has its own copy
-        of it, as samples do not influence each other; without one the seeds follow one another.
+        They are vectorised, except through what TensorFlow cannot vectorise well. There each seed has its own copy of
+        the batch, as samples do not influence each other; without a batch the seeds follow one another.
         """
-        if not self.loops:
+        if self.suits:
             with contextlib.suppress(NotVectorizable):
                 return self.vectorize(pass_of(self), seeds, self.request.chunk)
         return self._passes_on_copies(pass_of, seeds) if self.lead else one_after_another(pass_of(self), seeds)

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from pullback_export.errors import ExportError, PrecisionError
 from pullback_export.source import Source, Tap, numbered, readable, rename
+from pullback_export.time_distributed import steps_as_rows
 
 
 def keras_source(model: Any, inputs: Sequence[Any] | None, outputs: Sequence[str] | None, training: bool) -> Source:
@@ -49,9 +50,13 @@ def _call(model: Any, template: Any, training: bool, tensors: Sequence[Any]) -> 
     arguments = keras.tree.pack_sequence_as(template, list(tensors))
     kwargs = {"training": training} if model._call_has_training_arg else {}
     # In training mode layers update their statistics; that must neither change the live model nor enter the graph.
-    with keras.StatelessScope() if training else contextlib.nullcontext():
+    with keras.StatelessScope() if training else _inference():
         results = model(arguments, **kwargs)
     return tuple(tf.convert_to_tensor(item) for item in keras.tree.flatten(results))
+
+
+def _inference() -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if tf.executing_eagerly() else steps_as_rows()
 
 
 def _check_precision(model: Any) -> None:
@@ -148,6 +153,9 @@ def _float64_twin(model: Any, template: Any, training: bool) -> Callable[..., tu
         if not twin.built:
             twin.build(keras.tree.map_structure(lambda item: item.shape, template))
         twin.set_weights(model.get_weights())
+        for layer in twin._flatten_layers():
+            if hasattr(layer, "finalize_state"):  # what a preprocessing layer has adapted to is not all weights
+                layer.finalize_state()
     except Exception:  # a custom layer may refuse in any way it likes; the caller then says which check it used
         return None
     finally:

@@ -84,13 +84,17 @@ def check(
     report = Report()
     cases: dict[str, list[golden.Case]] = {}
     interacting = source.batched and samples_interact(source, functions, drawn, tolerance, training)
+    # Drawn samples rather than the caller's: a background of zeros lies on kinks, where differences say nothing.
+    at = max(index for index, sample in enumerate(drawn) if sample.smooth)
+    float64 = differences.twin_of(source, drawn[at].inputs)
+    rounded = float64 if source.dtype == "float32" else None
     for function in functions:
         artifacts = _artifacts(function, folder, formats)
         names = {request.name for request in function.requests}
         cases[function.name] = []
         inputs = [_with_seeds(function, sample.inputs, source.batched) for sample in drawn]
         references = _references(function, source, drawn, inputs, interacting)
-        twin = functools.cache(functools.partial(_twin, source, function))
+        twin = functools.cache(functools.partial(differences.float64_function, rounded, function))
         usual = _scales([r for s, r in zip(drawn, references, strict=True) if s.smooth and r is not None])
         for sample, given, reference in zip(drawn, inputs, references, strict=True):
             if reference is None:
@@ -104,11 +108,11 @@ def check(
                 report += _compare(label, reference, run(given), tolerance, names, rounding, least)
             if sample.golden:
                 cases[function.name].append(_golden(given, reference, None if interacting else sample.rows))
-        # Drawn samples rather than the caller's: a background of zeros lies on kinks, where differences say nothing.
-        at = max(index for index, sample in enumerate(drawn) if sample.smooth)
         reference = references[at]
         if reference is not None:
-            report += differences.check(source, function, drawn[at], inputs[at], reference, interacting, surrogates)
+            report += differences.check(
+                source, float64, function, drawn[at], inputs[at], reference, interacting, surrogates
+            )
     return Checked(_without_repeated_warnings(report), cases, _ranges(source, samples))
 
 
@@ -269,11 +273,6 @@ def _perturbed(
     return answers if exact is None else [*answers, exact]
 
 
-def _twin(source: Source, function: Function) -> Function | None:
-    """The function in float64, of a float32 source that has a twin."""
-    return differences.float64_function(source, function) if source.dtype == "float32" else None
-
-
 def _signs(rng: np.random.Generator, step: float, array: np.ndarray[Any, Any]) -> Any:
     """Random signs for the larger steps; the small ones go the same way everywhere."""
     return rng.choice((-1.0, 1.0), array.shape) if abs(step) > 1 else 1.0
@@ -330,7 +329,10 @@ def _saved_model(folder: pathlib.Path, function: Function) -> Callable[[Mapping[
 
     def run(inputs: Mapping[str, Any]) -> Arrays:
         tensors = {spec.name: tf.constant(inputs[spec.name], spec.dtype) for spec in function.inputs}
-        results = signature(**dict(tensors.items()))
+        try:
+            results = signature(**tensors)
+        except tf.errors.OpError as problem:
+            raise ExportError(f"the traced graph fails on a sample that the live model takes: {problem}") from problem
         return {name: results[name].numpy() for name in function.outputs}
 
     run.keep_alive = loaded  # type: ignore[attr-defined]  # the signature only holds its variables weakly

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pullback_export.derivatives import Function, trace_function
+from pullback_export.errors import ExportError
 from pullback_export.vectorization import vectorized
 
 
@@ -24,9 +25,18 @@ class Traced:
 
 
 def trace(function: Function) -> Traced:
-    """Traces with free sizes where the inputs have them."""
+    """Traces with free sizes where the inputs have them.
+
+    Raises :class:`ExportError` where an operator has no gradient in TensorFlow.
+    """
 
     def compute(*tensors: Any) -> dict[str, Any]:
         return dict(zip(function.outputs, function.compute(vectorized, *tensors), strict=True))
 
-    return Traced(function, trace_function(compute, function.inputs))
+    try:
+        return Traced(function, trace_function(compute, function.inputs))
+    except LookupError as problem:  # of TensorFlow's gradient registry
+        raise ExportError(
+            f"TensorFlow cannot differentiate the model: {problem}; replace the operator, or put it where no"
+            " derivative passes"
+        ) from problem

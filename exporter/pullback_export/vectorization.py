@@ -14,8 +14,10 @@ from pullback_export.errors import ExportError
 # Maps a function over the rows of a matrix of seeds and stacks what it returns.
 Vectorize = Callable[[Callable[[Any], Any], Any, "int | None"], Any]
 
-# TensorFlow's loops in a traced graph.
-_LOOPS = frozenset({"While", "StatelessWhile"})
+# What tf.vectorized_map makes of these is wrong, fails when it runs, or takes minutes to trace and is slow (loops).
+# tests/export/test_vectorization.py shows it, and that the rest is right.
+_WRONG = ("While", "StatelessWhile", "TensorList", "Roll", "SparseSegment")
+_CONVOLUTIONS = frozenset({"Conv2D", "Conv3D", "DepthwiseConv2dNative", "AvgPool", "AvgPool3D", "MaxPool", "MaxPool3D"})
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 
 
@@ -84,19 +86,29 @@ def unit_seeds(count: Any, dtype: Any) -> Any:
     return tf.constant(np.eye(count), dtype) if isinstance(count, int) and count <= 32 else tf.eye(count, dtype=dtype)
 
 
-def has_loops(graph: Any, seen: frozenset[str] = frozenset()) -> bool:
-    """Whether a traced graph has a loop, itself or in a function that it calls.
+def is_vectorizable(graph: Any, seen: frozenset[str] = frozenset()) -> bool:
+    """Whether ``tf.vectorized_map`` gives the right derivatives of a traced graph, and fast.
 
-    TensorFlow puts a loop that is recorded on a tape into a function of its own.
+    Functions that the graph calls count: TensorFlow puts a loop that is recorded on a tape into one of its own.
     """
     for op in graph.get_operations():
-        if op.type in _LOOPS:
-            return True
+        if op.type.startswith(_WRONG) or (op.type in _CONVOLUTIONS and not _is_plain(op)):
+            return False
         if op.type in _CALLS and (name := op.get_attr("f").name) not in seen:
             function = graph._get_function(name)
-            if function is not None and has_loops(function.graph, seen | {name}):
-                return True
-    return False
+            if function is not None and not is_vectorizable(function.graph, seen | {name}):
+                return False
+    return True
+
+
+def _is_plain(op: Any) -> bool:
+    """A convolution or pooling with channels last, without dilation, groups or explicit padding."""
+    if op.get_attr("data_format").decode().startswith("NC") or op.get_attr("padding") == b"EXPLICIT":
+        return False
+    if op.type not in ("Conv2D", "Conv3D", "DepthwiseConv2dNative"):
+        return True
+    channels, taken = op.inputs[0].shape[-1], op.inputs[1].shape[-2]
+    return channels == taken and all(item == 1 for item in op.get_attr("dilations"))
 
 
 @contextlib.contextmanager
