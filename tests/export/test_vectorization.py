@@ -30,20 +30,21 @@ def arrays_of(case: Case) -> list[Any]:
 def pulled_back(case: Case, vectorize: Any, arrays: list[Any]) -> list[np.ndarray[Any, Any]]:
     """Random seeds pulled back from every output to the first real input."""
     first = next(index for index, array in enumerate(arrays) if array.dtype.is_floating)
+    sizes = [np.shape(item) for item in tf.nest.flatten(case.function(*arrays))]
 
     def compute(*tensors: Any) -> list[Any]:
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(tensors[first])
             outputs = tf.nest.flatten(case.function(*tensors))
         results = []
-        for output in outputs:
+        for output, size in zip(outputs, sizes, strict=True):
             if not tf.is_tensor(output) or not output.dtype.is_floating:
                 continue
             rng = np.random.default_rng(5)
-            seeds = tf.constant(rng.normal(size=(SEEDS, int(np.prod(output.shape)))), output.dtype)
+            seeds = tf.constant(rng.normal(size=(SEEDS, int(np.prod(size)))), output.dtype)
 
-            def row(seed: Any, output: Any = output) -> Any:
-                shaped = tf.reshape(seed, output.shape)
+            def row(seed: Any, output: Any = output, size: Any = size) -> Any:
+                shaped = tf.reshape(seed, size)
                 pulled = tape.gradient(output, tensors[first], shaped, unconnected_gradients="zero")
                 return tf.convert_to_tensor(pulled)
 
