@@ -85,7 +85,7 @@ def transformer(layers: int = 4, width: int = 256, tokens: int = 128, heads: int
     return build
 
 
-def lstm(units: int = 64, steps: int = 200, features: int = 8) -> Build:
+def lstm(units: int = 64, steps: int = 200, features: int = 16) -> Build:
     """One recurrent layer; one number per sequence."""
 
     def build() -> Any:
@@ -153,7 +153,7 @@ ROWS: tuple[Work, ...] = (
         batches=(1, 8),
         target={None: 2.3},
     ),
-    Work("lstm", "LSTM(64), 200 steps", lstm(), (200, 8), batches=(1, 64)),
+    Work("lstm", "LSTM(64), 200 steps of 16", lstm(), (200, 16), batches=(1, 32)),
     Work(
         "jacobian",
         "Jacobian of an MLP 3-32-32-4",
