@@ -43,9 +43,6 @@ EXCLUSIONS: dict[str, str] = {
             " SparseMatrixMatMul SparseMatrixMul SparseMatrixSoftmax SparseMatrixSparseMatMul SparseMatrixTranspose"
             " SparseTensorToCSRSparseMatrix"
         ),
-        "no rule yet: as many entries as the data say; densify them with tf.sparse.to_dense": (
-            "SparseAdd SparseFillEmptyRows SparseSlice"
-        ),
         "TensorFlow registers a gradient that only raises NotImplementedError": (
             "SparseSparseMaximum SparseSparseMinimum"
         ),

@@ -55,13 +55,13 @@ def sparse_reduce_sum(op: OpContext, indices: Value, values: Value, shape: Value
     return result
 
 
-@lowers("SparseReorder", complex_parts=True)
-def sparse_reorder(op: OpContext, indices: Value, values: Value, shape: Value) -> list[Value]:
+@lowers("SparseReorder")
+def sparse_reorder(op: OpContext, indices: Value, values: Any, shape: Value) -> list[Any]:
     """The entries in row-major order of their indices; equal indices stay in their order."""
     keys = _positions(op, indices, shape, _rank(op, indices))
     count = op.Slice(op.shape_of(indices), [0], [1], [0])
     order = op.TopK(keys, count, axis=0, largest=0, sorted=1, outputs=2)[1]
-    return [op.Gather(indices, order, axis=0), op.Gather(values, order, axis=0)]
+    return [op.Gather(indices, order, axis=0), each(lambda part: op.Gather(part, order, axis=0), values)]
 
 
 @lowers("SparseSoftmax")
