@@ -28,7 +28,6 @@ EXCLUSIONS: dict[str, str] = {
         "TensorFlow refuses to run it: removed from graphs since version 7 or 9": (
             "BatchNormWithGlobalNormalization QuantizeAndDequantize TopK"
         ),
-        "no rule yet: a fused cell that only tf.raw_ops reaches, no Keras layer": "BlockLSTM BlockLSTMV2",
         "calls Python": "EagerPyFunc",
         "exists in eager mode only": "_EagerConst",
         "a debugger's op, which tf.debugging.experimental inserts while it watches": (
