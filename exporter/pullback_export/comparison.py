@@ -15,6 +15,7 @@ from pullback.parity import Report
 
 from pullback_export import parity
 from pullback_export.dense_gradients import dense_gradients
+from pullback_export.gate_order import own_gate_order
 from pullback_export.derivatives import Derivatives
 from pullback_export.differences import surrogate_ops
 from pullback_export.errors import ExportError
@@ -38,7 +39,7 @@ def compare_with_bundle(
     manifest = pullback.load(bundle).manifest
     if manifest is None:
         raise ExportError(f"{bundle}: a bare file has no manifest; give the bundle's folder")
-    with safe_convolution(), dense_gradients():
+    with safe_convolution(), own_gate_order(), dense_gradients():
         evaluate = manifest.functions[0].function
         derived = {item.name for item in evaluate.derivatives}
         plain = [spec.name for spec in evaluate.outputs if spec.name not in derived]

@@ -15,6 +15,7 @@ from pullback.manifest import Tolerance
 
 from pullback_export import bundle_writer, onnx_graph, parity, saved_model
 from pullback_export.dense_gradients import dense_gradients
+from pullback_export.gate_order import own_gate_order
 from pullback_export.derivatives import Derivatives
 from pullback_export.differences import surrogate_ops
 from pullback_export.errors import ExportError
@@ -80,7 +81,7 @@ def export(
     if unconnected not in ("error", "zero"):
         raise ExportError(f"unconnected={unconnected!r}: write 'error' or 'zero'")
     limit = _tolerance(tolerance)
-    with safe_convolution(), dense_gradients():
+    with safe_convolution(), own_gate_order(), dense_gradients():
         source = with_scaling(open_source(model, inputs, outputs, batched, training), scaling or {})
         requests = [
             parse_request(item) for item in ([derivatives] if isinstance(derivatives, str | Request) else derivatives)

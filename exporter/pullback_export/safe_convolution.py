@@ -8,36 +8,16 @@ of these pixels, put back in their places.
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
 
-Gradient = Callable[..., Any]
-
-_lock = threading.RLock()
-_depth = 0
+from pullback_export.replaced_gradient import Gradient, ReplacedGradient
 
 
-@contextlib.contextmanager
-def safe_convolution() -> Iterator[None]:
+def safe_convolution() -> contextlib.AbstractContextManager[None]:
     """Within it, tapes (eager and in functions) differentiate strided 1x1 convolutions without the unsafe kernel."""
-    from tensorflow.python.framework import ops
-
-    global _depth
-    entry = ops._gradient_registry._registry["Conv2D"]
-    with _lock:
-        _depth += 1
-        if _depth == 1:
-            entry["type"] = _safe(entry["type"])
-    try:
-        yield
-    finally:
-        with _lock:
-            _depth -= 1
-            if _depth == 0:
-                entry["type"] = entry["type"].original
+    return _CONVOLUTION.active()
 
 
 def _safe(original: Gradient) -> Gradient:
@@ -48,7 +28,6 @@ def _safe(original: Gradient) -> Gradient:
             return original(op, dy)
         return _gradient_of_seen_pixels(x, kernel, dy, strides)
 
-    gradient.original = original  # type: ignore[attr-defined]
     return gradient
 
 
@@ -71,3 +50,6 @@ def _gradient_of_seen_pixels(x: Any, kernel: Any, dy: Any, strides: list[int]) -
     dseen = tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(seen), filter=kernel, out_backprop=dy, **plain)
     dkernel = tf.raw_ops.Conv2DBackpropFilter(input=seen, filter_sizes=tf.shape(kernel), out_backprop=dy, **plain)
     return tf.raw_ops.StridedSliceGrad(shape=tf.shape(x), dy=dseen, **every), dkernel
+
+
+_CONVOLUTION = ReplacedGradient("Conv2D", _safe)
