@@ -54,6 +54,7 @@ def parity_main(arguments: Sequence[str] | None = None) -> int:
 
 def _shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", help="npz file with real inputs by name, for parity")
+    parser.add_argument("--signature", help="which signature of a SavedModel; serving_default, or the only one")
     parser.add_argument("--training", action="store_true", help="the training-mode function")
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -97,6 +98,7 @@ def _export(options: argparse.Namespace) -> None:
         unconnected=options.unconnected,
         opset=options.opset,
         tolerance=options.tolerance,
+        signature=options.signature,
         overwrite=options.overwrite,
         progress=_silent if options.quiet else print,
     )
@@ -105,7 +107,13 @@ def _export(options: argparse.Namespace) -> None:
 def _compare(options: argparse.Namespace) -> None:
     from pullback_export.comparison import compare_with_bundle
 
-    report = compare_with_bundle(options.model, options.bundle, _samples(options.samples), training=options.training)
+    report = compare_with_bundle(
+        options.model,
+        options.bundle,
+        _samples(options.samples),
+        training=options.training,
+        signature=options.signature,
+    )
     if not options.quiet:
         print(report)
     report.require(options.bundle)

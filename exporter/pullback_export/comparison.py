@@ -15,10 +15,10 @@ from pullback.parity import Report
 
 from pullback_export import parity
 from pullback_export.dense_gradients import dense_gradients
-from pullback_export.gate_order import own_gate_order
 from pullback_export.derivatives import Derivatives
 from pullback_export.differences import surrogate_ops
 from pullback_export.errors import ExportError
+from pullback_export.gate_order import own_gate_order
 from pullback_export.requests import KINDS, Request, parse_request
 from pullback_export.safe_convolution import safe_convolution
 from pullback_export.source import Source, open_source
@@ -26,7 +26,12 @@ from pullback_export.tracing import trace
 
 
 def compare_with_bundle(
-    model: Any, bundle: str | os.PathLike[str], samples: Mapping[str, Any] | None = None, *, training: bool = False
+    model: Any,
+    bundle: str | os.PathLike[str],
+    samples: Mapping[str, Any] | None = None,
+    *,
+    training: bool = False,
+    signature: str | None = None,
 ) -> Report:
     """Compares the bundle's artifacts with ``model`` (anything :func:`export` takes) on new samples.
 
@@ -44,7 +49,7 @@ def compare_with_bundle(
         derived = {item.name for item in evaluate.derivatives}
         plain = [spec.name for spec in evaluate.outputs if spec.name not in derived]
         requests = [_request(item) for graph in manifest.functions for item in graph.function.derivatives]
-        source = open_source(model, None, None, evaluate.batched, training)
+        source = open_source(model, None, None, evaluate.batched, training, signature)
         source = _renamed(source, [spec.name for spec in evaluate.inputs], plain)
         functions = Derivatives(source, requests, "zero").functions()
         formats = _formats(manifest)

@@ -179,8 +179,9 @@ class Step:
             # The batch is read, not inferred: -1 says nothing where there are no rows.
             return tf.reshape(result, tf.concat([batch, sizes], 0)) if self.lead else tf.reshape(result, sizes)
         dynamic_out = tf.shape(self.target)[self.lead : self.lead + len(out)]
-        dynamic_in = tf.shape(result)[result.shape.rank - len(into) :]
-        return tf.reshape(result, tf.concat([batch, dynamic_out, dynamic_in], 0))
+        # Forward mode has the input's components on one axis; their sizes are known then.
+        sizes_in = into if None not in into else tf.shape(result)[result.shape.rank - len(into) :]
+        return tf.reshape(result, tf.concat([batch, dynamic_out, tf.cast(sizes_in, tf.int32)], 0))
 
     def _pick(self, pulled: Any, lead: int) -> Any:
         if not self.wrt.index:

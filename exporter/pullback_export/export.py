@@ -15,10 +15,10 @@ from pullback.manifest import Tolerance
 
 from pullback_export import bundle_writer, onnx_graph, parity, saved_model
 from pullback_export.dense_gradients import dense_gradients
-from pullback_export.gate_order import own_gate_order
 from pullback_export.derivatives import Derivatives
 from pullback_export.differences import surrogate_ops
 from pullback_export.errors import ExportError
+from pullback_export.gate_order import own_gate_order
 from pullback_export.requests import Request, parse_request
 from pullback_export.safe_convolution import safe_convolution
 from pullback_export.scaling import with_scaling
@@ -33,7 +33,7 @@ def export(
     path: str | os.PathLike[str],
     derivatives: Iterable[str | Request] = (),
     *,
-    inputs: Sequence[Any] | None = None,
+    inputs: Sequence[Any] | Mapping[str, Any] | None = None,
     outputs: Sequence[str] | None = None,
     samples: Mapping[str, Any] | None = None,
     batched: bool | None = None,
@@ -43,6 +43,7 @@ def export(
     opset: int = 18,
     tolerance: float | Tolerance | None = None,
     scaling: Mapping[str, tuple[Any, Any]] | None = None,
+    signature: str | None = None,
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> pullback.Bundle:
@@ -53,7 +54,8 @@ def export(
             ``tf.function`` or a plain function of tensors.
         path: the folder to write, by custom ``<name>.pullback``.
         derivatives: requests such as ``Gradient("y", "x")`` or ``"gradient(y, x)"``.
-        inputs: ``tf.TensorSpec`` with names; needed for a plain function, else it renames.
+        inputs: ``tf.TensorSpec`` with names; needed for a plain function, else it renames. A dictionary of them for
+            what takes its inputs as one dictionary.
         outputs: names for the outputs, where the model has none or poor ones.
         samples: real inputs for parity, arrays by input name; drawn at random where left out.
         batched: None takes the leading free axis for the batch; False means whole-tensor derivatives.
@@ -65,6 +67,7 @@ def export(
             :class:`pullback.manifest.Tolerance`.
         scaling: ``{name: (offset, scale)}`` of inputs and outputs that the model only knows scaled, with
             ``physical = offset + scale * model``; values and derivatives are then in physical units.
+        signature: which signature of a SavedModel; None for ``serving_default``, or the only one.
         overwrite: replaces a bundle at ``path``; without it an existing path is an error.
         progress: called with one line at each stage.
 
@@ -82,7 +85,7 @@ def export(
         raise ExportError(f"unconnected={unconnected!r}: write 'error' or 'zero'")
     limit = _tolerance(tolerance)
     with safe_convolution(), own_gate_order(), dense_gradients():
-        source = with_scaling(open_source(model, inputs, outputs, batched, training), scaling or {})
+        source = with_scaling(open_source(model, inputs, outputs, batched, training, signature), scaling or {})
         requests = [
             parse_request(item) for item in ([derivatives] if isinstance(derivatives, str | Request) else derivatives)
         ]

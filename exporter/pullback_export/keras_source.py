@@ -5,19 +5,22 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import inspect
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from pullback_export.errors import ExportError, PrecisionError
-from pullback_export.source import Source, Tap, numbered, readable, rename
+from pullback_export.source import Source, Tap, numbered, readable, rename, structure_names
 from pullback_export.time_distributed import steps_as_rows
 
+Inputs = Sequence[Any] | Mapping[str, Any] | None
 
-def keras_source(model: Any, inputs: Sequence[Any] | None, outputs: Sequence[str] | None, training: bool) -> Source:
+
+def keras_source(model: Any, inputs: Inputs, outputs: Sequence[str] | None, training: bool) -> Source:
     """The function ``model(x, training=training)`` of a built Keras model (or of any Keras layer with ``inputs=``)."""
     if keras.config.backend() != "tensorflow":
         raise ExportError(f"Keras runs on {keras.config.backend()}: set KERAS_BACKEND=tensorflow before it is imported")
@@ -33,7 +36,7 @@ def keras_source(model: Any, inputs: Sequence[Any] | None, outputs: Sequence[str
     def call(*tensors: Any) -> tuple[Any, ...]:
         return _call(model, template, training, tensors)
 
-    count, found = _output_names(model, call, specs)
+    count, found = _output_names(model, lambda *tensors: _results(model, template, training, tensors), specs)
     chosen = rename(outputs, found if len(found) == count else numbered("y", count))
     layers = tuple(layer.name for layer in model._flatten_layers(include_self=False))
 
@@ -47,12 +50,17 @@ def keras_source(model: Any, inputs: Sequence[Any] | None, outputs: Sequence[str
 
 
 def _call(model: Any, template: Any, training: bool, tensors: Sequence[Any]) -> tuple[Any, ...]:
+    results = _results(model, template, training, tensors)
+    return tuple(tf.convert_to_tensor(item) for item in keras.tree.flatten(results))
+
+
+def _results(model: Any, template: Any, training: bool, tensors: Sequence[Any]) -> Any:
+    """What the model returns, in its own structure."""
     arguments = keras.tree.pack_sequence_as(template, list(tensors))
     kwargs = {"training": training} if model._call_has_training_arg else {}
     # In training mode layers update their statistics; that must neither change the live model nor enter the graph.
     with keras.StatelessScope() if training else _inference():
-        results = model(arguments, **kwargs)
-    return tuple(tf.convert_to_tensor(item) for item in keras.tree.flatten(results))
+        return model(*arguments, **kwargs) if _are_arguments(model, template) else model(arguments, **kwargs)
 
 
 def _inference() -> contextlib.AbstractContextManager[None]:
@@ -71,10 +79,53 @@ def _check_precision(model: Any) -> None:
                 )
 
 
-def _input_template(model: Any, inputs: Sequence[Any] | None) -> Any:
+def _are_arguments(model: Any, template: Any) -> bool:
+    """Whether ``call`` takes the inputs as so many arguments, ``call(self, u, t)``, and not as one list of them."""
+    if not isinstance(template, list) or len(template) == 1:
+        return False
+    given = [
+        item for name, item in inspect.signature(model.call).parameters.items() if name not in ("training", "mask")
+    ]
+    positional = [item for item in given if item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)]
+    required = [item for item in positional if item.default is item.empty]
+    named = [item.name for item in positional[: len(template)]] == [tensor.name for tensor in template]
+    return named or 1 < len(required) <= len(template) <= len(positional)
+
+
+def _given_template(model: Any, inputs: Sequence[Any] | Mapping[str, Any]) -> Any:
+    """What ``inputs=`` says, as a dictionary where it is one or where a subclassed model was built with one."""
+    if isinstance(inputs, Mapping):
+        return {
+            key: keras.KerasTensor(spec.shape, spec.dtype.name, name=spec.name or key) for key, spec in inputs.items()
+        }
+    items = [keras.KerasTensor(spec.shape, spec.dtype.name, name=spec.name) for spec in inputs]
+    built = _built_with(model)
+    if isinstance(built, dict) and set(built) == {spec.name for spec in inputs}:
+        return {item.name: item for item in items}
+    return items[0] if len(items) == 1 else items
+
+
+def _built_with(model: Any) -> Any:
+    """The shapes that a model without declared inputs was built with: one, or a dictionary of them."""
+    shapes = getattr(model, "_build_shapes_dict", None) or {}
+    return next(iter(shapes.values())) if len(shapes) == 1 else None
+
+
+def _example(model: Any) -> str:
+    """The ``inputs=`` that a user most likely has to write."""
+    built = _built_with(model)
+    named = built if isinstance(built, dict) else {"x": built}
+    sizes = {
+        name: ", ".join(map(str, shape[1:])) if isinstance(shape, list | tuple) else "3"
+        for name, shape in named.items()
+    }
+    specs = [f"tf.TensorSpec([None, {size}], tf.float32, name={name!r})" for name, size in sizes.items()]
+    return f"inputs=[{', '.join(specs)}]"
+
+
+def _input_template(model: Any, inputs: Inputs) -> Any:
     if inputs is not None:
-        items = [keras.KerasTensor(spec.shape, spec.dtype.name, name=spec.name) for spec in inputs]
-        return items[0] if len(items) == 1 else items
+        return _given_template(model, inputs)
     template = getattr(model, "_inputs_struct", None)
     if template is None and isinstance(model, keras.Sequential) and model._functional is not None:
         template = model._functional._inputs_struct
@@ -84,23 +135,28 @@ def _input_template(model: Any, inputs: Sequence[Any] | None) -> Any:
     if not known:
         raise ExportError(
             f"{model.name!r} does not say what its inputs are (it was not built, or is a subclass):"
-            " give inputs=[tf.TensorSpec([None, 3], tf.float32, name='x')]"
+            f" give {_example(model)}"
         )
     return known[0] if len(known) == 1 else list(known)
 
 
-def _input_names(model: Any, flat: Sequence[Any], inputs: Sequence[Any] | None) -> tuple[str, ...]:
+def _input_names(model: Any, flat: Sequence[Any], inputs: Inputs) -> tuple[str, ...]:
     names = [re.sub(r"\W", "_", item.name or "input") for item in flat]
-    if inputs is not None and all(spec.name for spec in inputs):
+    if isinstance(inputs, Mapping) or (inputs is not None and all(spec.name for spec in inputs)):
         return tuple(names)
     return readable(names, "x")
 
 
-def _output_names(model: Any, call: Callable[..., Any], specs: Sequence[Any]) -> tuple[int, tuple[str, ...]]:
+def _output_names(model: Any, results: Callable[..., Any], specs: Sequence[Any]) -> tuple[int, tuple[str, ...]]:
+    structure: list[Any] = []
+
+    def call(*tensors: Any) -> list[Any]:
+        structure[:] = [results(*tensors)]
+        return [tf.convert_to_tensor(item) for item in keras.tree.flatten(structure[0])]
+
     count = len(tf.function(call, autograph=False).get_concrete_function(*specs).outputs)
-    structure = getattr(model, "_outputs_struct", None)
-    if isinstance(structure, dict):
-        return count, tuple(re.sub(r"\W", "_", key) for key in sorted(structure))
+    if isinstance(structure[0], dict) or hasattr(structure[0], "_fields"):
+        return count, tuple(re.sub(r"\W", "_", key) for key in structure_names(structure[0], count))
     functional = model._functional if isinstance(model, keras.Sequential) else model
     names = list(getattr(functional, "output_names", None) or [])
     made_up = [_is_made_up(model, name) for name in names]
@@ -151,7 +207,9 @@ def _float64_twin(model: Any, template: Any, training: bool) -> Callable[..., tu
         config = _in_float64(copy.deepcopy(model.get_config()))
         twin = type(model).from_config(config)
         if not twin.built:
-            twin.build(keras.tree.map_structure(lambda item: item.shape, template))
+            specs = [tf.TensorSpec(item.shape, _wide(item.dtype)) for item in keras.tree.flatten(template)]
+            traced = tf.function(lambda *tensors: _call(twin, template, training, tensors), autograph=False)
+            traced.get_concrete_function(*specs)  # which builds it
         twin.set_weights(model.get_weights())
         for layer in twin._flatten_layers():
             if hasattr(layer, "finalize_state"):  # what a preprocessing layer has adapted to is not all weights
@@ -167,6 +225,10 @@ def _float64_twin(model: Any, template: Any, training: bool) -> Callable[..., tu
         return _call(twin, template, training, tensors)
 
     return call
+
+
+def _wide(dtype: str) -> str:
+    return "float64" if dtype == "float32" else dtype
 
 
 def _in_float64(config: Any) -> Any:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import tensorflow as tf
+from tensorflow.python.util import nest
 
 from pullback_export.errors import ExportError
 from pullback_export.lowering.convert import check_dtype
@@ -47,7 +48,12 @@ class Source:
 
 
 def open_source(
-    model: Any, inputs: Sequence[Any] | None, outputs: Sequence[str] | None, batched: bool | None, training: bool
+    model: Any,
+    inputs: Sequence[Any] | Mapping[str, Any] | None,
+    outputs: Sequence[str] | None,
+    batched: bool | None,
+    training: bool,
+    signature: str | None = None,
 ) -> Source:
     """Reads a Keras model, a ``.keras`` path, a SavedModel folder, a ``tf.Module`` or a function of tensors."""
     if isinstance(model, str | pathlib.Path):
@@ -57,7 +63,7 @@ def open_source(
 
         source = keras_source(model, inputs, outputs, training)
     elif hasattr(model, "signatures") and isinstance(model, tf.__internal__.tracking.AutoTrackable):
-        source = _saved_model_source(model, outputs)
+        source = _saved_model_source(model, outputs, signature)
     elif callable(model):
         source = _function_source(model, inputs, outputs, training)
     else:
@@ -65,6 +71,8 @@ def open_source(
             f"cannot export a {type(model).__name__}: give a keras.Model, the path of a .keras file or of a SavedModel"
             " folder, a tf.Module with __call__, a tf.function, or a function with inputs=[tf.TensorSpec(...)]"
         )
+    if signature is not None and source.kind != "saved_model":
+        raise ExportError(f"signature={signature!r}: only a SavedModel has signatures, not a {source.kind} source")
     source = dataclasses.replace(source, batched=_is_batched(source.inputs) if batched is None else batched)
     _check(source)
     return source
@@ -97,14 +105,27 @@ def _is_keras(model: Any) -> bool:
     return isinstance(model, keras.Layer)
 
 
-def _saved_model_source(loaded: Any, outputs: Sequence[str] | None) -> Source:
-    if not loaded.signatures:
+def _saved_model_source(loaded: Any, outputs: Sequence[str] | None, chosen: str | None) -> Source:
+    signatures = loaded.signatures
+    if not signatures:
         raise ExportError("the SavedModel has no signature; save it with signatures=... (Keras: model.export(path))")
-    name = "serving_default" if "serving_default" in loaded.signatures else sorted(loaded.signatures)[0]
-    signature = loaded.signatures[name]
+    names = ", ".join(sorted(signatures))
+    if chosen is None and "serving_default" not in signatures and len(signatures) > 1:
+        raise ExportError(
+            f"the SavedModel has the signatures {names} and no serving_default: choose one,"
+            f" signature={min(signatures)!r}"
+        )
+    name = chosen or ("serving_default" if "serving_default" in signatures else min(signatures))
+    if name not in signatures:
+        raise ExportError(f"the SavedModel has no signature {name!r}; it has {names}")
+    return _signature_source(loaded, signatures[name], outputs)
+
+
+def _signature_source(loaded: Any, signature: Any, outputs: Sequence[str] | None) -> Source:
+    """A signature takes its inputs by name and returns a dictionary, whose order TensorFlow leaves to chance."""
     specs = signature.structured_input_signature[1]
     keys = [key for key in signature._arg_keywords if key in specs]
-    results = list(signature.structured_outputs)
+    results = sorted(signature.structured_outputs, key=_in_counting_order)
     chosen = _rename(outputs, _readable(results, "y"))
 
     def call(*tensors: Any) -> tuple[Any, ...]:
@@ -116,30 +137,40 @@ def _saved_model_source(loaded: Any, outputs: Sequence[str] | None) -> Source:
     return Source("saved_model", inputs, chosen, call, True, loaded)
 
 
-def _function_source(model: Any, inputs: Sequence[Any] | None, outputs: Sequence[str] | None, training: bool) -> Source:
-    specs = list(inputs) if inputs is not None else _signature_of(model)
+def _in_counting_order(name: str) -> tuple[str, int, str]:
+    """``output_2`` before ``output_10``."""
+    stem, number = re.fullmatch(r"(.*?)(\d*)", name, re.DOTALL).groups()  # type: ignore[union-attr]
+    return stem, int(number or -1), name
+
+
+def _function_source(
+    model: Any, inputs: Sequence[Any] | Mapping[str, Any] | None, outputs: Sequence[str] | None, training: bool
+) -> Source:
+    arguments = [dict(inputs)] if isinstance(inputs, Mapping) else inputs
+    arguments = list(arguments) if arguments is not None else _signature_of(model)
+    specs = nest.flatten_with_tuple_paths(arguments)
     if not specs:
         raise ExportError(
             f"{type(model).__name__}: say what its inputs are: inputs=[tf.TensorSpec([None, 3], tf.float32, name='x')]"
         )
     named = []
-    for index, spec in enumerate(specs):
+    for index, (path, spec) in enumerate(specs):
         if not isinstance(spec, tf.TensorSpec):
             raise ExportError(f"inputs[{index}] must be a tf.TensorSpec, got {type(spec).__name__}")
-        default = "x" if len(specs) == 1 else f"x{index}"
-        named.append(tf.TensorSpec(spec.shape, spec.dtype, _identifier(spec.name) or default))
+        default = path[-1] if isinstance(path[-1], str) else "x" if len(specs) == 1 else f"x{index}"
+        named.append(tf.TensorSpec(spec.shape, spec.dtype, _identifier(spec.name or default)))
 
     structure: list[Any] = []
     graph_form = _graph_form(model)
 
     def call(*tensors: Any) -> tuple[Any, ...]:
-        result = (model if tf.executing_eagerly() else graph_form)(*tensors)
+        result = (model if tf.executing_eagerly() else graph_form)(*tf.nest.pack_sequence_as(arguments, tensors))
         structure[:] = [result]
         flat = tuple(tf.convert_to_tensor(item) for item in tf.nest.flatten(result))
         return flat
 
     traced = tf.function(call, autograph=False).get_concrete_function(*named)
-    found = _structure_names(structure[0], len(traced.outputs))
+    found = structure_names(structure[0], len(traced.outputs))
     chosen = _rename(outputs, found)
     trackable = model if isinstance(model, tf.Module) else None
     return Source("function", tuple(named), chosen, call, True, trackable)
@@ -159,7 +190,7 @@ def _graph_form(model: Any) -> Callable[..., Any]:
     return functools.partial(converted, owner) if owner is not None else cast(Callable[..., Any], converted)
 
 
-def _structure_names(result: Any, count: int) -> tuple[str, ...]:
+def structure_names(result: Any, count: int) -> tuple[str, ...]:
     """Keys of a dictionary, fields of a named tuple, else ``y`` or ``y0, y1, ...``."""
     if isinstance(result, dict) and all(isinstance(key, str) for key in result):
         return tuple(sorted(result)) if len(result) == count else numbered("y", count)
@@ -201,8 +232,8 @@ def _readable(names: Sequence[str], stem: str) -> tuple[str, ...]:
 readable = _readable
 
 
-def _identifier(name: str | None) -> str | None:
-    return re.sub(r"\W", "_", name) if name else None
+def _identifier(name: str) -> str:
+    return re.sub(r"\W", "_", name)
 
 
 def _is_batched(inputs: Sequence[tf.TensorSpec]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from pullback_export import export
 
@@ -52,14 +53,15 @@ def test_an_input_without_axes(tmp_path: pathlib.Path) -> None:
     np.testing.assert_allclose(slope, value * squared / 0.8**3, atol=1e-12)
 
 
-def test_a_layer_without_a_float64_kernel(tmp_path: pathlib.Path) -> None:
-    """TensorFlow averages volumes in float32 only: the differences are taken in float32, and the report says so."""
+@pytest.mark.parametrize("pooling", [keras.layers.AveragePooling3D, keras.layers.MaxPooling3D])
+def test_a_layer_without_a_float64_kernel(pooling: Any, tmp_path: pathlib.Path) -> None:
+    """TensorFlow pools volumes in float32 only: the differences are taken in float32, and the report says so."""
     layers = keras.layers
     model = keras.Sequential(
         [
             keras.Input((4, 4, 4, 1), name="x"),
             layers.Conv3D(2, 2, activation="tanh"),
-            layers.AveragePooling3D(2),
+            pooling(2),
             layers.Flatten(),
             layers.Dense(1, name="y"),
         ]
@@ -93,3 +95,14 @@ def test_many_outputs_through_a_branch_in_a_loop(tmp_path: pathlib.Path) -> None
     blocks = whole(x)[1]
     np.testing.assert_allclose(per_sample(x)[1], blocks[[0, 1], :, [0, 1]], atol=1e-13)
     np.testing.assert_allclose(blocks[0, :, 1], 0)
+
+
+def test_forward_mode_where_the_size_of_the_output_is_free(tmp_path: pathlib.Path) -> None:
+    def decay(time: Any, start: Any) -> Any:
+        return tf.exp(-time)[:, :, tf.newaxis] * start[:, tf.newaxis] ** 2
+
+    specs = [tf.TensorSpec([None, size], tf.float64, name=name) for name, size in (("time", None), ("start", 3))]
+    bundle = export(decay, tmp_path / "b", "jacobian(y, start)", inputs=specs)
+    time, start = RNG.normal(size=(2, 4)), RNG.normal(size=(2, 3))
+    exact = np.exp(-time)[:, :, None, None] * (2 * start[:, :, None] * np.eye(3))[:, None]
+    np.testing.assert_allclose(bundle(time, start).dy_dstart, exact, atol=1e-12)

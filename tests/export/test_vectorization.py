@@ -106,7 +106,14 @@ def grouped(x: Any) -> Any:
     return tf.reshape(GROUPED(tf.reshape(x, [-1, 3, 2, 2])), [-1, 24])
 
 
-@pytest.mark.parametrize("function", [roll, segments, dilated, depthwise, grouped])
+def routed(x: Any) -> Any:
+    """Experts, one of which is given no rows."""
+    expert = tf.cast(x[:, 0] > 9, tf.int32)
+    rows = tf.dynamic_partition(tf.range(tf.shape(x)[0]), expert, 2)
+    return tf.dynamic_stitch(rows, [tf.sin(part) for part in tf.dynamic_partition(x, expert, 2)])
+
+
+@pytest.mark.parametrize("function", [roll, segments, dilated, depthwise, grouped, routed])
 @pytest.mark.parametrize("batched", [True, False])
 def test_jacobians_of_what_is_not_vectorised(function: Any, batched: bool, tmp_path: pathlib.Path) -> None:
     """The gate compares them with one plain backward pass for each component."""
