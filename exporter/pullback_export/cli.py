@@ -6,8 +6,10 @@ Exit codes: 0 success, 1 a parity or data failure, 2 wrong usage or a model that
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
+import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -54,6 +56,14 @@ def parity_main(arguments: Sequence[str] | None = None) -> int:
 
 def _shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", help="npz file with real inputs by name, for parity")
+    parser.add_argument(
+        "--import",
+        dest="modules",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a module with the model's own layers, from here or installed; repeatable",
+    )
     parser.add_argument("--signature", help="which signature of a SavedModel; serving_default, or the only one")
     parser.add_argument("--training", action="store_true", help="the training-mode function")
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
@@ -69,6 +79,7 @@ def _run(
         return int(stop.code or 0)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
+        _import(options.modules)
         action(options)
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)
@@ -81,6 +92,18 @@ def _run(
         print(f"{parser.prog}: {'' if known else type(problem).__name__ + ': '}{first_line}", file=sys.stderr)
         return 1 if isinstance(problem, ParityError | BundleError | OSError) or not known else 2
     return 0
+
+
+def _import(modules: Sequence[str]) -> None:
+    """Registers layers that Keras then finds by their names."""
+    from pullback_export.errors import ExportError
+
+    sys.path[:0] = [os.getcwd()] if modules else []
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError as problem:
+            raise ExportError(f"--import {module}: {problem}") from problem
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -125,9 +148,12 @@ def _samples(path: str | None) -> dict[str, Any] | None:
     from pullback_export.errors import ExportError
 
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise ExportError(f"{path}: one array without a name; write an npz file, np.savez(path, x=array)")
+        with archive:
             return dict(archive)
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, zipfile.BadZipFile) as problem:
         raise ExportError(f"{path}: not an npz file of arrays: {problem}") from problem
 
 

@@ -41,7 +41,7 @@ def compare_with_bundle(
         ExportError: the model has not the inputs and outputs that the bundle was made from.
         pullback.BundleError: the bundle is damaged.
     """
-    manifest = pullback.load(bundle).manifest
+    manifest = _load(bundle).manifest
     if manifest is None:
         raise ExportError(f"{bundle}: a bare file has no manifest; give the bundle's folder")
     with safe_convolution(), own_gate_order(), dense_gradients():
@@ -57,6 +57,13 @@ def compare_with_bundle(
         return parity.check(
             source, functions, pathlib.Path(bundle), formats, samples or {}, manifest.tolerance, training, surrogates
         ).report
+
+
+def _load(bundle: str | os.PathLike[str]) -> pullback.Bundle:
+    try:
+        return pullback.load(bundle)
+    except pullback.NotExportedError:  # there is only a SavedModel
+        return pullback.load(bundle, backend="saved_model")
 
 
 def _request(spec: DerivativeSpec) -> Request:

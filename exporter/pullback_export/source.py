@@ -94,7 +94,9 @@ def _load(path: pathlib.Path) -> Any:
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as problem:
-        raise ExportError(f"{path}: Keras cannot read it: {problem}") from problem
+        said = str(problem).split("Full object config")[0].strip()
+        remedy = " (on the command line: --import MODULE)" if "make sure they are all imported" in said else ""
+        raise ExportError(f"{path}: Keras cannot read it: {said}{remedy}") from problem
 
 
 def _is_keras(model: Any) -> bool:

@@ -170,4 +170,6 @@ def _read_again(root: Path, file: FileSpec) -> bytes:
 def require_functions(opened: Opened) -> None:
     """Raise ``NotExportedError`` when ONNX is asked for and there is none."""
     if not opened.graphs:
-        raise NotExportedError(f"{opened.path}: exported without ONNX; load it with backend='saved_model'")
+        raise NotExportedError(
+            f"{opened.path}: exported without ONNX; load it with backend='saved_model' (--backend saved_model)"
+        )

@@ -92,6 +92,9 @@ FAILS: list[tuple[str, int, str]] = [
     (f"bench {NET} --batch 0", 2, "--batch must be"),
     (f"bench {NET} --batch one", 2, "--batch must be"),
     (f"bench {MIXED} --function jvp", 2, "holds no function 'jvp'"),
+    (f"bench {NET} --seconds -1", 2, "--seconds must be"),
+    (f"verify {NET} --html no/report.html", 2, "no such folder"),
+    (f"plot {NET} -o no/out.png", 2, "no such folder"),
     (f"plot {NET} -o out.txt", 2, "unknown kind of picture"),
     (f"plot {NET}", 2, "required"),
 ]

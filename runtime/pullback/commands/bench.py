@@ -34,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the time of one call: median and the 5th, 95th and 99th percentile."""
+    if not 0 < arguments.seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"--seconds must be a positive number, got {arguments.seconds}")
     bundle = load(arguments.bundle, arguments.backend, threads=arguments.threads)
     function = _function(bundle, arguments.function)
     names = function.fetch_names(tuple(arguments.fetch.split(",")) if arguments.fetch else None)

@@ -22,6 +22,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.output.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise argparse.ArgumentTypeError(f"{arguments.output}: unknown kind of picture; known are .png, .svg, .pdf")
+    if not arguments.output.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{arguments.output.parent}: there is no such folder")
     bundle = load(arguments.bundle, arguments.backend)
     kind = draw(bundle, arguments.output, arguments.kind)
     print(f"{arguments.output}: {kind} of {bundle.path.name}")

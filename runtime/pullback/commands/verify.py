@@ -21,6 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the report; 1 when a number is off."""
+    if arguments.html and not arguments.html.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{arguments.html.parent}: there is no such folder")
     bundle = load(arguments.bundle, arguments.backend)
     report = bundle.compare()
     if arguments.json:
