@@ -25,7 +25,7 @@ EXCLUSIONS: dict[str, str] = {
             " CudnnRNNV3 NcclAllReduce NcclBroadcast NcclReduce Relayout RelayoutLike TPUEmbeddingActivations"
             " XlaClusterOutput XlaEinsum XlaSharding XlaSpmdFullToShardShape XlaSpmdShardToFullShape"
         ),
-        "TensorFlow refuses to run it: removed from graphs since version 7 or 9": (
+        "TensorFlow refuses to run it: removed from graphs since version 7, 9 or 22": (
             "BatchNormWithGlobalNormalization QuantizeAndDequantize TopK"
         ),
         "calls Python": "EagerPyFunc",
@@ -34,17 +34,15 @@ EXCLUSIONS: dict[str, str] = {
             "DebugGradientIdentity DebugGradientRefIdentity DebugIdentityV2"
         ),
         "ragged and composite tensors packed in a variant, which have no ONNX form": (
-            "CompositeTensorVariantFromComponents CompositeTensorVariantToComponents RaggedFillEmptyRows RaggedGather"
-            " RaggedTensorFromVariant RaggedTensorToSparse RaggedTensorToTensor RaggedTensorToVariant"
+            "CompositeTensorVariantFromComponents CompositeTensorVariantToComponents RaggedTensorFromVariant"
+            " RaggedTensorToVariant"
         ),
         "compressed sparse matrices packed in a variant, which have no ONNX form": (
             "CSRSparseMatrixToDense CSRSparseMatrixToSparseTensor DenseToCSRSparseMatrix SparseMatrixAdd"
             " SparseMatrixMatMul SparseMatrixMul SparseMatrixSoftmax SparseMatrixSparseMatMul SparseMatrixTranspose"
             " SparseTensorToCSRSparseMatrix"
         ),
-        "TensorFlow registers a gradient that only raises NotImplementedError": (
-            "SparseSparseMaximum SparseSparseMinimum"
-        ),
+        "TensorFlow registers a gradient that can only raise an error": ("SparseSparseMaximum SparseSparseMinimum"),
     }.items()
     for name in names.split()
 }

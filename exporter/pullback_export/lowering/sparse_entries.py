@@ -117,7 +117,15 @@ def sparse_fill_empty_rows(op: OpContext, indices: Value, values: Any, shape: Va
     ]
 
 
-@lowers("SparseFillEmptyRowsGrad")
+@lowers("RaggedFillEmptyRows")
+def ragged_fill_empty_rows(op: OpContext, rows: Value, values: Any, count: Value, default: Any) -> list[Any]:
+    """A value ``default`` in each row that has none; ``rows`` says which row each value is in."""
+    at = op.Unsqueeze(rows, [1])
+    filled, *rest = sparse_fill_empty_rows(op, at, values, op.Reshape(count, [1]), default)
+    return [op.Squeeze(filled, [1]), *rest]
+
+
+@lowers("SparseFillEmptyRowsGrad", "RaggedFillEmptyRowsGrad")
 def sparse_fill_empty_rows_grad(op: OpContext, went: Value, dy: Any) -> list[Any]:
     """``dvalues = dy[went]``; the gradient of the default is the sum of the entries where no value went."""
     count = _count(op, real_of(dy))
