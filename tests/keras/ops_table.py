@@ -17,10 +17,6 @@ FAMILIES: dict[str, dict[str, list[Case]]] = {
 }
 
 EXCLUDED: dict[str, str] = {
-    **dict.fromkeys(
-        ("nanmedian", "nanpercentile", "nanquantile"),
-        "Keras puts a tensor in a static shape: no function can trace it",
-    ),
     **dict.fromkeys(("bartlett", "corrcoef"), "Keras branches on a tensor in Python: no function can trace it"),
     "slice_update": "TensorFlow has no gradient of XlaDynamicUpdateSlice",
     "convert_to_numpy": "leaves the graph: it has no symbolic form",
