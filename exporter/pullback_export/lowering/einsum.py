@@ -28,7 +28,7 @@ class Term:
         return real_of(self.value).dims[self.labels.index(label)]
 
 
-@lowers("Einsum")
+@lowers("Einsum", "XlaEinsum")
 def einsum(op: OpContext, *operands: Any) -> Any:
     """Einstein summation of one or two operands. A label twice in an operand takes the diagonal, twice in the result
     writes one; axes under an ellipsis broadcast. An empty axis sums to 0.

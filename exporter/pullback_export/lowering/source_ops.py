@@ -30,9 +30,10 @@ def const(op: OpContext) -> Any:
     "Snapshot",
     "PlaceholderWithDefault",
     "EnsureShape",
+    "XlaSharding",
 )
 def identity(op: OpContext, x: Any) -> Any:
-    """``x``. (``CheckNumerics`` asserts; a graph for deployment does not.)"""
+    """``x``. (``CheckNumerics`` asserts, a graph for deployment does not; ``XlaSharding`` says on which devices.)"""
     return x
 
 

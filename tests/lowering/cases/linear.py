@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 
 from tests.lowering.case import Arg, Case, integers, normal
 
@@ -22,6 +23,11 @@ def matmul(transpose_a: bool, transpose_b: bool) -> Any:
 
 def complex_matmul(a: Any, b: Any, c: Any, d: Any) -> Any:
     return tf.matmul(tf.complex(a, b), tf.complex(c, d), adjoint_b=True)
+
+
+def xla_einsum(x: Any, y: Any) -> Any:
+    """What ``tf.einsum`` writes for a TPU."""
+    return gen_xla_ops.xla_einsum(a=x, b=y, equation="abc,cd->abd")
 
 
 def einsum_row(name: str, equation: str, *shapes: tuple[int, ...], axes: tuple[int, ...] = (0,)) -> Case:
@@ -139,6 +145,9 @@ CASES = [
         (normal(2, 5), normal(2, 5), normal(2, 5), normal(2, 5, 3)),
         order=2,
     ),
+    Case("einsum_xla", "XlaEinsum", xla_einsum, ((2, 3, 4), Arg((4, 5), free=())), order=2, dtypes=("float32",)),
+    # Its gradient only works in graphs: no central differences.
+    Case("xla_sharding", "XlaSharding", lambda x: gen_xla_ops.xla_sharding(x * x), ((3, 4),), smooth=False),
     einsum_row("dense", "abc,cd->abd", (2, 3, 4), (4, 5), axes=(0, 1)),
     einsum_row("heads", "abc,cde->abde", (2, 3, 4), (4, 5, 2), axes=(0,)),
     einsum_row("heads_back", "abcd,cde->abe", (2, 3, 4, 5), (4, 5, 2)),
