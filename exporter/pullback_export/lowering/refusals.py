@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 _RANDOM = "it draws random numbers: export with training=False, or take the layer out"
+_SEEDED = (
+    "it draws random numbers: export with training=False, or take the layer out; where the seed is fixed, draw the"
+    " numbers once, outside of the function"
+)
 _WRITES = "it changes a variable, and an exported function has no state"
 
 REASONS: dict[str, str] = {
@@ -26,6 +30,12 @@ REASONS: dict[str, str] = {
             "StatefulUniform",
             "StatefulUniformFullInt",
             "StatefulUniformInt",
+            "TruncatedNormal",
+        ),
+        _RANDOM,
+    ),
+    **dict.fromkeys(
+        (
             "StatelessMultinomial",
             "StatelessParameterizedTruncatedNormal",
             "StatelessRandomBinomial",
@@ -46,9 +56,8 @@ REASONS: dict[str, str] = {
             "StatelessShuffle",
             "StatelessTruncatedNormal",
             "StatelessTruncatedNormalV2",
-            "TruncatedNormal",
         ),
-        _RANDOM,
+        _SEEDED,
     ),
     **dict.fromkeys(
         (

@@ -219,7 +219,26 @@ def _complex(x: Any) -> Any:
 
 T4 = Arg((4, 3))
 
+
+def _raw_scatter(kind: str, **size: Any) -> Any:
+    """Rows in other places than they stood in; the list is as long as the last place, or as it is told."""
+
+    def function(x: Any) -> Any:
+        op = getattr(raw, kind)
+        handle = op(tensor=tf.sin(x), indices=[3, 0, 1], element_shape=[2], **size)
+        return raw.TensorListStack(input_handle=handle, element_shape=[2], element_dtype=x.dtype)
+
+    return function
+
+
 CASES = [
+    Case("list_scatter_raw", "TensorListScatter", _raw_scatter("TensorListScatter"), (Arg((3, 2), free=()),)),
+    Case(
+        "list_scatter_raw_sized",
+        "TensorListScatterV2",
+        _raw_scatter("TensorListScatterV2", num_elements=6),
+        (Arg((3, 2), free=()),),
+    ),
     Case(
         "list_collect",
         (WHILE, "TensorListReserve", "TensorListSetItem", "TensorListStack"),
