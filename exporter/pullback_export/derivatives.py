@@ -15,9 +15,10 @@ import tensorflow as tf
 
 from pullback_export.differentiation import Step
 from pullback_export.errors import ExportError
-from pullback_export.request_checks import check_names, check_result_names, check_shapes
+from pullback_export.request_checks import check_names, check_outputs, check_result_names, check_shapes
 from pullback_export.requests import Request, Selection
 from pullback_export.source import Source, no_taps
+from pullback_export.state import check_stateless
 from pullback_export.vectorization import Vectorize, copies, is_vectorizable, one_by_one, vectorized
 
 
@@ -257,8 +258,11 @@ class Derivatives:
 
         traced = trace_function(values, self.source.inputs)
         outputs = traced.outputs
+        check_stateless(traced.graph)
         self.vectorizable = is_vectorizable(traced.graph)
-        return {key: tf.TensorSpec(tensor.shape, tensor.dtype) for key, tensor in zip(keys, outputs, strict=True)}
+        found = {key: tf.TensorSpec(tensor.shape, tensor.dtype) for key, tensor in zip(keys, outputs, strict=True)}
+        check_outputs({name: found[Selection(name)] for name in self.source.outputs})
+        return found
 
 
 def _key(request: Request, order: int) -> tuple[Any, ...]:

@@ -45,6 +45,19 @@ def check_result_names(source: Source, requests: Sequence[Request], layers: Sequ
         taken[request.name] = request.function if shared else str(request)
 
 
+def check_outputs(specs: Mapping[str, tf.TensorSpec]) -> None:
+    """Raises :class:`ExportError` where an output is no array of numbers, or nothing is known of its shape."""
+    for name, spec in specs.items():
+        if spec.dtype.is_complex:
+            raise ExportError(f"output {name!r} is complex; return its real and imaginary part instead")
+        if not (spec.dtype.is_floating or spec.dtype.is_integer or spec.dtype.is_bool):
+            raise ExportError(f"output {name!r} has dtype {spec.dtype.name}; outputs are floats, integers or bool")
+        if spec.shape.rank is None:
+            raise ExportError(
+                f"output {name!r} has an unknown number of axes; say it in the model: tf.ensure_shape(y, [None, ...])"
+            )
+
+
 def check_shapes(request: Request, specs: Mapping[Selection, tf.TensorSpec], lead: int) -> None:
     """Raises :class:`ExportError` where dtype or shape do not suit the request; ``lead`` counts the batch axes."""
     for item in (request.of, *(Selection(wrt.name) for wrt in request.wrt)):

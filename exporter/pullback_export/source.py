@@ -168,14 +168,26 @@ def _function_source(
     def call(*tensors: Any) -> tuple[Any, ...]:
         result = (model if tf.executing_eagerly() else graph_form)(*tf.nest.pack_sequence_as(arguments, tensors))
         structure[:] = [result]
-        flat = tuple(tf.convert_to_tensor(item) for item in tf.nest.flatten(result))
-        return flat
+        return tuple(_dense(item, index) for index, item in enumerate(tf.nest.flatten(result)))
 
-    traced = tf.function(call, autograph=False).get_concrete_function(*named)
+    try:
+        traced = tf.function(call, autograph=False).get_concrete_function(*named)
+    except tf.errors.OperatorNotAllowedInGraphError as problem:
+        raise ExportError(
+            f"the function cannot be traced: {str(problem).split(' You can attempt')[0]} Define it in a file, so that"
+            " TensorFlow can convert its loops and branches, or write tf.while_loop and tf.cond"
+        ) from problem
     found = structure_names(structure[0], len(traced.outputs))
     chosen = _rename(outputs, found)
     trackable = model if isinstance(model, tf.Module) else None
     return Source("function", tuple(named), chosen, call, True, trackable)
+
+
+def _dense(item: Any, index: int) -> Any:
+    if item is None or isinstance(item, tf.RaggedTensor | tf.SparseTensor | tf.IndexedSlices):
+        remedy = "leave it out" if item is None else "return a dense tensor, tf.convert_to_tensor or .to_tensor()"
+        raise ExportError(f"output {index} of the function is {type(item).__name__}; {remedy}")
+    return tf.convert_to_tensor(item)
 
 
 def _graph_form(model: Any) -> Callable[..., Any]:
