@@ -18,7 +18,6 @@ FAMILIES: dict[str, dict[str, list[Case]]] = {
 
 EXCLUDED: dict[str, str] = {
     **dict.fromkeys(("bartlett", "corrcoef"), "Keras branches on a tensor in Python: no function can trace it"),
-    "slice_update": "TensorFlow has no gradient of XlaDynamicUpdateSlice",
     "convert_to_numpy": "leaves the graph: it has no symbolic form",
     "image.elastic_transform": "draws random displacements: the exporter refuses random ops by name",
     "isin": "Keras branches on a tensor in Python (OperatorNotAllowedInGraphError): no function can trace it",

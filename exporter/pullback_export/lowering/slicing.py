@@ -9,6 +9,7 @@ import numpy as np
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.dims import Dim, Size, maximum, minimum
 from pullback_export.lowering.graph import Value
+from pullback_export.lowering.matrices import indices
 from pullback_export.lowering.registry import lowers
 from pullback_export.lowering.vectors import Element, elements, lift, minus, plus, vector
 
@@ -287,3 +288,20 @@ def roll(op: OpContext, x: Value, shift: Value, axes: Value) -> Value:
         x = op.Concat(head, op.Slice(x, [0], vector(op, [cut]), [at]), axis=at)
         x.shape = shape
     return x
+
+
+@lowers("XlaDynamicUpdateSlice", complex_parts=True)
+def dynamic_update_slice(op: OpContext, x: Value, update: Value, begin: Value) -> Value:
+    """``x`` with ``update`` from ``begin`` on; a beginning from which it would not fit is moved until it does."""
+    if x.rank == 0:
+        return update
+    sizes = op.shape_of(update)
+    start = op.Max(op.Min(op.cast(begin, np.int64), op.shape_of(x) - sizes), op.const(0, np.int64))
+    every = op.Concat(sizes, op.const([1], np.int64), axis=0)
+    places = []
+    for axis, size in enumerate(update.dims):
+        along = indices(op, size) + op.Gather(start, op.const(axis, np.int64), axis=0)
+        shaped = op.Unsqueeze(along, [other for other in range(x.rank + 1) if other != axis])
+        places.append(op.Expand(shaped, every))
+    result: Value = op.ScatterND(x, op.Concat(*places, axis=-1), update)
+    return result

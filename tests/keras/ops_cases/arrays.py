@@ -155,6 +155,8 @@ for method in ("linear", "lower", "higher", "nearest", "midpoint"):
     row("quantile", lambda x, m=method: ops.quantile(x, 0.3, axis=1, method=m) ** 2, X)
 row("quantile", lambda x: ops.quantile(x, np.array([0.1, 0.5], "float32"), axis=1, keepdims=True), X, order=1)
 row("percentile", lambda x: ops.percentile(x, 30.0, axis=1) ** 2, X)
+# TensorFlow has no gradient of it.
+row("slice_update", lambda x, part: ops.slice_update(x * 2, [1, 1], part), X, whole(2, 2), order=0)
 # With an axis no function can trace them: Keras puts a tensor in a static shape.
 row("nanmedian", lambda x: ops.nanmedian(x) ** 2, HOLES, order=1, smooth=False)
 row("nanquantile", lambda x: ops.nanquantile(x, 0.3, keepdims=True) ** 2, HOLES, order=1, smooth=False)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
+from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 
 from tests.lowering.case import Arg, Case, fixed, normal
 
@@ -19,7 +22,23 @@ def index(*values: int) -> Arg:
     return fixed(list(values), "int32", ())
 
 
+def updated(begin: Any) -> Any:
+    """TensorFlow has no gradient of it."""
+    return lambda x, update: gen_xla_ops.xla_dynamic_update_slice(input=x, update=update, indices=begin) * 2
+
+
 CASES = [
+    *[
+        Case(f"slice_update_{name}", "XlaDynamicUpdateSlice", updated(at), ((4, 5), Arg((2, 3), free=())), order=0)
+        for name, at in (("inside", [1, 2]), ("overhanging", [3, 4]), ("before", [-2, 1]))
+    ],
+    Case(
+        "slice_update_of_data",
+        "XlaDynamicUpdateSlice",
+        lambda x, update, at: updated(at)(x, update),
+        ((4, 5), Arg((2, 3), free=()), fixed([2, 1], "int32", free=())),
+        order=0,
+    ),
     Case("slice", "Slice", lambda x: tf.slice(x, [1, 0, 2], [2, -1, 1]) ** 2, (Arg((4, 3, 5), free=(1,)),), order=2),
     Case("slice_whole", "Slice", lambda x: tf.slice(x, [0, 0], [-1, 5]) ** 2, ((4, 5),)),
     Case("slice_free", "Slice", lambda x: tf.slice(x, [0, 1], [tf.shape(x)[0], 2]) ** 2, (free(4, 5),), order=2),
