@@ -1,10 +1,11 @@
-"""Functions of operators that no Keras layer reaches: fused LSTMs, sums and slices of sparse tensors."""
+"""Operators that no Keras layer reaches, and layers without a derivative beside inputs that have one."""
 
 from __future__ import annotations
 
 import pathlib
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -89,3 +90,27 @@ def test_sparse_sums_of_as_many_entries_as_the_data_say(tmp_path: pathlib.Path) 
     expected[:, 1:] = 3 * total**2 * ((x[:, 1:] > 0) + 2 * x[:, 1:])
     expected[1:] += np.cos(x[1:]) * (x[1:] > 0)
     np.testing.assert_allclose(gradient, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["one_hot", "multi_hot", "count"])
+def test_categories_beside_numbers(mode: str, tmp_path: pathlib.Path) -> None:
+    layers = keras.layers
+    x, sizes = keras.Input((4,), name="x"), keras.Input((1,), name="sizes")
+    kinds = keras.Input((1,), name="kinds", dtype="int32")
+    encoded = layers.CategoryEncoding(num_tokens=5, output_mode=mode)(kinds)
+    binned = layers.Discretization(bin_boundaries=[-0.5, 0.0, 0.5], output_mode=mode)(sizes)
+    hidden = layers.Dense(6, "tanh")(layers.Concatenate()([x, encoded, binned]))
+    model = keras.Model([x, kinds, sizes], layers.Dense(1)(hidden))
+    values = {
+        "x": RNG.normal(size=(6, 4)).astype(np.float32),
+        "kinds": RNG.integers(0, 5, (6, 1)).astype(np.int32),
+        "sizes": RNG.normal(size=(6, 1)).astype(np.float32),
+    }
+    bundle = export(model, tmp_path / "b", "gradient(y, x)", outputs=["y"], samples=values)
+    tensors = [tf.constant(item) for item in values.values()]
+    with tf.GradientTape() as tape:
+        tape.watch(tensors[0])
+        value = model(tensors)
+    answer = bundle(*(item.numpy() for item in tensors))
+    np.testing.assert_allclose(answer[0], value, atol=1e-6)
+    np.testing.assert_allclose(answer[1], tape.gradient(value, tensors[0]), atol=1e-6)
