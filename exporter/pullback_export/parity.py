@@ -24,7 +24,7 @@ from pullback.parity import Report, Row, compare
 from pullback_export import differences
 from pullback_export.derivatives import Function
 from pullback_export.errors import ExportError
-from pullback_export.parity_samples import Sample, draw_samples
+from pullback_export.parity_samples import Sample, draw_samples, last_finite
 from pullback_export.source import Source
 from pullback_export.vectorization import mostly_one_by_one
 
@@ -108,10 +108,10 @@ def check(
                 report += _compare(label, reference, run(given), tolerance, names, rounding, least)
             if sample.golden:
                 cases[function.name].append(_golden(given, reference, None if interacting else sample.rows))
-        reference = references[at]
-        if reference is not None:
+        chosen = last_finite(drawn, references, at)
+        if (reference := references[chosen]) is not None:
             report += differences.check(
-                source, float64, function, drawn[at], inputs[at], reference, interacting, surrogates
+                source, float64, function, drawn[chosen], inputs[chosen], reference, interacting, surrogates
             )
     return Checked(_without_repeated_warnings(report), cases, _ranges(source, samples))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,20 @@ def draw_samples(source: Source, given: Mapping[str, Any]) -> list[Sample]:
         Sample("0 rows", draw("normal", 0), 0, False, False),
     ]
     return samples
+
+
+def last_finite(
+    drawn: Sequence[Sample], references: Sequence[Mapping[str, np.ndarray[Any, Any]] | None], default: int
+) -> int:
+    """The last sample for differences without NaN or infinity: drawn integers may be neighbours of themselves, say."""
+    finite = [
+        index
+        for index, (sample, reference) in enumerate(zip(drawn, references, strict=True))
+        if sample.smooth
+        and reference is not None
+        and all(np.isfinite(array).all() for array in reference.values() if array.dtype.kind == "f")
+    ]
+    return finite[-1] if finite else default
 
 
 def _spread_out(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

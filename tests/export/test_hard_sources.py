@@ -106,3 +106,22 @@ def test_forward_mode_where_the_size_of_the_output_is_free(tmp_path: pathlib.Pat
     time, start = RNG.normal(size=(2, 4)), RNG.normal(size=(2, 3))
     exact = np.exp(-time)[:, :, None, None] * (2 * start[:, :, None] * np.eye(3))[:, None]
     np.testing.assert_allclose(bundle(time, start).dy_dstart, exact, atol=1e-12)
+
+
+def test_differences_are_taken_where_derivatives_are_finite(tmp_path: pathlib.Path) -> None:
+    """Drawn neighbours are the atom itself now and then, at a distance whose square root has no slope."""
+
+    def energy(positions: Any, neighbours: Any) -> dict[str, Any]:
+        between = tf.gather(positions, neighbours) - positions[:, tf.newaxis]
+        return {"e": tf.reduce_sum(tf.exp(-tf.norm(between, axis=-1)))}
+
+    specs = [tf.TensorSpec([4, 3], tf.float64, name="positions"), tf.TensorSpec([4, 9], tf.int32, name="neighbours")]
+    samples = {
+        "positions": RNG.normal(size=(4, 3)),
+        "neighbours": np.tile([[1, 2, 3], [0, 3, 2], [3, 0, 1], [2, 1, 0]], 3),
+    }
+    export(energy, tmp_path / "b", "forces(e, positions)", inputs=specs, batched=False, samples=samples)
+    rows = json.loads((tmp_path / "b" / "manifest.json").read_text())["parity"]["rows"]
+    (row,) = (row for row in rows if "differences" in row["stage"])
+    assert row["stage"].endswith("the given samples")
+    assert 0 < row["max_error"] < 1e-5 * row["scale"]
