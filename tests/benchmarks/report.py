@@ -165,7 +165,7 @@ def into_readme(path: pathlib.Path, rows: Sequence[Row], header: dict[str, str])
             "",
             f"Measured on {header['machine']}, one thread. *Pullback / forward*: value and derivative against the model"
             " alone, median and quartiles of the rounds; right of it: how many times as long as Pullback each takes."
-            " Two threads, cold start, sizes, growth: [docs/benchmarks.md](docs/benchmarks.md).",
+            " All that was measured, and what was not: [docs/benchmarks.md](docs/benchmarks.md).",
             "",
         ]
     )
@@ -174,20 +174,29 @@ def into_readme(path: pathlib.Path, rows: Sequence[Row], header: dict[str, str])
 
 
 def picture(path: pathlib.Path, rows: Sequence[Row], growth: dict[str, list[dict[str, float]]]) -> None:
-    """Left: every engine in every row, one thread; right: time against rows."""
+    """Every engine in every row, one thread; right of it time against rows, where that was measured."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     shown = [row for row in rows if row.threads == 1 and row.ratios("pullback")][::-1]
-    height = 1.2 + 0.3 * max(len(shown), 6)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, height), width_ratios=(3, 2), layout="constrained")
+    size = (11 if growth else 7.5, 1.2 + 0.3 * max(len(shown), 6))
+    widths = (3, 2) if growth else (1,)
+    figure, axes = plt.subplots(1, len(widths), figsize=size, width_ratios=widths, layout="constrained", squeeze=False)
+    _engines(axes[0, 0], shown)
+    if growth:
+        _growth(axes[0, 1], growth)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _engines(axes: Any, shown: Sequence[Row]) -> None:
     for place, item in enumerate(item for item in engines.ENGINES if item.name != engines.FLOOR):
         points = [(spread(ratios)[0], y) for y, row in enumerate(shown) if (ratios := row.ratios(item.name))]
         if points:
             mine = item.name == "pullback"
-            left.plot(
+            axes.plot(
                 *zip(*points, strict=True),
                 "o" if mine else "^vsDPX*<"[place % 8],
                 label=item.title,
@@ -196,27 +205,25 @@ def picture(path: pathlib.Path, rows: Sequence[Row], growth: dict[str, list[dict
                 zorder=3 if mine else 2,
                 ls="none",
             )
-    left.axvline(1, color="0.3", lw=1)
-    left.axvline(2, color="0.6", lw=0.8, ls=":")
-    left.set(xscale="log", xlabel="time / forward pass alone in ONNX Runtime")
-    left.set_yticks(range(len(shown)), [f"{row.work}, {row.batch:,}" for row in shown], fontsize=8)
-    left.set_title("Value and derivative, one thread", fontsize=10)
-    left.grid(axis="x", alpha=0.25)
-    left.legend(fontsize=7, loc="lower right")
+    axes.axvline(1, color="0.3", lw=1)
+    axes.axvline(2, color="0.6", lw=0.8, ls=":")
+    axes.set(xscale="log", xlabel="time / forward pass alone in ONNX Runtime")
+    axes.set_yticks(range(len(shown)), [f"{row.work}, {row.batch:,}" for row in shown], fontsize=8)
+    axes.set_title("Value and derivative, one thread", fontsize=10)
+    axes.grid(axis="x", alpha=0.25)
+    axes.legend(fontsize=7, loc="lower right")
+
+
+def _growth(axes: Any, growth: dict[str, list[dict[str, float]]]) -> None:
     for index, (name, points) in enumerate(growth.items()):
-        right.plot(
+        axes.plot(
             [p["batch"] for p in points], [p["seconds"] for p in points], "o-", ms=4, color=f"C{index}", label=name
         )
-    right.set(xscale="log", yscale="log", xlabel="rows in one call", ylabel="seconds")
-    right.set_title("Pullback: growth with the batch", fontsize=10)
-    right.grid(alpha=0.25)
-    if growth:
-        ends = [points[-1] for points in growth.values()]
-        slope = max(ends, key=lambda p: p["seconds"])
-        batches = [10**k for k in range(2, 1 + round(math.log10(slope["batch"])))]
-        right.plot(
-            batches, [slope["seconds"] * b / slope["batch"] for b in batches], ":", color="0.5", label="proportional"
-        )
-        right.legend(fontsize=8)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    ends = [points[-1] for points in growth.values()]
+    slope = max(ends, key=lambda p: p["seconds"])
+    batches = [10**k for k in range(2, 1 + round(math.log10(slope["batch"])))]
+    axes.plot(batches, [slope["seconds"] * b / slope["batch"] for b in batches], ":", color="0.5", label="proportional")
+    axes.set(xscale="log", yscale="log", xlabel="rows in one call", ylabel="seconds")
+    axes.set_title("Pullback: growth with the batch", fontsize=10)
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize=8)
