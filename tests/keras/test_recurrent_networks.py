@@ -123,7 +123,7 @@ def test_jacobian_of_all_steps(dtype: str) -> None:
         agrees(concrete, model, [np.random.default_rng(rows).normal(size=(rows, 4, 3)).astype(dtype)], f"{rows} rows")
 
 
-@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize("kind", ["LSTM", pytest.param("GRU", marks=pytest.mark.slow)])
 def test_hessian(kind: str) -> None:
     layer = getattr(L, kind)(3, dtype="float64")
     layer.build((None, None, 2))
