@@ -7,36 +7,28 @@ order (``TanhGrad``, ``SigmoidGrad``, ...), compute with it as if it were a tens
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
+from pullback_export.temporary_change import TemporaryChange
+
 Gradient = Callable[..., Any]
 
-_lock = threading.RLock()
-_depth = 0
 
-
-@contextlib.contextmanager
-def dense_gradients() -> Iterator[None]:
+def dense_gradients() -> contextlib.AbstractContextManager[None]:
     """Within it, a gradient function that does not take ``IndexedSlices`` is given the tensor instead."""
+    return _DENSE.active()
+
+
+def _change() -> Callable[[], None]:
     from tensorflow.python.framework import ops
 
-    global _depth
-    gradients, registry = ops._gradient_registry, type(ops._gradient_registry)
-    with _lock:
-        _depth += 1
-        if _depth == 1:
-            registry.lookup = _dense_lookup(registry.lookup, gradients)
-    try:
-        yield
-    finally:
-        with _lock:
-            _depth -= 1
-            if _depth == 0:
-                registry.lookup = registry.lookup.original
+    registry = type(ops._gradient_registry)
+    original = registry.lookup
+    registry.lookup = _dense_lookup(original, ops._gradient_registry)
+    return lambda: setattr(registry, "lookup", original)
 
 
 def _dense_lookup(original: Callable[[Any, str], Any], gradients: Any) -> Callable[[Any, str], Any]:
@@ -46,7 +38,6 @@ def _dense_lookup(original: Callable[[Any, str], Any], gradients: Any) -> Callab
         found = original(self, name)
         return _dense(found) if self is gradients else found
 
-    lookup.original = original  # type: ignore[attr-defined]
     return lookup
 
 
@@ -64,3 +55,6 @@ def _dense(original: Gradient | None) -> Gradient | None:
             return original(op, *dense)
 
     return gradient
+
+
+_DENSE = TemporaryChange(_change)

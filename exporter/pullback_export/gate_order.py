@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from pullback_export.replaced_gradient import Gradient, ReplacedGradient
+from pullback_export.replaced_gradient import Gradient, replaced_gradient
 
 _INPUTS = ("seq_len_max", "x", "cs_prev", "h_prev", "w", "wci", "wcf", "wco", "b")
 _OUTPUTS = ("i", "cs", "f", "o", "ci", "co", "h")
@@ -39,4 +39,4 @@ def _in_own_order(original: Gradient) -> Gradient:
     return gradient
 
 
-_BLOCK_LSTM_V2 = ReplacedGradient("BlockLSTMV2", _in_own_order)
+_BLOCK_LSTM_V2 = replaced_gradient("BlockLSTMV2", _in_own_order)

@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from pullback_export.replaced_gradient import Gradient, ReplacedGradient
+from pullback_export.replaced_gradient import Gradient, replaced_gradient
 
 
 def safe_convolution() -> contextlib.AbstractContextManager[None]:
@@ -52,4 +52,4 @@ def _gradient_of_seen_pixels(x: Any, kernel: Any, dy: Any, strides: list[int]) -
     return tf.raw_ops.StridedSliceGrad(shape=tf.shape(x), dy=dseen, **every), dkernel
 
 
-_CONVOLUTION = ReplacedGradient("Conv2D", _safe)
+_CONVOLUTION = replaced_gradient("Conv2D", _safe)

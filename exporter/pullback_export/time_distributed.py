@@ -9,31 +9,23 @@ rows. The live model keeps Keras' own way, and the gate compares the two.
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
-_lock = threading.RLock()
-_depth = 0
-_original = keras.layers.TimeDistributed.call
+from pullback_export.temporary_change import TemporaryChange
 
 
-@contextlib.contextmanager
-def steps_as_rows() -> Iterator[None]:
+def steps_as_rows() -> contextlib.AbstractContextManager[None]:
     """Within it, ``TimeDistributed`` layers call their inner layer once. For tracing at inference only."""
-    global _depth
-    with _lock:
-        _depth += 1
-        keras.layers.TimeDistributed.call = _call
-    try:
-        yield
-    finally:
-        with _lock:
-            _depth -= 1
-            if _depth == 0:
-                keras.layers.TimeDistributed.call = _original
+    return _STEPS_AS_ROWS.active()
+
+
+def _change() -> Callable[[], None]:
+    original = keras.layers.TimeDistributed.call
+    keras.layers.TimeDistributed.call = _call
+    return lambda: setattr(keras.layers.TimeDistributed, "call", original)
 
 
 def _call(self: Any, inputs: Any, training: Any = None, mask: Any = None) -> Any:
@@ -51,3 +43,6 @@ def _merged(inputs: Any, shape: Any) -> Any:
     rows = keras.ops.reshape(inputs, (shape[0] * shape[1], *shape[2:]))
     rows.set_shape((rows.shape[0], *inputs.shape[2:]))
     return rows
+
+
+_STEPS_AS_ROWS = TemporaryChange(_change)

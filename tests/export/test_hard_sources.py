@@ -12,10 +12,14 @@ import pytest
 import tensorflow as tf
 from pullback_export import export
 
-RNG = np.random.default_rng(11)
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Its own for each test, so that the order of the tests does not matter."""
+    return np.random.default_rng(11)
 
 
-def test_second_order_through_a_gather(tmp_path: pathlib.Path) -> None:
+def test_second_order_through_a_gather(tmp_path: pathlib.Path, rng: np.random.Generator) -> None:
     """The tape's gradient of a gather is an IndexedSlices, which TanhGrad's own gradient does not take."""
     ends = tf.constant([[0, 1], [1, 2], [2, 3], [3, 0]])
 
@@ -25,7 +29,7 @@ def test_second_order_through_a_gather(tmp_path: pathlib.Path) -> None:
 
     spec = tf.TensorSpec([4, 2], tf.float64, name="nodes")
     bundle = export(energy, tmp_path / "b", "hessian(e, nodes)", inputs=[spec], batched=False)
-    x = RNG.normal(size=(4, 2))
+    x = rng.normal(size=(4, 2))
     hessian = bundle(x)[1].reshape(8, 8)
     step = 1e-5
     value = lambda y: float(energy(tf.constant(y))["e"])  # noqa: E731
@@ -36,18 +40,18 @@ def test_second_order_through_a_gather(tmp_path: pathlib.Path) -> None:
     np.testing.assert_allclose(hessian, hessian.T, atol=1e-12)
 
 
-def test_an_input_without_axes(tmp_path: pathlib.Path) -> None:
-    points = tf.constant(RNG.normal(size=(6, 2)))
+def test_an_input_without_axes(tmp_path: pathlib.Path, rng: np.random.Generator) -> None:
+    points = tf.constant(rng.normal(size=(6, 2)))
 
     def kernel(x: Any, length: Any) -> Any:
         return tf.exp(-tf.reduce_sum(((x[:, None] - points) / length) ** 2, -1) / 2)
 
     specs = [tf.TensorSpec([3, 2], tf.float64, name="x"), tf.TensorSpec([], tf.float64, name="length")]
-    samples = {"x": RNG.normal(size=(3, 2)), "length": 1.25}
+    samples = {"x": rng.normal(size=(3, 2)), "length": 1.25}
     bundle = export(
         kernel, tmp_path / "b", "jacobian(k, length)", inputs=specs, outputs=["k"], batched=False, samples=samples
     )
-    x = RNG.normal(size=(3, 2))
+    x = rng.normal(size=(3, 2))
     value, slope = bundle(x, 0.8)
     squared = ((x[:, None] - points.numpy()) ** 2).sum(-1)
     np.testing.assert_allclose(slope, value * squared / 0.8**3, atol=1e-12)
@@ -71,15 +75,15 @@ def test_a_layer_without_a_float64_kernel(pooling: Any, tmp_path: pathlib.Path) 
     assert any("differences" in stage and "float32" in stage for stage in stages), stages
 
 
-def test_a_free_time_axis_and_no_rows(tmp_path: pathlib.Path) -> None:
+def test_a_free_time_axis_and_no_rows(tmp_path: pathlib.Path, rng: np.random.Generator) -> None:
     """Keras' recurrent layers do not run for no rows, but the shape of a seed is known all the same."""
     model = keras.Sequential([keras.Input((None, 2), name="x"), keras.layers.SimpleRNN(3), keras.layers.Dense(1)])
     bundle = export(model, tmp_path / "b", ["hvp(dense, x)", "vjp(dense, x)"], outputs=["dense"])
-    x = RNG.normal(size=(2, 6, 2)).astype("float32")
+    x = rng.normal(size=(2, 6, 2)).astype("float32")
     assert bundle.hvp(x, np.ones_like(x))[0].shape == (2, 6, 2)
 
 
-def test_many_outputs_through_a_branch_in_a_loop(tmp_path: pathlib.Path) -> None:
+def test_many_outputs_through_a_branch_in_a_loop(tmp_path: pathlib.Path, rng: np.random.Generator) -> None:
     """``tf.vectorized_map`` cannot vectorise this one: every seed has its copy of the batch, or its turn in a loop."""
 
     def march(x: Any) -> Any:
@@ -91,24 +95,24 @@ def test_many_outputs_through_a_branch_in_a_loop(tmp_path: pathlib.Path) -> None
     per_sample = export(tf.function(march), tmp_path / "a", "jacobian(z, x)", inputs=[spec], outputs=["z"])
     spec = tf.TensorSpec([2, 3], tf.float64, name="x")
     whole = export(tf.function(march), tmp_path / "b", "jacobian(z, x)", inputs=[spec], outputs=["z"], batched=False)
-    x = RNG.normal(size=(2, 3))
+    x = rng.normal(size=(2, 3))
     blocks = whole(x)[1]
     np.testing.assert_allclose(per_sample(x)[1], blocks[[0, 1], :, [0, 1]], atol=1e-13)
     np.testing.assert_allclose(blocks[0, :, 1], 0)
 
 
-def test_forward_mode_where_the_size_of_the_output_is_free(tmp_path: pathlib.Path) -> None:
+def test_forward_mode_where_the_size_of_the_output_is_free(tmp_path: pathlib.Path, rng: np.random.Generator) -> None:
     def decay(time: Any, start: Any) -> Any:
         return tf.exp(-time)[:, :, tf.newaxis] * start[:, tf.newaxis] ** 2
 
     specs = [tf.TensorSpec([None, size], tf.float64, name=name) for name, size in (("time", None), ("start", 3))]
     bundle = export(decay, tmp_path / "b", "jacobian(y, start)", inputs=specs)
-    time, start = RNG.normal(size=(2, 4)), RNG.normal(size=(2, 3))
+    time, start = rng.normal(size=(2, 4)), rng.normal(size=(2, 3))
     exact = np.exp(-time)[:, :, None, None] * (2 * start[:, :, None] * np.eye(3))[:, None]
     np.testing.assert_allclose(bundle(time, start).dy_dstart, exact, atol=1e-12)
 
 
-def test_differences_are_taken_where_derivatives_are_finite(tmp_path: pathlib.Path) -> None:
+def test_differences_are_taken_where_derivatives_are_finite(tmp_path: pathlib.Path, rng: np.random.Generator) -> None:
     """Drawn neighbours are the atom itself now and then, at a distance whose square root has no slope."""
 
     def energy(positions: Any, neighbours: Any) -> dict[str, Any]:
@@ -117,7 +121,7 @@ def test_differences_are_taken_where_derivatives_are_finite(tmp_path: pathlib.Pa
 
     specs = [tf.TensorSpec([4, 3], tf.float64, name="positions"), tf.TensorSpec([4, 9], tf.int32, name="neighbours")]
     samples = {
-        "positions": RNG.normal(size=(4, 3)),
+        "positions": rng.normal(size=(4, 3)),
         "neighbours": np.tile([[1, 2, 3], [0, 3, 2], [3, 0, 1], [2, 1, 0]], 3),
     }
     export(energy, tmp_path / "b", "forces(e, positions)", inputs=specs, batched=False, samples=samples)

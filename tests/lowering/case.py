@@ -188,8 +188,10 @@ def split_complex(arrays: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any
     return parts
 
 
-def assert_close(actual: np.ndarray[Any, Any], expected: np.ndarray[Any, Any], tolerance: float, what: str) -> None:
-    """``max|actual - expected| <= tolerance * max|expected|``; NaN and infinity in the same places."""
+def assert_close(
+    actual: np.ndarray[Any, Any], expected: np.ndarray[Any, Any], tolerance: float, what: str, least: float = 1e-30
+) -> None:
+    """``max|actual - expected| <= tolerance * max(|expected|, least)``; NaN and infinity in the same places."""
     assert actual.shape == expected.shape, f"{what}: shape {actual.shape}, TensorFlow {expected.shape}"
     assert actual.dtype == expected.dtype, f"{what}: dtype {actual.dtype}, TensorFlow {expected.dtype}"
     if expected.dtype.kind != "f":
@@ -199,4 +201,4 @@ def assert_close(actual: np.ndarray[Any, Any], expected: np.ndarray[Any, Any], t
     np.testing.assert_array_equal(actual[~finite], expected[~finite], err_msg=f"{what}: not finite")
     scale = np.abs(expected[finite]).max(initial=0.0)
     error = np.abs(actual[finite] - expected[finite]).max(initial=0.0)
-    assert error <= tolerance * max(scale, 1e-30) or error == 0, f"{what}: error {error:.3g}, scale {scale:.3g}"
+    assert error <= tolerance * max(scale, least) or error == 0, f"{what}: error {error:.3g}, scale {scale:.3g}"

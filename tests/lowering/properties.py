@@ -24,7 +24,7 @@ from pullback_export.lowering.graph import Graph
 from pullback_export.lowering.serialization import to_model
 from pullback_export.safe_convolution import safe_convolution
 
-from tests.lowering.case import OPSET, Arg, _differentiable, _gradients, run_onnx
+from tests.lowering.case import OPSET, Arg, _differentiable, _gradients, assert_close, run_onnx
 
 EXAMPLES = pytest.mark.parametrize("examples", [8, pytest.param(500, marks=pytest.mark.slow)])
 """How many configurations a test draws: always the same few in ``make test``, 500 new ones in ``make test-all``."""
@@ -108,7 +108,8 @@ def check(example: Example) -> None:
         hypothesis.reject()
     actual = run_onnx(_converted(concrete, example.args), arrays)
     for index, (mine, theirs) in enumerate(zip(actual, expected, strict=True)):
-        _assert_close(mine, theirs, TOLERANCE.get(example.dtype, 0), f"{example}: output {index}")
+        # The scale is at least that of the inputs.
+        assert_close(mine, theirs, TOLERANCE.get(example.dtype, 0), f"{example}: output {index}", least=1.0)
 
 
 def _is_refusal(problem: Exception) -> bool:
@@ -160,17 +161,3 @@ def _converted(concrete: Any, args: Sequence[Arg]) -> onnx.ModelProto:
     model = to_model(graph, OPSET, {})
     onnx.checker.check_model(model, full_check=True)
     return model
-
-
-def _assert_close(actual: np.ndarray[Any, Any], expected: np.ndarray[Any, Any], tolerance: float, what: str) -> None:
-    """As a row's comparison; the scale is at least that of the inputs."""
-    assert actual.shape == expected.shape, f"{what}: shape {actual.shape}, TensorFlow {expected.shape}"
-    assert actual.dtype == expected.dtype, f"{what}: dtype {actual.dtype}, TensorFlow {expected.dtype}"
-    if expected.dtype.kind != "f":
-        np.testing.assert_array_equal(actual, expected, err_msg=what)
-        return
-    finite = np.isfinite(expected)
-    np.testing.assert_array_equal(actual[~finite], expected[~finite], err_msg=f"{what}: not finite")
-    scale = np.abs(expected[finite]).max(initial=1.0)
-    error = np.abs(actual[finite] - expected[finite]).max(initial=0.0)
-    assert error <= tolerance * scale, f"{what}: error {error:.3g}, scale {scale:.3g}"
