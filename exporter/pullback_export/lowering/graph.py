@@ -238,6 +238,19 @@ class Graph:
                 owner._seen[candidate] = node.outputs
         return node.outputs
 
+    def emit_unfolded(self, op_type: str, inputs: Sequence[Value | None]) -> Value:
+        """One node of the whole model, also of constants: ONNX Runtime computes it when the session opens."""
+        if self.root is not self:
+            return self.root.emit_unfolded(op_type, inputs)
+        key = _key(op_type, list(inputs), {}, 1)
+        if key not in self._seen:
+            ((dtype, shape),) = inference.infer(self, op_type, inputs, {}, 1)
+            node = Node(op_type, list(inputs), {})
+            node.outputs = [Value(self, dtype, shape, node)]
+            self.nodes.append(node)
+            self._seen[key] = node.outputs
+        return self._seen[key][0]
+
     def _empty(self, dtype: np.dtype[Any], shape: Shape | None) -> Value | None:
         """A tensor without elements needs no computation, of which ONNX Runtime is not always capable."""
         if shape is None or 0 not in shape:
