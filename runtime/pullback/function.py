@@ -83,6 +83,11 @@ class Function:
         self._guard.results(make._fields, result)
         return result
 
+    def rows_at_a_time(self, batch: int) -> int:
+        """Of a ``batch`` of rows, how many a call computes together when it is not told a ``chunk``."""
+        rows = self._backend.chunk_rows(self.spec) if self.rowwise else 0
+        return rows if rows and batch >= 2 * rows else max(batch, 1)
+
     def reset(self) -> None:
         """Forget prepared runs; called in the child after a fork."""
         self._runs = {}

@@ -24,6 +24,8 @@ GROWTH_BATCHES = (1, 10, 100, 1000, 10_000, 100_000, 1_000_000)
 
 def main() -> int:
     options = _options()
+    if options.agree:
+        return _agree(options)
     found = _load(options.folder / "results.json") if options.keep else Results()
     if not options.report:
         _measure(options, found)
@@ -78,9 +80,7 @@ def _facts(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _measure(options: argparse.Namespace, found: Results) -> None:
-    chosen = tuple(
-        item for item in engines.ENGINES if not options.engines or item.name in (*options.engines, engines.FLOOR)
-    )
+    chosen = _engines(options)
     for name in _names(options):
         folder = options.folder / name
         if not _prepare(name, folder, options.keep):
@@ -98,6 +98,24 @@ def _measure(options: argparse.Namespace, found: Results) -> None:
         _save(options.folder / "results.json", found)
 
 
+def _engines(options: argparse.Namespace) -> tuple[engines.Engine, ...]:
+    """Those asked for, and the two that everything is measured against and compared with."""
+    wanted = {*(options.engines or [item.name for item in engines.ENGINES]), engines.FLOOR, rounds.REFERENCE}
+    return tuple(item for item in engines.ENGINES if item.name in wanted)
+
+
+def _agree(options: argparse.Namespace) -> int:
+    """Prints what every engine answers; 1 where one is wrong."""
+    wrong = False
+    for name in _names(options):
+        folder = options.folder / name
+        if _prepare(name, folder, options.keep):
+            for line in rounds.agree(work.row(name), folder, options.threads[0], _engines(options)):
+                wrong |= "wrong by" in line
+                print(line, flush=True)
+    return int(wrong)
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.benchmarks", description=__doc__)
     parser.add_argument(
@@ -110,6 +128,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--slice", type=float, default=0.1, help="seconds of a turn (default: 0.1; one call at least)")
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "build" / "benchmarks")
     parser.add_argument("--keep", action="store_true", help="add to the last run: use its exported files")
+    parser.add_argument("--agree", action="store_true", help="time nothing; say whether the engines agree")
     parser.add_argument("--report", action="store_true", help="measure nothing; with --keep, report the last run")
     parser.add_argument(
         "--publish", action="store_true", help="write docs/benchmarks.md, its picture, and the README's table"

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.benchmarks import torch_engine
 from tests.benchmarks.work import Work
 
 Array = np.ndarray[Any, Any]
@@ -173,30 +174,7 @@ def _jax(work: Work, folder: pathlib.Path, threads: int) -> Call:
 
 
 def _torch(compiled: bool) -> Callable[[Work, pathlib.Path, int], Call]:
-    def open_torch(work: Work, folder: pathlib.Path, threads: int) -> Call:
-        """The same Keras model on the torch backend."""
-        import keras
-        import torch
-
-        torch.set_num_threads(threads)
-        if work.kind != "gradient":
-            raise Skipped(f"{work.kind} of a Keras model on torch is not written")
-        model = keras.saving.load_model(folder / "model.keras", compile=False)
-        model.eval()
-        for parameter in model.parameters():
-            parameter.requires_grad_(False)
-        network = torch.compile(model) if compiled else model
-
-        def run(x: Array) -> Any:
-            rows = torch.from_numpy(x).requires_grad_(True)
-            y = network(rows)
-            of = y if work.component is None else y[:, work.component]
-            (slope,) = torch.autograd.grad(of.sum(), rows)
-            return y.detach().numpy(), slope.numpy()
-
-        return run
-
-    return open_torch
+    return lambda work, folder, threads: torch_engine.open_torch(work, folder, threads, compiled)
 
 
 ENGINES: tuple[Engine, ...] = (

@@ -9,15 +9,22 @@ import select
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tests.benchmarks import engines
+import numpy as np
+
+from tests.benchmarks import agreement, engines
 from tests.benchmarks.work import Work
 
 ROOT = pathlib.Path(__file__).parents[2]
 OPENING_SECONDS = 300
 CALL_SECONDS = 180
+REFERENCE = "pullback"
+
+Array = np.ndarray[Any, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,11 +89,16 @@ class Process:
         found: dict[str, Any] = json.loads(line)
         return found
 
-    def measure(self, batch: int, calls: int) -> dict[str, Any]:
+    def measure(self, batch: int, calls: int, save: pathlib.Path | None = None) -> dict[str, Any]:
+        """Seconds of ``calls`` calls; ``save``: where the results of the last one are written."""
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"batch": batch, "calls": calls}) + "\n")
-        self.process.stdin.flush()
-        return self.answer(CALL_SECONDS)
+        request = {"batch": batch, "calls": calls} | ({"save": str(save)} if save else {})
+        try:
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            return {"skipped": f"the process ended with code {self.process.wait()}"}
+        return self.answer(CALL_SECONDS if save is None else OPENING_SECONDS)
 
     def close(self) -> None:
         self.process.kill()
@@ -130,21 +142,8 @@ def _row(
     rounds: int,
     slice_seconds: float,
 ) -> Row:
-    failed = dict(skipped)
-    calls: dict[str, int] = {}
-    checks: dict[str, float] = {}
-    for process in processes:  # warm up: compile, touch memory, and see how many calls fill a slice
-        first = process.measure(batch, 1)
-        reply = (
-            first if "seconds" not in first else process.measure(batch, 1 if first["seconds"] > slice_seconds else 2)
-        )
-        if "seconds" not in reply:
-            failed[process.engine] = reply.get("error") or reply["skipped"]
-            continue
-        checks[process.engine] = reply["check"]
-        one = reply["seconds"] / (1 if first["seconds"] > slice_seconds else 2)
-        calls[process.engine] = max(1, min(5000, round(slice_seconds / max(one, 1e-7))))
-    _compare(checks, failed)
+    calls, failed = _warm_up(processes, batch, slice_seconds)
+    failed = {**skipped, **failed}
     seconds: dict[str, list[float]] = {name: [] for name in calls if name not in failed}
     for _ in range(rounds if all(calls[name] > 1 for name in seconds) else (rounds + 1) // 2):  # long calls: half
         for process in processes:
@@ -161,9 +160,54 @@ def _row(
     return Row(work.name, batch, threads, tuple(sorted(results, key=lambda result: order.index(result.engine))))
 
 
-def _compare(checks: dict[str, float], failed: dict[str, str]) -> None:
-    """An engine that computes something else is not ahead, it is wrong."""
-    expected = checks.get("pullback")
-    for name, found in checks.items():
-        if expected and name != engines.FLOOR and not abs(found - expected) <= 1e-2 * abs(expected):
-            failed[name] = f"another result: sum of absolute values {found:.6g}, not {expected:.6g}"
+def _warm_up(processes: list[Process], batch: int, slice_seconds: float) -> tuple[dict[str, int], dict[str, str]]:
+    """Compiles, touches memory and compares the answers; how many calls fill a slice, and who failed and why."""
+    calls: dict[str, int] = {}
+    failed: dict[str, str] = {}
+    answers: dict[str, dict[str, Array]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for process in processes:
+            path = pathlib.Path(folder) / f"{process.engine}.npz"
+            reply = process.measure(batch, 1, path)
+            repeats = 1 if reply.get("seconds", 0) > 10 * slice_seconds else 2
+            reply = process.measure(batch, repeats) if "seconds" in reply else reply
+            if "seconds" not in reply:
+                failed[process.engine] = reply.get("error") or reply["skipped"]
+                continue
+            with np.load(path) as saved:
+                answers[process.engine] = dict(saved)
+            calls[process.engine] = max(1, min(5000, round(slice_seconds * repeats / max(reply["seconds"], 1e-7))))
+    return calls, {**failed, **compared(answers)}
+
+
+def compared(answers: Mapping[str, Mapping[str, Array]]) -> dict[str, str]:
+    """What is wrong with the answers of each engine: one that computes something else is not ahead, it is wrong."""
+    if REFERENCE not in answers:
+        return dict.fromkeys(answers, f"not compared: {engines.engine(REFERENCE).title} has no answer")
+    found = {name: agreement.complaint(answer, answers[REFERENCE]) for name, answer in answers.items()}
+    return {name: wrong for name, wrong in found.items() if wrong}
+
+
+def agree(work: Work, folder: pathlib.Path, threads: int, chosen: tuple[engines.Engine, ...]) -> Iterator[str]:
+    """One line an engine: whether it agrees at the smallest batch of this work; one process at a time."""
+    expected: dict[str, Array] = {}
+    for engine in sorted(chosen, key=lambda item: item.name != REFERENCE):
+        process = Process(engine, work, folder, threads)
+        started = time.perf_counter()
+        with tempfile.TemporaryDirectory() as place:
+            path = pathlib.Path(place) / "answer.npz"
+            reply = process.answer(OPENING_SECONDS)
+            reply = process.measure(min(work.batches), 1, path) if "ready" in reply else reply
+            process.close()
+            if "seconds" not in reply:
+                yield f"{work.name}, {engine.title}: {reply.get('error') or reply['skipped']}"
+                continue
+            with np.load(path) as saved:
+                answer = dict(saved)
+        expected = expected or answer
+        wrong = agreement.complaint(answer, expected)
+        largest = max(
+            (agreement.difference(answer[name], expected[name]) for name in answer if name in expected), default=0
+        )
+        verdict = wrong or f"agrees to {largest:.1e}"
+        yield f"{work.name}, {engine.title}: {verdict} ({time.perf_counter() - started:.0f} s)"

@@ -1,7 +1,8 @@
 """One engine in one process: ``python -m tests.benchmarks.worker ENGINE WORK FOLDER THREADS``.
 
 Reads requests ``{"batch": rows, "calls": n}`` from standard input, one in a line, and answers each with the seconds of
-``n`` calls one after the other, the first result's checksum, or ``{"error": ...}``.
+``n`` calls one after the other and the peak memory, or ``{"error": ...}``. With ``"save": path`` the results of the
+last call are written there: ``value`` and ``derivative``, what the engine has of them.
 """
 
 from __future__ import annotations
@@ -53,7 +54,10 @@ def main(name: str, row: str, folder: str, threads: str) -> int:
             inputs.clear()
             inputs[batch] = draw(chosen, batch)
         try:
-            say(**measure(call, inputs[batch], request["calls"]))
+            reply, result = measure(call, inputs[batch], request["calls"])
+            if "save" in request:
+                np.savez(request["save"], **named(name, result))
+            say(**reply)
         except Exception as problem:
             traceback.print_exc()
             say(error=f"{type(problem).__name__}: {(str(problem).splitlines() or [''])[0][:100]}")
@@ -67,14 +71,31 @@ def draw(chosen: work.Work, batch: int) -> list[Any]:
     return [rng.normal(size=(batch, *chosen.shape)).astype(np.float32) for _ in range(count)]
 
 
-def measure(call: Any, arrays: list[Any], calls: int) -> dict[str, Any]:
-    """Seconds for ``calls`` calls; ``check``: the sum of absolute values of the derivative; peak memory."""
+def measure(call: Any, arrays: list[Any], calls: int) -> tuple[dict[str, float], list[Any]]:
+    """Seconds for ``calls`` calls, peak memory, and bytes of the arrays that went in and out; the last results."""
     start = time.perf_counter()
     for _ in range(calls):
         result = call(*arrays)
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds": seconds, "check": float(np.abs(result[-1]).sum(dtype=np.float64)), "megabytes": peak}
+    results = list(result)
+    passed = sum(array.nbytes for array in (*arrays, *results)) / 2**20
+    return {"seconds": seconds, "megabytes": peak_megabytes(), "arrays": passed}, results
+
+
+def named(engine: str, results: list[Any]) -> dict[str, Any]:
+    """Results by name: the floor has no derivative, products come without the value."""
+    if engine == engines.FLOOR:
+        return {"value": results[0]}
+    return {"derivative": results[-1]} | ({"value": results[0]} if len(results) > 1 else {})
+
+
+def peak_megabytes() -> float:
+    """Largest resident memory of this process; ``getrusage`` would count the process that started it too."""
+    try:
+        status = pathlib.Path("/proc/self/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
-import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pullback.backends import Array
 from pullback.bundle import Bundle, load
+from pullback.commands.profile import Entry, by_operator, profile
 from pullback.errors import NotExportedError
 from pullback.function import Function
 
 NAME = "bench"
+PROFILE_SECONDS = 2.0
+SHOWN_NODES = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", metavar="N,...", default="1,64,4096", help="batch sizes (default 1,64,4096)")
     parser.add_argument("--threads", type=int, help="threads of one evaluation")
     parser.add_argument("--seconds", type=float, default=0.5, help="time to spend on each row of the table")
-    parser.add_argument("--profile", action="store_true", help="show the slowest operators of the largest batch")
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="show where ONNX Runtime spends the time of the last batch, by operator and by node",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -41,9 +46,13 @@ def run(arguments: argparse.Namespace) -> int:
     names = function.fetch_names(tuple(arguments.fetch.split(",")) if arguments.fetch else None)
     sizes = _sizes(arguments.batch) if function.spec.batched else [1]
     rows = [{"batch": n, **measure(function, names, inputs(bundle, function, n), arguments.seconds)} for n in sizes]
-    profile = _profile(bundle, function, names, sizes[-1]) if arguments.profile else []
+    nodes, calls = [], 0
+    if arguments.profile:
+        calls = round(min(20, max(3, PROFILE_SECONDS * 1e6 / rows[-1]["median"])))
+        nodes = profile(bundle, function, names, inputs(bundle, function, sizes[-1]), calls)
     if arguments.json:
-        print(json.dumps({"rows": rows, "profile": profile}, indent=2))
+        parts = {"rows": rows, "profile": nodes, "operators": by_operator(nodes)}
+        print(json.dumps(parts, indent=2, default=dataclasses.asdict))
         return 0
     print(f"{bundle.path}: {function.spec.name} of {', '.join(names)} on {bundle.backend}")
     print(f"{'batch':>8} {'median us':>12} {'5 %':>12} {'95 %':>12} {'99 %':>12} {'rows per s':>14}")
@@ -52,8 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(
             f"{row['batch']:>8} " + " ".join(f"{cell:>12.1f}" for cell in cells) + f" {row['rows_per_second']:>14,.0f}"
         )
-    for entry in profile:
-        print(f"{entry['us']:>12.1f} us {entry['share']:>7.1%}  {entry['op']:<20} {entry['node']}")
+    if arguments.profile:
+        _print_profile(nodes, calls, rows[-1])
     return 0
 
 
@@ -94,21 +103,19 @@ def measure(
     return {"median": median, "p5": low, "p95": high, "p99": highest, "calls": len(times), "rows_per_second": rate}
 
 
-def _profile(bundle: Bundle, function: Function, names: tuple[str, ...], batch: int) -> list[dict[str, Any]]:
-    """Time of each node, the slowest first, by ONNX Runtime's profiler."""
-    feeds, calls = inputs(bundle, function, batch), 20
-    with tempfile.TemporaryDirectory() as folder:
-        session = bundle.session(function.spec.name, profile=str(Path(folder) / "profile"))
-        for _ in range(calls):
-            session.run(list(names), feeds)
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    spent: dict[tuple[str, str], float] = defaultdict(float)
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            spent[event["args"]["op_name"], event["name"].removesuffix("_kernel_time")] += event["dur"] / calls
-    total = sum(spent.values()) or 1.0
-    ordered = sorted(spent.items(), key=lambda item: -item[1])
-    return [{"op": op, "node": node, "us": us, "share": us / total} for (op, node), us in ordered[:20]]
+def _print_profile(entries: list[Entry], calls: int, row: dict[str, Any]) -> None:
+    """By operator, then the slowest nodes."""
+    total = sum(entry.us for entry in entries)
+    print(f"where ONNX Runtime spends a call of batch {row['batch']}, mean of {calls} calls: {total:.1f} us in nodes")
+    print(f"(a call takes {row['median']:.1f} us; the profiler makes short nodes longer, most of all those of loops)")
+    for entry in by_operator(entries):
+        print(f"{entry.us:>12.1f} us {entry.share:>7.1%}  {entry.op:<20} {entry.count} node{'s'[: entry.count > 1]}")
+    print("the slowest nodes:")
+    for entry in entries[:SHOWN_NODES]:
+        shape = " x ".join(map(str, entry.shape))
+        print(f"{entry.us:>12.1f} us {entry.share:>7.1%}  {entry.op:<20} {entry.node} {shape}".rstrip())
+    if rest := entries[SHOWN_NODES:]:
+        print(f"{sum(e.us for e in rest):>12.1f} us {sum(e.share for e in rest):>7.1%}  in {len(rest)} others")
 
 
 def _function(bundle: Bundle, name: str) -> Function:
