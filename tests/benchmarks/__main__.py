@@ -14,7 +14,7 @@ import sys
 import time
 from typing import Any
 
-from tests.benchmarks import engines, report, rounds, start, work
+from tests.benchmarks import causes, engines, footprint, report, rounds, start, work
 
 ROOT = rounds.ROOT
 PACKAGES = ("onnxruntime", "tensorflow", "keras", "jax", "torch", "onnx-ad", "numpy")
@@ -31,7 +31,7 @@ def main() -> int:
         _measure(options, found)
     head = header()
     facts = {name: facts for name in _names(options) if (facts := _facts(options.folder / name))}
-    text = report.page(found.rows, head, found.starts, facts, found.growth)
+    text = report.page(found.rows, head, found.starts, facts, found.growth, found.profiles)
     (options.folder / "benchmarks.md").write_text(text, encoding="utf-8")
     if options.publish:
         (ROOT / "docs" / "benchmarks.md").write_text(text, encoding="utf-8")
@@ -48,10 +48,12 @@ class Results:
     rows: list[rounds.Row] = dataclasses.field(default_factory=list)
     starts: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     growth: dict[str, list[dict[str, float]]] = dataclasses.field(default_factory=dict)
+    profiles: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
 
     def add(self, row: rounds.Row) -> None:
         places = {(r.work, r.batch, r.threads): r for r in self.rows} | {(row.work, row.batch, row.threads): row}
         names = [item.name for item in work.ROWS]
+        self.profiles.pop(causes.key(row), None)
         self.rows = sorted(places.values(), key=lambda r: (r.threads, names.index(r.work), r.batch))
 
 
@@ -65,7 +67,7 @@ def _load(path: pathlib.Path) -> Results:
         )
         for row in saved["rows"]
     ]
-    return Results(rows, saved["starts"], saved["growth"])
+    return Results(rows, saved["starts"], saved["growth"], saved.get("profiles", {}))
 
 
 def _names(options: argparse.Namespace) -> list[str]:
@@ -75,7 +77,11 @@ def _names(options: argparse.Namespace) -> list[str]:
 
 def _facts(folder: pathlib.Path) -> dict[str, Any]:
     path = folder / "facts.json"
-    facts: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    if not path.exists():
+        return {}
+    saved_model = footprint.folder_bytes(folder / "derivative.pullback" / "saved_model")
+    sizes = {"saved_model_bytes": saved_model, "keras_bytes": (folder / "model.keras").stat().st_size}
+    facts: dict[str, Any] = {**json.loads(path.read_text()), **sizes}
     return facts
 
 
@@ -92,7 +98,8 @@ def _measure(options: argparse.Namespace, found: Results) -> None:
                 found.add(row)
                 print("\n".join(report.table([row])[2:]), f"[{threads}]", flush=True)
                 _save(options.folder / "results.json", found)
-    if not options.quick and not options.work:
+    _profile_those_behind(options.folder, found)
+    if options.resources or not (options.quick or options.work):
         found.starts = [start.measure(name, "bowl", options.folder / "bowl", (1,), 5) for name in start.ENGINES]
         found.growth = {name: _growth(name, options.folder / name) for name in GROWTH}
         _save(options.folder / "results.json", found)
@@ -128,6 +135,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--slice", type=float, default=0.1, help="seconds of a turn (default: 0.1; one call at least)")
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "build" / "benchmarks")
     parser.add_argument("--keep", action="store_true", help="add to the last run: use its exported files")
+    parser.add_argument(
+        "--resources", action="store_true", help="cold start, memory and growth too, where not all rows are asked for"
+    )
     parser.add_argument("--agree", action="store_true", help="time nothing; say whether the engines agree")
     parser.add_argument("--report", action="store_true", help="measure nothing; with --keep, report the last run")
     parser.add_argument(
@@ -151,19 +161,37 @@ def _prepare(name: str, folder: pathlib.Path, keep: bool) -> bool:
     return done.returncode == 0
 
 
+def _profile_those_behind(folder: pathlib.Path, found: Results) -> None:
+    for row in found.rows:
+        bundle = folder / row.work / "derivative.pullback"
+        if causes.missed(row) and causes.key(row) not in found.profiles and bundle.exists():
+            found.profiles[causes.key(row)] = profiled(bundle, row)
+            _save(folder / "results.json", found)
+
+
+def profiled(bundle: pathlib.Path, row: rounds.Row) -> list[dict[str, Any]]:
+    """The operators of ``pullback bench --profile`` at this row's batch and threads; the slowest first."""
+    function = "hvp" if work.row(row.work).kind == "hvp" else "evaluate"
+    size = ["--batch", str(row.batch), "--threads", str(row.threads), "--function", function, "--seconds", "0.2"]
+    command = [sys.executable, "-m", "pullback.cli", "bench", str(bundle), *size, "--profile", "--json"]
+    environment = engines.environment(engines.engine(rounds.REFERENCE), row.threads)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    operators: list[dict[str, Any]] = json.loads(done.stdout)["operators"]
+    return operators
+
+
 def _growth(name: str, folder: pathlib.Path) -> list[dict[str, float]]:
-    """Best of five calls at each batch size, one thread, in one process: its peak memory grows with the batch."""
-    process = rounds.Process(engines.engine("pullback"), work.row(name), folder, 1)
+    """Best of five calls at each batch size, one thread, each batch in a process of its own for its peak memory."""
     points = []
-    try:
-        process.answer(rounds.OPENING_SECONDS)
-        for batch in GROWTH_BATCHES:
-            process.measure(batch, 1)
-            replies = [process.measure(batch, 1) for _ in range(5)]
-            best = min(replies, key=lambda reply: reply["seconds"])
-            points.append({"batch": batch, "seconds": best["seconds"], "megabytes": best["megabytes"]})
-    finally:
-        process.close()
+    for batch in GROWTH_BATCHES:
+        process = rounds.Process(engines.engine(rounds.REFERENCE), work.row(name), folder, 1)
+        try:
+            process.answer(rounds.OPENING_SECONDS)
+            replies = [process.measure(batch, 1) for _ in range(6)]
+        finally:
+            process.close()
+        best = min(replies[1:], key=lambda reply: reply["seconds"])
+        points.append({"batch": batch, **{key: best[key] for key in ("seconds", "megabytes", "arrays")}})
     return points
 
 

@@ -27,12 +27,16 @@ class Skipped(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Engine:
-    """``title`` is what the tables say; ``open`` runs in the engine's process, ``heavy`` ones only for few calls."""
+    """``title`` is what the tables say; ``open`` runs in the engine's process.
+
+    ``packages``: modules without which it is not measured; ``installs``: what ``pip install`` needs to run it.
+    """
 
     name: str
     title: str
     open: Callable[[Work, pathlib.Path, int], Call]
     packages: tuple[str, ...] = ()
+    installs: tuple[str, ...] = ()
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -177,17 +181,20 @@ def _torch(compiled: bool) -> Callable[[Work, pathlib.Path, int], Call]:
     return lambda work, folder, threads: torch_engine.open_torch(work, folder, threads, compiled)
 
 
+_TF, _TORCH = ("tensorflow", "keras"), ("torch", "keras")
+_ON_JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+_ON_TORCH = {"KERAS_BACKEND": "torch"}
 ENGINES: tuple[Engine, ...] = (
-    Engine("forward", "forward only, ONNX Runtime", _forward),
-    Engine("pullback", "Pullback, ONNX", _bundle("onnx")),
-    Engine("saved_model", "Pullback, SavedModel", _bundle("saved_model"), ("tensorflow",)),
-    Engine("keras_tape", "Keras, GradientTape", _tensorflow(""), ("tensorflow", "keras")),
-    Engine("tf_function", "tf.function", _tensorflow("graph"), ("tensorflow", "keras")),
-    Engine("tf_xla", "tf.function, XLA", _tensorflow("xla"), ("tensorflow", "keras")),
-    Engine("onnx_ad", "onnx-ad in ONNX Runtime", _onnx_ad, ("onnx_ad",)),
-    Engine("jax", "JAX, jit", _jax, ("jax", "keras"), {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}),
-    Engine("torch", "torch, eager", _torch(False), ("torch", "keras"), {"KERAS_BACKEND": "torch"}),
-    Engine("torch_compile", "torch.compile", _torch(True), ("torch", "keras"), {"KERAS_BACKEND": "torch"}),
+    Engine("forward", "forward only, ONNX Runtime", _forward, (), ("onnxruntime", "numpy")),
+    Engine("pullback", "Pullback, ONNX", _bundle("onnx"), (), ("pullback",)),
+    Engine("saved_model", "Pullback, SavedModel", _bundle("saved_model"), ("tensorflow",), ("pullback", "tensorflow")),
+    Engine("keras_tape", "Keras, GradientTape", _tensorflow(""), _TF, _TF),
+    Engine("tf_function", "tf.function", _tensorflow("graph"), _TF, _TF),
+    Engine("tf_xla", "tf.function, XLA", _tensorflow("xla"), _TF, _TF),
+    Engine("onnx_ad", "onnx-ad in ONNX Runtime", _onnx_ad, ("onnx_ad",), ("onnx-ad", "onnxruntime")),
+    Engine("jax", "JAX, jit", _jax, ("jax", "keras"), ("jax", "keras"), _ON_JAX),
+    Engine("torch", "torch, eager", _torch(False), _TORCH, _TORCH, _ON_TORCH),
+    Engine("torch_compile", "torch.compile", _torch(True), _TORCH, _TORCH, _ON_TORCH),
 )
 FLOOR = "forward"
 

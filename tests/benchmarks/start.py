@@ -7,22 +7,36 @@ from __future__ import annotations
 
 import json
 import pathlib
-import resource
 import subprocess
 import sys
 import time
 from typing import Any
 
 ROOT = pathlib.Path(__file__).parents[2]
-ENGINES = ("pullback", "saved_model", "tf_function", "jax")
+ENGINES = (
+    "pullback",
+    "saved_model",
+    "keras_tape",
+    "tf_function",
+    "tf_xla",
+    "onnx_ad",
+    "jax",
+    "torch",
+    "torch_compile",
+)
+SECONDS = 600
+# Pullback as its user has it: nothing of the benchmarks is imported.
 _DIRECT = """
-import time, sys, resource, json
+import time
 start = time.perf_counter()
 import numpy as np, pullback
 bundle = pullback.load({path!r}, threads=1)
 bundle(np.zeros({shape!r}, np.float32))
 seconds = time.perf_counter() - start
-print(json.dumps({{"seconds": seconds, "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}}))
+import json, sys
+sys.path.insert(0, {root!r})
+from tests.benchmarks.memory import peak_megabytes
+print(json.dumps({{"seconds": seconds, "megabytes": peak_megabytes()}}))
 """
 
 
@@ -31,6 +45,7 @@ def main(name: str, row: str, folder: str) -> int:
     import numpy as np
 
     from tests.benchmarks import engines, work
+    from tests.benchmarks.memory import peak_megabytes
 
     chosen = work.row(row)
     try:
@@ -39,38 +54,42 @@ def main(name: str, row: str, folder: str) -> int:
     except Exception as problem:
         print(json.dumps({"skipped": f"{type(problem).__name__}: {str(problem)[:100]}"}))
         return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"seconds": time.perf_counter() - began, "megabytes": peak}))
+    seconds = time.perf_counter() - began
+    print(json.dumps({"seconds": seconds, "megabytes": peak_megabytes()}))
     return 0
 
 
 def measure(name: str, row: str, folder: pathlib.Path, shape: tuple[int, ...], repeats: int) -> dict[str, Any]:
-    """Medians over new processes: imports, loading, first derivative. The interpreter's own start is not counted."""
-    from tests.benchmarks import engines
+    """Of the process with the median time: imports, loading, first derivative, its peak memory; and installed bytes.
 
+    The interpreter's own start is not counted; one process before the others fills caches of files and compilers.
+    """
+    from tests.benchmarks import engines, footprint
+
+    chosen = engines.engine(name)
+    command = [sys.executable, "-m", "tests.benchmarks.start", name, row, str(folder)]
     if name == "pullback":
-        text = _DIRECT.format(path=str(folder / "derivative.pullback"), shape=(1, *shape))
-        command = [sys.executable, "-c", text]
-    else:
-        command = [sys.executable, "-m", "tests.benchmarks.start", name, row, str(folder)]
+        bundle = str(folder / "derivative.pullback")
+        command = [sys.executable, "-c", _DIRECT.format(path=bundle, shape=(1, *shape), root=str(ROOT))]
     found = []
-    for _ in range(repeats):
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=engines.environment(engines.engine(name), 1),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        reply = (
-            json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 and done.stdout else {"skipped": "failed"}
-        )
+    for _ in range(1 + repeats):
+        reply = _reply(command, engines.environment(chosen, 1))
         if "skipped" in reply:
             return {"engine": name, **reply}
         found.append(reply)
-    middle = sorted(found, key=lambda item: item["seconds"])[len(found) // 2]
-    return {"engine": name, **middle}
+    middle = sorted(found[1:], key=lambda item: item["seconds"])[repeats // 2]
+    return {"engine": name, **middle, "installed": footprint.installed_bytes(chosen.installs)}
+
+
+def _reply(command: list[str], environment: dict[str, str]) -> dict[str, Any]:
+    try:
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        return {"skipped": f"no answer in {SECONDS} s"}
+    if done.returncode or not done.stdout:
+        return {"skipped": (done.stderr.strip().splitlines() or ["failed"])[-1][:100]}
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import importlib.util
 import json
 import os
 import pathlib
-import resource
 import sys
 import time
 import traceback
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from tests.benchmarks import engines, work
+from tests.benchmarks.memory import peak_megabytes
 
 
 def main(name: str, row: str, folder: str, threads: str) -> int:
@@ -87,15 +87,6 @@ def named(engine: str, results: list[Any]) -> dict[str, Any]:
     if engine == engines.FLOOR:
         return {"value": results[0]}
     return {"derivative": results[-1]} | ({"value": results[0]} if len(results) > 1 else {})
-
-
-def peak_megabytes() -> float:
-    """Largest resident memory of this process; ``getrusage`` would count the process that started it too."""
-    try:
-        status = pathlib.Path("/proc/self/status").read_text()
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
-    except (OSError, StopIteration):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

@@ -1,0 +1,143 @@
+"""Rows that are over their aim or behind another engine: what is missed, why, what was tried, where the time goes.
+
+The texts stand in :data:`CAUSES`; the numbers in them are those of the run, by the names that :func:`numbers` lists.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tests.benchmarks import engines, work
+from tests.benchmarks.resources import duration
+from tests.benchmarks.rounds import REFERENCE, Row
+
+# For one row at a time, Pullback is to be so many times as fast; everywhere else simply not behind.
+AHEAD_AT_ONE_ROW = {"tf_function": 10.0, "keras_tape": 100.0}
+UNEXPLAINED = "Not explained yet."
+LEAST_TRIED = 3
+Operator = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cause:
+    """Why a row is not ahead, at these batch sizes and threads, and at least three things that were tried.
+
+    All texts may hold fields such as ``{ratio}``, ``{jax}`` or ``{share[Mul]}``: see :func:`numbers`.
+    """
+
+    work: str
+    batches: tuple[int, ...]
+    cause: str
+    tried: tuple[str, ...]
+    threads: tuple[int, ...] = (1, 2)
+
+
+CAUSES: tuple[Cause, ...] = ()
+
+
+def key(row: Row) -> str:
+    """Names a row among the profiles."""
+    return f"{row.work} {row.batch} {row.threads}"
+
+
+def missed(row: Row) -> list[str]:
+    """What is not reached, each as a phrase; empty for a row that is ahead and within its aim."""
+    found = []
+    ratios, goal = row.ratios(REFERENCE), work.row(row.work).goal(row.batch)
+    if ratios and goal is not None and statistics.median(ratios) > goal:
+        found.append(f"{statistics.median(ratios):.2f} times the forward pass, the aim is {goal:g}")
+    for item in engines.ENGINES:
+        times = row.ratios(item.name, REFERENCE)
+        if item.name in (engines.FLOOR, REFERENCE) or not times:
+            continue
+        least = AHEAD_AT_ONE_ROW.get(item.name, 1.0) if row.batch == 1 else 1.0
+        if statistics.median(times) < least:
+            aim = f", the aim is {least:g}" if least > 1 else ""
+            found.append(f"{item.title} takes {statistics.median(times):.2f} times as long as Pullback{aim}")
+    return found
+
+
+def numbers(row: Row, operators: Sequence[Operator]) -> dict[str, Any]:
+    """The fields of a text.
+
+    ``ratio``: Pullback to forward; ``aim``; ``forward`` and ``pullback``: times of a call; the name of any other engine:
+    its time to Pullback's; ``share[Op]``, ``time[Op]``, ``nodes[Op]``: of an ONNX operator in the profile, nothing
+    where it has none.
+    """
+    seconds = {result.engine: result.seconds for result in row.results if result.seconds}
+    fields: dict[str, Any] = {item.name: "(not measured)" for item in engines.ENGINES}
+    fields |= {
+        name: f"{statistics.median(row.ratios(name, REFERENCE)):.2f}" for name in seconds if REFERENCE in seconds
+    }
+    fields |= {
+        name: duration(statistics.median(seconds[name])) for name in (engines.FLOOR, REFERENCE) if name in seconds
+    }
+    fields["ratio"] = f"{statistics.median(ratios):.2f}" if (ratios := row.ratios(REFERENCE)) else "(not measured)"
+    goal = work.row(row.work).goal(row.batch)
+    fields["aim"] = "(none)" if goal is None else f"{goal:g}"
+    for field, nothing, shown in (
+        ("share", "0 %", lambda item: f"{item['share']:.0%}".replace("%", " %")),
+        ("time", "0 us", lambda item: duration(item["us"] / 1e6)),
+        ("nodes", "0", lambda item: str(item["count"])),
+    ):
+        fields[field] = defaultdict(lambda nothing=nothing: nothing, {item["op"]: shown(item) for item in operators})
+    return fields
+
+
+def section(rows: Sequence[Row], profiles: Mapping[str, Sequence[Operator]]) -> list[str]:
+    """Markdown of all rows that miss something; empty where there is none."""
+    behind = [(row, phrases) for row in rows if (phrases := missed(row))]
+    if not behind:
+        return []
+    lines = [
+        "## Rows that are not ahead",
+        "",
+        "Over the aim for value and derivative against the forward pass, or behind another engine; at batch 1 the aims"
+        " are 10 times as fast as `tf.function` and 100 times as fast as Keras under a `GradientTape`. Each with its"
+        " cause, what was tried, and where ONNX Runtime spends the time (`pullback bench --profile`, which makes short"
+        " nodes longer).",
+        "",
+    ]
+    for row, phrases in behind:
+        lines += _explained(row, phrases, profiles.get(key(row), ()))
+    return lines
+
+
+def find(row: Row, causes: Sequence[Cause] | None = None) -> Cause | None:
+    """The text for a row; raises ``LookupError`` where two fit."""
+    table = CAUSES if causes is None else causes
+    fitting = [c for c in table if c.work == row.work and row.batch in c.batches and row.threads in c.threads]
+    if len(fitting) > 1:
+        raise LookupError(f"{key(row)}: two causes fit; each row has one")
+    return fitting[0] if fitting else None
+
+
+def _explained(row: Row, phrases: Sequence[str], operators: Sequence[Operator]) -> list[str]:
+    plural = "s" if row.threads > 1 else ""
+    lines = [f"### {work.row(row.work).title}, batch {row.batch:,}, {row.threads} thread{plural}", ""]
+    lines += [*(f"* {phrase}" for phrase in phrases), ""]
+    cause = find(row)
+    if cause is None:
+        lines += [UNEXPLAINED, ""]
+    else:
+        fields = numbers(row, operators)
+        lines += [cause.cause.format_map(fields), "", "Tried:", ""]
+        lines += [f"{place}. {text.format_map(fields)}" for place, text in enumerate(cause.tried, 1)]
+        lines += [""]
+    return lines + _profile(operators)
+
+
+def _profile(operators: Sequence[Operator]) -> list[str]:
+    if not operators:
+        return ["No profile was taken.", ""]
+    lines = ["| operator | nodes | time | share |", "| --- | --: | --: | --: |"]
+    shown = [item for item in operators if item["share"] >= 0.01]
+    for item in shown:
+        lines.append(f"| {item['op']} | {item['count']} | {duration(item['us'] / 1e6)} | {item['share']:.0%} |")
+    rest = sum(item["us"] for item in operators) - sum(item["us"] for item in shown)
+    count = sum(item["count"] for item in operators) - sum(item["count"] for item in shown)
+    return [*lines, *([f"| others | {count} | {duration(rest / 1e6)} | |"] if count else []), ""]
