@@ -19,6 +19,7 @@ from pullback_export.derivatives import Derivatives
 from pullback_export.differences import surrogate_ops
 from pullback_export.errors import ExportError
 from pullback_export.gate_order import own_gate_order
+from pullback_export.input_gradients import input_gradients
 from pullback_export.requests import KINDS, Request, parse_request
 from pullback_export.safe_convolution import safe_convolution
 from pullback_export.source import Source, open_source
@@ -44,7 +45,7 @@ def compare_with_bundle(
     manifest = _load(bundle).manifest
     if manifest is None:
         raise ExportError(f"{bundle}: a bare file has no manifest; give the bundle's folder")
-    with safe_convolution(), own_gate_order(), dense_gradients():
+    with safe_convolution(), input_gradients(), own_gate_order(), dense_gradients():
         evaluate = manifest.functions[0].function
         derived = {item.name for item in evaluate.derivatives}
         plain = [spec.name for spec in evaluate.outputs if spec.name not in derived]

@@ -64,12 +64,12 @@ def in_float64(function: Function, inputs: Mapping[str, Any]) -> dict[str, Array
     return {name: np.asarray(item) for name, item in zip(function.outputs, results, strict=True)}
 
 
-def twin_of(source: Source, inputs: Mapping[str, Any]) -> Source | None:
-    """``source`` in float64, or None; a twin that does not agree with it on ``inputs`` is none."""
+def twin_of(source: Source, inputs: Mapping[str, Any], live: Mapping[str, Array] | None) -> Source | None:
+    """``source`` in float64, or None; a twin that does not give its ``live`` answers on ``inputs`` is none."""
     if source.dtype == "float64":
         return source
     call = source.twin() if source.twin is not None else None
-    if call is None:
+    if call is None or live is None:
         return None
     specs = tuple(
         tf.TensorSpec(spec.shape, tf.float64 if spec.dtype.is_floating else spec.dtype, spec.name)
@@ -81,8 +81,7 @@ def twin_of(source: Source, inputs: Mapping[str, Any]) -> Source | None:
         if not _lacks_kernel(problem):
             raise
         return None
-    live = source.call(*(_tensor(inputs[spec.name], spec.dtype) for spec in source.inputs))
-    if not all(_agree(np.asarray(mine), np.asarray(theirs)) for mine, theirs in zip(answers, live, strict=True)):
+    if not all(_agree(np.asarray(mine), live[name]) for name, mine in zip(source.outputs, answers, strict=True)):
         return None
     return dataclasses.replace(source, inputs=specs, call=call, tapped=None, layers=(), twin=None)
 
@@ -172,16 +171,26 @@ def _check(
     predicted = over_batch(judge.predicted(result / request.scale))
     scale = float(np.abs(predicted[np.isfinite(predicted)]).max(initial=0.0))
     attempts: list[_Attempt] = []
-    for step in precision.steps:
+    steps = list(precision.steps)
+    while steps:
+        step = steps.pop(0)
         measured, one_sided = (over_batch(array).reshape(predicted.shape) for array in judge.measured(step))
         noise = judge.noise(step) * (len(sample.inputs[source.inputs[0].name]) if interacting else 1)
         size = max(scale, float(np.abs(measured[np.isfinite(measured)]).max(initial=0.0)))
         smooth = (one_sided <= precision.bound * size + noise) & np.isfinite(measured - predicted)
         attempts.append(_Attempt(measured, smooth, noise, size, _distance(measured, predicted, smooth, noise)))
-        if attempts[-1].worst <= precision.bound * size and attempts[-1].covers:
+        if not attempts[-1].covers:
+            steps = _past_kinks(steps, step, noise, precision.bound * size)
+        elif attempts[-1].worst <= precision.bound * size:
             break
     best = min(attempts, key=lambda attempt: (not attempt.covers, attempt.relative))
     return _report(request, sample, precision, predicted, best, _settled(attempts, precision.bound))
+
+
+def _past_kinks(steps: Sequence[float], step: float, noise: float, allowed: float) -> list[float]:
+    """The steps that are left, where ``step`` met too many kinks: first the smallest that rounding hardly touches."""
+    fine = sorted(left for left in steps if left < step and noise * step / left <= 1e-3 * allowed)
+    return fine + [left for left in steps if left not in fine]
 
 
 def _cannot_judge(source: Source, function: Function, request: Request, inputs: Mapping[str, Array]) -> str:

@@ -19,6 +19,7 @@ from pullback_export.derivatives import Derivatives
 from pullback_export.differences import surrogate_ops
 from pullback_export.errors import ExportError
 from pullback_export.gate_order import own_gate_order
+from pullback_export.input_gradients import input_gradients
 from pullback_export.requests import Request, parse_request
 from pullback_export.safe_convolution import safe_convolution
 from pullback_export.scaling import with_scaling
@@ -84,7 +85,7 @@ def export(
     if unconnected not in ("error", "zero"):
         raise ExportError(f"unconnected={unconnected!r}: write 'error' or 'zero'")
     limit = _tolerance(tolerance)
-    with safe_convolution(), own_gate_order(), dense_gradients():
+    with safe_convolution(), input_gradients(), own_gate_order(), dense_gradients():
         source = with_scaling(open_source(model, inputs, outputs, batched, training, signature), scaling or {})
         requests = [
             parse_request(item) for item in ([derivatives] if isinstance(derivatives, str | Request) else derivatives)

@@ -89,17 +89,17 @@ class Judge:
 
     def noise(self, step: float) -> float:
         """What rounding does to a central difference."""
-        values = np.abs(self._below(self.inputs))
+        values = np.abs(self._here)
         largest = float(values[np.isfinite(values)].max(initial=0.0))
         precision = np.float64 if self.source.dtype == "float64" else np.float32
         return 16 * largest * float(np.finfo(precision).eps) / self._step(step)
 
     def _along(self, direction: Array, step: float) -> tuple[Array, Array]:
         size, name = self._step(step), self.last.name
-        forward, here, backward = (
-            self._below(self.inputs | {name: self.inputs[name] + sign * size * direction}).astype(np.float64)
-            for sign in (1, 0, -1)
+        forward, backward = (
+            self._below(self.inputs | {name: self.inputs[name] + sign * size * direction}) for sign in (1, -1)
         )
+        here = self._here
         return (forward - backward) / (2 * size), np.abs((forward - here) - (here - backward)) / size
 
     def _step(self, step: float) -> float:
@@ -107,8 +107,13 @@ class Judge:
         return step * max(1.0, float(values[np.isfinite(values)].max(initial=0.0)))
 
     @functools.cached_property
-    def _function(self) -> Function:
-        """The function one order below the request."""
+    def _here(self) -> Array:
+        """The function one order below at ``inputs``: every step measures from it."""
+        return self._below(self.inputs)
+
+    @functools.cached_property
+    def _function(self) -> Function | None:
+        """The function one order below the request; None where that is the source itself."""
         of, wrt = str(self.request.of), [str(item) for item in self.request.wrt]
         below: Request | None = None
         if self.request.kind in ("hessian", "laplacian"):
@@ -117,20 +122,19 @@ class Judge:
             below = Gradient(of, wrt[0], name="below")
         elif self.request.kind == "derivative" and len(wrt) > 1:
             below = Derivative(of, *wrt[:-1], name="below")
-        return Derivatives(self.source, [below] if below else [], "zero").functions()[0]
+        return Derivatives(self.source, [below], "zero").functions()[0] if below else None
 
     def _below(self, inputs: Mapping[str, Any]) -> Array:
+        """The function one order below, as float64."""
         tensors = [
-            tf.constant(inputs[spec.name].astype(spec.dtype.as_numpy_dtype), spec.dtype)
-            for spec in self._function.inputs
+            tf.constant(inputs[spec.name].astype(spec.dtype.as_numpy_dtype), spec.dtype) for spec in self.source.inputs
         ]
-        results = self._function.compute(mostly_one_by_one, *tensors)
-        if self._function.requests:
-            return np.asarray(results[-1])
+        if self._function is not None:
+            return np.asarray(self._function.compute(mostly_one_by_one, *tensors)[-1], np.float64)
         of = self.request.of
-        value = results[self._function.outputs.index(of.name)]
+        value = np.asarray(self.source.call(*tensors)[self.source.outputs.index(of.name)], np.float64)
         value = value[self._key(of)] if of.index else value
-        return np.asarray(tf.reduce_sum(value, list(range(self.lead, value.shape.rank))) if of.summed else value)
+        return np.asarray(value.sum(axis=tuple(range(self.lead, value.ndim))) if of.summed else value)
 
     def _key(self, selection: Selection) -> tuple[Any, ...]:
         """The selection as an index of the whole array."""

@@ -3,7 +3,7 @@
 The reference is the live model, eagerly, one backward pass per seed (vectorised beyond 64 seeds). An output passes
 within the tolerance, scaled by its largest reference value. Where a derivative cancels almost wholly, or inputs are
 extreme, rounding alone exceeds that; then the bound is what rounding does to the live model itself (see
-:func:`rounding_scale`), and the row says so.
+:mod:`pullback_export.rounding`), and the row says so.
 """
 
 from __future__ import annotations
@@ -15,32 +15,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import onnxruntime
-import tensorflow as tf
 from pullback import golden
 from pullback.manifest import Tolerance
 from pullback.parity import Report, Row, compare
 
 from pullback_export import differences
+from pullback_export.artifacts import artifacts
 from pullback_export.derivatives import Function
 from pullback_export.errors import ExportError
 from pullback_export.parity_samples import Sample, draw_samples, last_finite
+from pullback_export.reference import Arrays, references, rows_of, values
+from pullback_export.rounding import Rounding
 from pullback_export.source import Source
-from pullback_export.vectorization import mostly_one_by_one
 
-Arrays = dict[str, np.ndarray[Any, Any]]
-LEVELS = {
-    "off": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
-    "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
-    "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
-    "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
-}
-# How much further than the live model's own rounding error an artifact may be from it.
-ROUNDING_FACTOR = 8.0
-# Random probes of that error, in units in the last place of the inputs: what the layers of a deep network add up to.
-ROUNDING_PROBES = (1.0, -1.0, 16.0, 16.0, 16.0, 16.0)
-# Rows that go through the live model at once for them.
-PROBED_ROWS = 16
 # Rows of a sample that go into golden.npz at most.
 GOLDEN_ROWS = 64
 GOLDEN_BYTES = 2**20
@@ -64,6 +51,16 @@ class Checked:
         return Report(tuple(worst.values()), self.report.notes).to_dict()
 
 
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """One sample of one function: inputs with seeds, the live model's answer, and what rounding does to it."""
+
+    sample: Sample
+    inputs: Arrays
+    reference: Arrays
+    rounding: Rounding
+
+
 def check(
     source: Source,
     functions: Sequence[Function],
@@ -81,60 +78,60 @@ def check(
     Raises :class:`ExportError` where samples of a "batched" model influence each other.
     """
     drawn = draw_samples(source, samples)
-    report = Report()
-    cases: dict[str, list[golden.Case]] = {}
     interacting = source.batched and samples_interact(source, functions, drawn, tolerance, training)
+    parted = source.batched and not interacting
     # Drawn samples rather than the caller's: a background of zeros lies on kinks, where differences say nothing.
     at = max(index for index, sample in enumerate(drawn) if sample.smooth)
-    float64 = differences.twin_of(source, drawn[at].inputs)
-    rounded = float64 if source.dtype == "float32" else None
-    for function in functions:
-        artifacts = _artifacts(function, folder, formats)
-        names = {request.name for request in function.requests}
-        cases[function.name] = []
-        inputs = [_with_seeds(function, sample.inputs, source.batched) for sample in drawn]
-        references = _references(function, source, drawn, inputs, interacting)
-        twin = functools.cache(functools.partial(differences.float64_function, rounded, function))
-        usual = _scales([r for s, r in zip(drawn, references, strict=True) if s.smooth and r is not None])
-        for sample, given, reference in zip(drawn, inputs, references, strict=True):
-            if reference is None:
-                report += Report(notes=(f"{sample.label}: the live model does not take it; left out",))
-                continue
-            answers = functools.partial(_perturbed, function, twin, given, source.batched and not interacting)
-            rounding = functools.cache(functools.partial(rounding_scale, answers, reference, tolerance))
-            for stage, run in artifacts.items():
-                label = f"{stage}: {sample.label}"
-                least = {} if sample.smooth else usual
-                report += _compare(label, reference, run(given), tolerance, names, rounding, least)
-            if sample.golden:
-                cases[function.name].append(_golden(given, reference, None if interacting else sample.rows))
-        chosen = last_finite(drawn, references, at)
-        if (reference := references[chosen]) is not None:
+    inputs = [[_with_seeds(function, sample.inputs, source.batched) for sample in drawn] for function in functions]
+    answers = [
+        references(function, source, drawn, given, interacting)
+        for function, given in zip(functions, inputs, strict=True)
+    ]
+    float64 = functools.cache(functools.partial(differences.twin_of, source, drawn[at].inputs, answers[0][at]))
+    report = Report()
+    cases: dict[str, list[golden.Case]] = {}
+    for function, given, answer in zip(functions, inputs, answers, strict=True):
+        twin = functools.cache(functools.partial(_rounded, source, float64, function))
+        judged = [
+            Judged(sample, one, reference, Rounding(function, twin, one, reference, parted))
+            for sample, one, reference in zip(drawn, given, answer, strict=True)
+            if reference is not None
+        ]
+        left_out = [sample for sample, reference in zip(drawn, answer, strict=True) if reference is None]
+        report += Report(notes=tuple(f"{item.label}: the live model does not take it; left out" for item in left_out))
+        report += _compare_all(function, judged, folder, formats, tolerance)
+        cases[function.name] = [
+            _golden(item.inputs, item.reference, None if interacting else item.sample.rows)
+            for item in judged
+            if item.sample.golden
+        ]
+        chosen = last_finite(drawn, answer, at)
+        if function.requests and (reference := answer[chosen]) is not None:
             report += differences.check(
-                source, float64, function, drawn[chosen], inputs[chosen], reference, interacting, surrogates
+                source, float64(), function, drawn[chosen], given[chosen], reference, interacting, surrogates
             )
     return Checked(_without_repeated_warnings(report), cases, _ranges(source, samples))
 
 
-def _references(
-    function: Function, source: Source, drawn: Sequence[Sample], inputs: Sequence[Arrays], interacting: bool
-) -> list[Arrays | None]:
-    """The live model's answers. Samples that do not influence each other go through it as one batch."""
-    per_sample = [{name: array.shape[1:] for name, array in item.items()} for item in inputs]
-    if not source.batched or interacting or any(shapes != per_sample[0] for shapes in per_sample):
-        return [live(function, item) for item in inputs]
-    together = {name: np.concatenate([item[name] for item in inputs]) for name in inputs[0]}
-    answer = live(function, together)
-    assert answer is not None
-    found: list[Arrays | None] = []
-    start = 0
-    for sample in drawn:
-        rows = sample.rows or 0
-        found.append({name: array[start : start + rows] for name, array in answer.items()})
-        start += rows
-        if rows == 0 and not _takes(source, sample):
-            found[-1] = None
-    return found
+def _rounded(source: Source, float64: Callable[[], Source | None], function: Function) -> Function | None:
+    """``function`` without the roundings of float32, where that can be had."""
+    return differences.float64_function(float64(), function) if source.dtype == "float32" else None
+
+
+def _compare_all(
+    function: Function, judged: Sequence[Judged], folder: pathlib.Path, formats: Sequence[str], tolerance: Tolerance
+) -> Report:
+    """Every artifact on every sample; one after the other, for each keeps its weights and values in memory."""
+    report = Report()
+    names = {request.name for request in function.requests}
+    usual = _scales([item.reference for item in judged if item.sample.smooth])
+    for stage, opened in artifacts(function, folder, formats).items():
+        run = opened()
+        for item in judged:
+            label, least = f"{stage}: {item.sample.label}", {} if item.sample.smooth else usual
+            report += _compare(label, item, run(item.inputs), tolerance, names, least)
+        del run
+    return report
 
 
 def _scales(references: Sequence[Arrays]) -> dict[str, float]:
@@ -145,29 +142,6 @@ def _scales(references: Sequence[Arrays]) -> dict[str, float]:
             finite = np.abs(array[np.isfinite(array)]) if array.dtype.kind == "f" else np.zeros(0)
             scales[name] = max(scales.get(name, 0.0), float(finite.max(initial=0.0)))
     return scales
-
-
-def _takes(source: Source, sample: Sample) -> bool:
-    """Whether the live model accepts the sample at all (an empty batch, say)."""
-    try:
-        source.call(*(tf.constant(sample.inputs[spec.name], spec.dtype) for spec in source.inputs))
-    except (tf.errors.OpError, ValueError):
-        return False
-    return True
-
-
-def live(function: Function, inputs: Mapping[str, Any]) -> Arrays | None:
-    """The live model's answer; None where it does not accept the input (an empty batch, say)."""
-    tensors = [tf.constant(inputs[spec.name], spec.dtype) for spec in function.inputs]
-    try:
-        results = function.compute(mostly_one_by_one, *tensors)
-    except (tf.errors.OpError, ValueError) as problem:
-        if any(0 in np.shape(item) for item in inputs.values()):
-            return None
-        raise ExportError(
-            f"the live model fails on a sample: {problem}; give samples={{...}} that it takes"
-        ) from problem
-    return {name: np.asarray(result) for name, result in zip(function.outputs, results, strict=True)}
 
 
 def samples_interact(
@@ -184,10 +158,8 @@ def samples_interact(
         return False
     assert sample.rows is not None
     rows = min(sample.rows, 4)
-    whole = _values(source, sample.inputs)
-    parts = [
-        _values(source, {key: array[row : row + 1] for key, array in sample.inputs.items()}) for row in range(rows)
-    ]
+    whole = values(source, sample.inputs)
+    parts = [values(source, rows_of(sample.inputs, slice(row, row + 1))) for row in range(rows)]
     for name in source.outputs:
         if whole[name].dtype.kind != "f":
             continue
@@ -208,91 +180,19 @@ def samples_interact(
     return False
 
 
-def _values(source: Source, inputs: Mapping[str, Any]) -> Arrays:
-    """Outputs of the live model, without derivatives."""
-    try:
-        results = source.call(*(tf.constant(inputs[spec.name], spec.dtype) for spec in source.inputs))
-    except (tf.errors.OpError, ValueError) as problem:
-        raise ExportError(
-            f"the live model fails on a sample: {problem}; give samples={{...}} that it takes"
-        ) from problem
-    return {name: np.asarray(result) for name, result in zip(source.outputs, results, strict=True)}
-
-
-def rounding_scale(
-    perturbed: Callable[[], Sequence[Arrays]], reference: Arrays, tolerance: Tolerance
-) -> dict[str, float]:
-    """A smallest scale per output, such that the bound covers what rounding does to the live model itself.
-
-    ``perturbed()`` gives the live model's answers as other roundings would have had them.
-    """
-    noise = dict.fromkeys(reference, 0.0)
-    for answer in perturbed():
-        for name in reference:
-            difference = np.abs(answer[name].astype(np.float64) - reference[name].astype(np.float64))
-            finite = difference[np.isfinite(difference)]
-            noise[name] = max(noise[name], float(finite.max(initial=0.0)))
-    scales = {}
-    for name, array in reference.items():
-        bound = tolerance.of(str(array.dtype))
-        finite = np.abs(array[np.isfinite(array)]) if array.dtype.kind == "f" else np.zeros(0)
-        scales[name] = float(finite.max(initial=0.0)) + (ROUNDING_FACTOR * noise[name] / bound if bound else 0.0)
-    return scales
-
-
-def _perturbed(
-    function: Function, twin: Callable[[], Function | None], inputs: Arrays, batches: bool
-) -> Sequence[Arrays]:
-    """The live model with every float input moved by units in the last place, together and at random (next to a kink
-    any of them may decide), and that of the float64 twin where there is one. ``batches``: rows may be put together.
-    """
-    rng = np.random.default_rng(11)
-    floats = [spec.name for spec in function.inputs if spec.dtype.is_floating]
-    probes = []
-    for step in ROUNDING_PROBES:
-        moved = {
-            name: array + step * _signs(rng, step, array) * np.finfo(array.dtype).eps * np.abs(array)
-            if name in floats
-            else array
-            for name, array in inputs.items()
-        }
-        probes.append({name: array.astype(inputs[name].dtype) for name, array in moved.items()})
-    rows = max(1, len(next(iter(inputs.values())))) if batches else PROBED_ROWS
-    size = max(1, PROBED_ROWS // rows)
-    answers: list[Arrays] = []
-    for start in range(0, len(probes), size):
-        group = probes[start : start + size]
-        whole = {
-            name: np.concatenate([item[name] for item in group]) if size > 1 else group[0][name] for name in inputs
-        }
-        answer = live(function, whole) or {}
-        rest = {name: np.split(array, len(group)) if size > 1 else [array] for name, array in answer.items()}
-        answers += [{name: parts[index] for name, parts in rest.items()} for index in range(len(group)) if rest]
-    same = twin()
-    exact = differences.in_float64(same, inputs) if same is not None else None
-    return answers if exact is None else [*answers, exact]
-
-
-def _signs(rng: np.random.Generator, step: float, array: np.ndarray[Any, Any]) -> Any:
-    """Random signs for the larger steps; the small ones go the same way everywhere."""
-    return rng.choice((-1.0, 1.0), array.shape) if abs(step) > 1 else 1.0
-
-
 def _compare(
-    stage: str,
-    reference: Arrays,
-    actual: Arrays,
-    tolerance: Tolerance,
-    derivatives: set[str],
-    rounding: Callable[[], dict[str, float]],
-    least: Mapping[str, float],
+    stage: str, judged: Judged, actual: Arrays, tolerance: Tolerance, derivatives: set[str], least: Mapping[str, float]
 ) -> Report:
-    """``rounding``: the smallest scales, which take long to find and are asked for only where they decide."""
-    report = compare(reference, actual, tolerance, stage=stage, derivatives=derivatives, scales=least)
+    """What rounding does takes long to find, and is asked for only where it decides and as far as it does."""
+    reference = judged.reference
+    report = again = compare(reference, actual, tolerance, stage=stage, derivatives=derivatives, scales=least)
     if report.ok or any(row.problem and not np.isfinite(row.max_error) for row in report.rows):
         return report
-    scales = {name: max(scale, least.get(name, 0.0)) for name, scale in rounding().items()}
-    again = compare(reference, actual, tolerance, stage=stage, derivatives=derivatives, scales=scales)
+    for found in judged.rounding.scales(_rows_off(report, reference, actual), tolerance):
+        scales = {name: max(scale, least.get(name, 0.0)) for name, scale in found.items()}
+        again = compare(reference, actual, tolerance, stage=stage, derivatives=derivatives, scales=scales)
+        if again.ok:
+            break
     rows = tuple(
         dataclasses.replace(new, warning="within what rounding does to the live model itself")
         if new.ok and not old.ok
@@ -302,6 +202,16 @@ def _compare(
     return Report(rows, again.notes)
 
 
+def _rows_off(report: Report, reference: Arrays, actual: Arrays) -> list[int]:
+    """The first indices of what is off by more than the bound."""
+    found: set[int] = set()
+    for row in report.failures:
+        want = np.atleast_1d(reference[row.output].astype(np.float64))
+        error = np.abs(np.atleast_1d(actual[row.output].astype(np.float64)) - want)
+        found |= set(np.argwhere(error > row.bound * row.scale)[:, 0].tolist())
+    return sorted(found)
+
+
 def _golden(inputs: Arrays, reference: Arrays, rows: int | None) -> golden.Case:
     """The case, cut to as many rows as fit :data:`GOLDEN_BYTES` where there are rows."""
     if not rows:
@@ -309,49 +219,6 @@ def _golden(inputs: Arrays, reference: Arrays, rows: int | None) -> golden.Case:
     size = sum(array.nbytes for array in (*inputs.values(), *reference.values())) / rows
     kept = int(max(1, min(rows, GOLDEN_ROWS, GOLDEN_BYTES // max(size, 1))))
     return golden.Case({k: a[:kept] for k, a in inputs.items()}, {k: a[:kept] for k, a in reference.items()})
-
-
-def _artifacts(
-    function: Function, folder: pathlib.Path, formats: Sequence[str]
-) -> dict[str, Callable[[Mapping[str, Any]], Arrays]]:
-    runs: dict[str, Callable[[Mapping[str, Any]], Arrays]] = {}
-    if "saved_model" in formats:
-        runs["SavedModel"] = _saved_model(folder / "saved_model", function)
-    if "onnx" in formats:
-        for label, level in LEVELS.items():
-            runs[f"ONNX Runtime, optimisation {label}"] = onnx_session(folder / f"{function.name}.onnx", level)
-    return runs
-
-
-def _saved_model(folder: pathlib.Path, function: Function) -> Callable[[Mapping[str, Any]], Arrays]:
-    loaded = tf.saved_model.load(str(folder))
-    signature = loaded.signatures[function.name]
-
-    def run(inputs: Mapping[str, Any]) -> Arrays:
-        tensors = {spec.name: tf.constant(inputs[spec.name], spec.dtype) for spec in function.inputs}
-        try:
-            results = signature(**tensors)
-        except tf.errors.OpError as problem:
-            raise ExportError(f"the traced graph fails on a sample that the live model takes: {problem}") from problem
-        return {name: results[name].numpy() for name in function.outputs}
-
-    run.keep_alive = loaded  # type: ignore[attr-defined]  # the signature only holds its variables weakly
-    return run
-
-
-def onnx_session(path: pathlib.Path, level: Any) -> Callable[[Mapping[str, Any]], Arrays]:
-    """Runs the file at one graph optimisation level of ONNX Runtime."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = level
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    taken = [item.name for item in session.get_inputs()]
-    names = [item.name for item in session.get_outputs()]
-
-    def run(inputs: Mapping[str, Any]) -> Arrays:
-        return dict(zip(names, session.run(None, {name: inputs[name] for name in taken}), strict=True))
-
-    return run
 
 
 def _with_seeds(function: Function, inputs: Mapping[str, Any], batched: bool) -> Arrays:

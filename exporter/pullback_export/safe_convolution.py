@@ -22,34 +22,43 @@ def safe_convolution() -> contextlib.AbstractContextManager[None]:
 
 def _safe(original: Gradient) -> Gradient:
     def gradient(op: Any, dy: Any) -> Any:
-        x, kernel = op.inputs[0], op.inputs[1]
-        strides = [int(stride) for stride in op.get_attr("strides")]
-        if not _is_unsafe(op, kernel, strides):
-            return original(op, dy)
-        return _gradient_of_seen_pixels(x, kernel, dy, strides)
+        return _gradient_of_seen_pixels(op, dy) if is_unsafe(op) else original(op, dy)
 
     return gradient
 
 
-def _is_unsafe(op: Any, kernel: Any, strides: list[int]) -> bool:
-    """A 1x1 kernel, a stride, channels last, no explicit padding."""
+def is_unsafe(op: Any) -> bool:
+    """Whether a convolution has a 1x1 kernel, a stride, channels last and no explicit padding."""
+    kernel = op.inputs[1]
     taps = kernel.shape[:2].as_list() if kernel.shape.rank is not None else [None]
     layout, padding = (_text(op.get_attr(name)) for name in ("data_format", "padding"))
-    return taps == [1, 1] and max(strides) > 1 and layout == "NHWC" and padding != "EXPLICIT"
+    return taps == [1, 1] and max(_strides(op)) > 1 and layout == "NHWC" and padding != "EXPLICIT"
+
+
+def wants_kernel(op: Any) -> bool:
+    """Whether the tape that differentiates a convolution needs the gradient of its kernel."""
+    return 1 not in (getattr(op, "skip_input_indices", None) or ())
+
+
+def _strides(op: Any) -> list[int]:
+    return [int(stride) for stride in op.get_attr("strides")]
 
 
 def _text(attribute: Any) -> str:
     return attribute.decode() if isinstance(attribute, bytes) else str(attribute)
 
 
-def _gradient_of_seen_pixels(x: Any, kernel: Any, dy: Any, strides: list[int]) -> tuple[Any, Any]:
-    """``dx`` and ``dkernel``, the shapes of ``x`` and ``kernel``."""
+def _gradient_of_seen_pixels(op: Any, dy: Any) -> tuple[Any, Any]:
+    """``dx`` and ``dkernel``, the shapes of ``x`` and ``kernel``; None for a ``dkernel`` that nobody wants."""
+    x, kernel, strides = op.inputs[0], op.inputs[1], _strides(op)
     every = {"begin": [0, 0, 0, 0], "end": [0, 0, 0, 0], "strides": strides, "begin_mask": 15, "end_mask": 15}
     seen = tf.raw_ops.StridedSlice(input=x, **every)
     plain = {"strides": [1, 1, 1, 1], "padding": "VALID"}
     dseen = tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(seen), filter=kernel, out_backprop=dy, **plain)
-    dkernel = tf.raw_ops.Conv2DBackpropFilter(input=seen, filter_sizes=tf.shape(kernel), out_backprop=dy, **plain)
-    return tf.raw_ops.StridedSliceGrad(shape=tf.shape(x), dy=dseen, **every), dkernel
+    dx = tf.raw_ops.StridedSliceGrad(shape=tf.shape(x), dy=dseen, **every)
+    if not wants_kernel(op):
+        return dx, None
+    return dx, tf.raw_ops.Conv2DBackpropFilter(input=seen, filter_sizes=tf.shape(kernel), out_backprop=dy, **plain)
 
 
 _CONVOLUTION = replaced_gradient("Conv2D", _safe)
