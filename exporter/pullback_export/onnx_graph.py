@@ -13,11 +13,8 @@ from pullback_export.derivatives import Function
 from pullback_export.errors import ExportError
 from pullback_export.lowering.convert import Converter
 from pullback_export.lowering.dims import Dim, Shape
-from pullback_export.lowering.finished import rewrite
 from pullback_export.lowering.graph import Graph, Value
-from pullback_export.lowering.products import in_order, into_weights
 from pullback_export.lowering.serialization import to_model
-from pullback_export.lowering.single_column import as_row
 from pullback_export.tracing import Traced
 
 OPSETS = range(18, 24)
@@ -45,7 +42,6 @@ def build(traced: Traced, batched: bool, opset: int, tolerance: Tolerance) -> On
         batched,
     )
     graph.outputs = list(zip(function.outputs, outputs, strict=True))
-    rewrite(graph, (in_order, into_weights, as_row))
     model = to_model(graph, opset, metadata_props(spec, tolerance))
     onnx.checker.check_model(model, full_check=True)
     return OnnxFunction(model, spec)

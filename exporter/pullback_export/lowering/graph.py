@@ -238,14 +238,14 @@ class Graph:
                 owner._seen[candidate] = node.outputs
         return node.outputs
 
-    def emit_unfolded(self, op_type: str, inputs: Sequence[Value | None]) -> Value:
+    def emit_unfolded(self, op_type: str, inputs: list[Value | None], **attributes: Attribute) -> Value:
         """One node of the whole model, also of constants: ONNX Runtime computes it when the session opens."""
         if self.root is not self:
-            return self.root.emit_unfolded(op_type, inputs)
-        key = _key(op_type, list(inputs), {}, 1)
+            return self.root.emit_unfolded(op_type, inputs, **attributes)
+        key = _key(op_type, inputs, attributes, 1)
         if key not in self._seen:
-            ((dtype, shape),) = inference.infer(self, op_type, inputs, {}, 1)
-            node = Node(op_type, list(inputs), {})
+            ((dtype, shape),) = inference.infer(self, op_type, inputs, attributes, 1)
+            node = Node(op_type, inputs, attributes)
             node.outputs = [Value(self, dtype, shape, node)]
             self.nodes.append(node)
             self._seen[key] = node.outputs

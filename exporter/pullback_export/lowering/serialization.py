@@ -1,4 +1,6 @@
-"""From the graph under construction to an ONNX model: live nodes only, names that depend on nothing but the graph."""
+"""From the graph under construction to an ONNX model: rewritten once more, live nodes only, names that depend on
+nothing but the graph.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,20 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from pullback_export.lowering.blocked_layout import blocked_scalar
+from pullback_export.lowering.finished import rewrite
 from pullback_export.lowering.graph import Graph, Node, Value
+from pullback_export.lowering.products import in_order, into_weights
 from pullback_export.lowering.pruning import prune
+from pullback_export.lowering.single_column import as_row
+from pullback_export.lowering.transposed_convolution import cropped
+
+FINAL_RULES = (in_order, into_weights, as_row, cropped, blocked_scalar)
 
 
 def to_model(graph: Graph, opset: int, metadata: Mapping[str, str]) -> onnx.ModelProto:
     """The model of ``graph``; equal graphs give equal bytes in every process."""
+    rewrite(graph, FINAL_RULES)
     writer = _Writer(graph)
     proto = writer.graph_proto(graph, "pullback")
     proto.initializer.extend(writer.initializers)

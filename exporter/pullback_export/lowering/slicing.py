@@ -11,6 +11,7 @@ from pullback_export.lowering.dims import Dim, Size, maximum, minimum
 from pullback_export.lowering.graph import Value
 from pullback_export.lowering.matrices import indices
 from pullback_export.lowering.registry import lowers
+from pullback_export.lowering.transposed_convolution import spread_convolution
 from pullback_export.lowering.vectors import Element, elements, lift, minus, plus, vector
 
 _END, _BEGIN = 2**63 - 1, -(2**63) + 1
@@ -139,7 +140,19 @@ def strided_slice_grad(op: OpContext, shape: Value, begin: Value, end: Value, st
     """Zeros of ``shape`` with ``dx[begin:end:strides] = dy``."""
     sizes = elements(op, shape)
     index = _index(op, len(sizes), begin, end, strides)
-    return _placed(op, dy, sizes, index)
+    every = _every(index, sizes)
+    whole = spread_convolution(op, dy, *every) if every is not None and dy.dtype == np.float32 else None
+    return whole if whole is not None else _placed(op, dy, sizes, index)
+
+
+def _every(index: Index, sizes: list[Element]) -> tuple[list[int], list[Size]] | None:
+    """The strides of an index ``x[::s, ::t, ...]`` of four axes, and the sizes of ``x``."""
+    strides = [item.stride for item in index.ranges if item.begin == 0 and item.end == _END and not item.drops]
+    known = [size for size in sizes if not isinstance(size, Value)]
+    if index.new_axes or len(strides) != 4 or len(known) != 4 or len(sizes) != 4:
+        return None
+    steps = [stride for stride in strides if isinstance(stride, int) and stride > 0]
+    return (steps, known) if len(steps) == 4 else None
 
 
 def _placed(op: OpContext, dy: Value, sizes: list[Element], index: Index) -> Value:
