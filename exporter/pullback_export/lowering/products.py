@@ -28,21 +28,24 @@ _REARRANGING = {"Expand", "Gather", "Reshape", "Slice", "Squeeze", "Tile", "Tran
 
 
 def into_weights(graph: Graph, node: Node, readers: Readers) -> Value | None:
-    """``(x * c) @ w``, with ``c`` for each column, as ``x @ (c * w)``."""
-    weights = weights_of(node)
-    if weights is None or node.inputs[0] is None:
+    """``(x * c) @ w``, with ``c`` for each column, as ``x @ (c * w)``; also where a reshape to rows comes between."""
+    weights, columns = weights_of(node), node.inputs[0]
+    if weights is None or columns is None:
         return None
-    columns, reshaped = node.inputs[0], False
-    if columns.node is not None and columns.node.op_type == "Reshape" and readers.only(columns) is node:
-        columns, reshaped = columns.node.inputs[0] or columns, True
+    rows = columns.node if columns.node is not None and columns.node.op_type == "Reshape" else None
+    if rows is not None and readers.only(columns) is node and rows.inputs[0] is not None:
+        columns = rows.inputs[0]
+    else:
+        rows = None
     for x, factor in _scaled(columns, readers):
         size = weights.dims[inner_axis(node)]
-        if factor.shape[-1:] != (size,) or _too_large(weights, factor):
+        if factor.shape[-1:] != (size,) or columns.dims[-1] != size or _too_large(weights, factor):
             continue
-        if not reshaped and factor.size == size and x.dims == columns.dims:
+        if factor.size == size and x.dims == columns.dims:
             column = factor.reshape(-1) if is_transposed(node) else factor.reshape(-1, 1)
-            return graph.emit(node.op_type, [x, _product(graph, weights, column), *node.inputs[2:]], node.attributes)
-        if reshaped and len(node.inputs) == 2 and factor.ndim == 3 and factor.shape[1] == 1 and x.rank == 2:
+            left = x if rows is None else graph.emit("Reshape", [x, *rows.inputs[1:]], rows.attributes)
+            return graph.emit(node.op_type, [left, _product(graph, weights, column), *node.inputs[2:]], node.attributes)
+        if rows is not None and len(node.inputs) == 2 and factor.ndim == 3 and factor.shape[1] == 1 and x.rank == 2:
             return _by_seed(graph, node, x, factor, weights)
     return None
 
