@@ -148,21 +148,35 @@ def _input_names(model: Any, flat: Sequence[Any], inputs: Inputs) -> tuple[str, 
 
 
 def _output_names(model: Any, results: Callable[..., Any], specs: Sequence[Any]) -> tuple[int, tuple[str, ...]]:
+    functional = model._functional if isinstance(model, keras.Sequential) else model
+    # What a functional model returns is known; any other has to be traced.
+    structure = functional._outputs_struct if _is_functional(model) else _traced_structure(results, specs)
+    count = len(keras.tree.flatten(structure))
+    if isinstance(structure, dict) or hasattr(structure, "_fields"):
+        return count, tuple(re.sub(r"\W", "_", key) for key in structure_names(structure, count))
+    names = list(getattr(functional, "output_names", None) or [])
+    made_up = [_is_made_up(model, name) for name in names]
+    if not names or any(made_up) or len(set(names)) != len(names):
+        return count, numbered("y", count)
+    return count, tuple(re.sub(r"\W", "_", name) for name in names)
+
+
+def _is_functional(model: Any) -> bool:
+    """Whether a model is a graph of layers and nothing else: no subclass, which may return something else."""
+    if type(model) is keras.Sequential:
+        return model._functional is not None
+    return hasattr(model, "_outputs_struct") and type(model).__module__.split(".")[0] == "keras"
+
+
+def _traced_structure(results: Callable[..., Any], specs: Sequence[Any]) -> Any:
     structure: list[Any] = []
 
     def call(*tensors: Any) -> list[Any]:
         structure[:] = [results(*tensors)]
         return [tf.convert_to_tensor(item) for item in keras.tree.flatten(structure[0])]
 
-    count = len(tf.function(call, autograph=False).get_concrete_function(*specs).outputs)
-    if isinstance(structure[0], dict) or hasattr(structure[0], "_fields"):
-        return count, tuple(re.sub(r"\W", "_", key) for key in structure_names(structure[0], count))
-    functional = model._functional if isinstance(model, keras.Sequential) else model
-    names = list(getattr(functional, "output_names", None) or [])
-    made_up = [_is_made_up(model, name) for name in names]
-    if not names or any(made_up) or len(set(names)) != len(names):
-        return count, numbered("y", count)
-    return count, tuple(re.sub(r"\W", "_", name) for name in names)
+    tf.function(call, autograph=False).get_concrete_function(*specs)
+    return structure[0]
 
 
 def _is_made_up(model: Any, name: str) -> bool:

@@ -20,8 +20,8 @@ from pullback_export.reference import Arrays, live, live_rows, rows_at_once, row
 # How much further than the live model's own rounding error an artifact may be from it.
 ROUNDING_FACTOR = 8.0
 # Probes of that error, in units in the last place of the inputs: the small ones go the same way everywhere, the larger
-# ones, of the size that the layers of a deep network add up to, have random signs.
-PROBES = ((1.0, -1.0), (16.0, 16.0, 16.0, 16.0))
+# ones, of the size that the layers of a deep network add up to, have random signs. A group is asked for at once.
+PROBES = ((1.0,), (16.0,), (-1.0, 16.0, 16.0, 16.0))
 # Rows of several probes that go through the live model at once.
 PROBED_ROWS = 16
 
