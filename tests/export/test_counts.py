@@ -289,6 +289,15 @@ def each_seed_has_its_weights(graph: Graph, x: Value, y: Value) -> Value:
     return rows_of(graph, seeds) @ constant(graph, 5, 4)
 
 
+def equal_numbers_join_once_each(graph: Graph, x: Value, y: Value) -> Value:
+    z = rows_of(graph, x) @ constant(graph, 5, 4)
+    return (z * 3.0) * ((rows_of(graph, y) @ constant(graph, 5, 4)) * 3.0) * (z * 3.0)
+
+
+def numbers_of_a_product_join(graph: Graph, x: Value, y: Value) -> Value:
+    return (x * 0.3) * (y * constant(graph, 5))
+
+
 def huge_factor_stays_outside(graph: Graph, x: Value, y: Value) -> Value:
     """Its product with the weights would overflow, that with the small ``x`` does not."""
     return ((rows_of(graph, x) * 1e-30) * constant(graph, 5, number=1e30)) @ constant(graph, 5, 4, number=1e20)
@@ -315,6 +324,8 @@ FINAL: Sequence[tuple[Rewrite, dict[str, int]]] = [
     (number_joins_weights_across_a_product, {"Reshape": 2, "MatMul": 1, "Gemm": 1, "Mul": 1, "Add": 1}),
     (number_does_not_join_a_product_that_others_read, {"Reshape": 1, "MatMul": 1, "Mul": 1, "Add": 1}),
     (each_seed_has_its_weights, {"Reshape": 2, "MatMul": 1}),
+    (equal_numbers_join_once_each, {"Reshape": 2, "MatMul": 2, "Mul": 2}),
+    (numbers_of_a_product_join, {"Mul": 2}),
     (huge_factor_stays_outside, {"Reshape": 1, "Mul": 2, "MatMul": 1}),
     (single_column_is_a_row, {"Reshape": 2, "Gemm": 1}),
     (single_column_of_transposed_weights_is_a_row, {"Reshape": 2, "Gemm": 1}),

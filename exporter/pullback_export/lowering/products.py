@@ -8,6 +8,8 @@ Results may change in the last place; nothing overflows that did not before, see
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,10 +21,11 @@ from pullback_export.lowering.graph import Graph, Node, Value
 Array = np.ndarray[Any, Any]
 # A scaled copy of weights takes memory in the session; beyond this size, the product is small beside the matrix.
 _LARGEST_WEIGHTS = 2**18
+_LARGEST_FACTOR = 4096
 # Rows of a batch, where sizes are compared before they are known.
 _NOMINAL = 1000
-# Largest numbers of both factors stay far from the ends of float32.
-_LARGEST_SCALE = 2.0**60
+# Constants beyond these could overflow or underflow in another place of a product.
+_LARGEST_SCALE = 2.0**20
 _BOUNDED_BY_ONE = {"Cos", "Erf", "HardSigmoid", "Sigmoid", "Sign", "Sin", "Softmax", "Softsign", "Tanh"}
 _REARRANGING = {"Expand", "Gather", "Reshape", "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze"}
 
@@ -65,18 +68,33 @@ def in_order(graph: Graph, node: Node, readers: Readers) -> Value | None:
     if node.op_type != "Mul" or node.outputs[0].dtype.kind != "f" or _is_inner(node, readers):
         return None
     factors = _factors(node, readers)
-    merged = _absorbed(graph, factors, readers)
+    now = _with_one_constant(graph, _absorbed(graph, factors, readers))
+    merged = [value for value in now if value is not None]
     if any(value.shape is None for value in merged):
         return None
-    pairs, cost = _cheapest(merged)
-    if len(merged) == len(factors) and (not _is_safe(merged) or cost >= _cost(node, readers)):
+    if _is_safe(merged):
+        pairs, cost = _cheapest(merged)
+        return _multiplied(graph, merged, pairs) if cost < _cost(node, readers) else None
+    if len(merged) == len(factors):
         return None
-    if len(merged) < len(factors) and not _is_safe(merged):
-        pairs = [(0, 1)] * (len(merged) - 1)
-    values = list(merged)
+    return _in_given_order(graph, node, readers, iter(now))
+
+
+def _multiplied(graph: Graph, factors: list[Value], pairs: list[tuple[int, int]]) -> Value:
+    values = list(factors)
     for left, right in pairs:
         values[left] = graph.emit("Mul", [values[left], values.pop(right)])
     return values[0]
+
+
+def _in_given_order(graph: Graph, node: Node, readers: Readers, now: Iterator[Value | None]) -> Value | None:
+    """The tree of products as it is, with the next of ``now`` for each of its factors; None is left out."""
+    parts = []
+    for value in node.inputs:
+        inner = _inner(value, node, readers)
+        parts.append(next(now) if inner is None else _in_given_order(graph, inner, readers, now))
+    left = [part for part in parts if part is not None]
+    return graph.emit("Mul", left) if len(left) == 2 else left[0] if left else None
 
 
 def _is_inner(node: Node, readers: Readers) -> bool:
@@ -84,33 +102,61 @@ def _is_inner(node: Node, readers: Readers) -> bool:
     return reader is not None and reader.op_type == "Mul"
 
 
+def _inner(value: Value | None, node: Node, readers: Readers) -> Node | None:
+    """The product that ``value`` is and that only ``node`` reads."""
+    product = value.node if value is not None else None
+    return product if product is not None and product.op_type == "Mul" and readers.only(value) is node else None
+
+
 def _factors(node: Node, readers: Readers) -> list[Value]:
     """The factors of a tree of products whose inner results nobody else reads."""
     found: list[Value] = []
     for value in node.inputs:
-        assert value is not None
-        inner = value.node
-        if inner is not None and inner.op_type == "Mul" and readers.only(value) is node:
+        inner = _inner(value, node, readers)
+        if inner is not None:
             found += _factors(inner, readers)
-        else:
+        elif value is not None:
             found.append(value)
     return found
 
 
-def _absorbed(graph: Graph, factors: list[Value], readers: Readers) -> list[Value]:
-    """The factors without those constants that went into the weights of a matrix product."""
-    values = list(factors)
-    for constant in factors:
+def _absorbed(graph: Graph, factors: list[Value], readers: Readers) -> list[Value | None]:
+    """The factors, with None for those constants that went into the weights of a matrix product."""
+    values: list[Value | None] = list(factors)
+    for position, constant in enumerate(factors):
         if constant.const is None:
             continue
         for index, value in enumerate(values):
-            scaled = _scaled_product(graph, value, constant.const, readers)
-            if scaled is not None:
-                values[index] = scaled
-                values.remove(constant)
+            scaled = _scaled_product(graph, value, constant.const, readers) if value is not None else None
+            if scaled is not None and value is not None:
+                values[index], values[position] = scaled, None
                 readers.move(value, scaled)
                 break
     return values
+
+
+def _with_one_constant(graph: Graph, factors: list[Value | None]) -> list[Value | None]:
+    """The product of small constants in the place of the first, None in that of the others."""
+    found = [
+        (index, value.const)
+        for index, value in enumerate(factors)
+        if value is not None and value.const is not None and _is_moderate(value.const)
+    ]
+    if len(found) < 2:
+        return factors
+    joined = functools.reduce(np.multiply, [const for _, const in found])
+    if joined.size > _LARGEST_FACTOR:
+        return factors
+    values = [None if index in dict(found) else value for index, value in enumerate(factors)]
+    values[found[0][0]] = graph.constant(joined, found[0][1].dtype)
+    return values
+
+
+def _is_moderate(factor: Array) -> bool:
+    size = np.abs(factor)
+    return 0 < factor.size <= _LARGEST_FACTOR and bool(
+        (size > 1 / _LARGEST_SCALE).all() and size.max() < _LARGEST_SCALE
+    )
 
 
 def _scaled_product(graph: Graph, value: Value, factor: Array, readers: Readers) -> Value | None:
@@ -231,12 +277,8 @@ def _cheapest(factors: list[Value]) -> tuple[list[tuple[int, int]], int]:
 
 def _cost(node: Node, readers: Readers) -> int:
     """How many elements the tree of products computes as it stands."""
-    total = _elements(node.outputs[0].dims)
-    for value in node.inputs:
-        inner = value.node if value is not None else None
-        if inner is not None and inner.op_type == "Mul" and readers.only(value) is node:
-            total += _cost(inner, readers)
-    return total
+    inner = [product for value in node.inputs if (product := _inner(value, node, readers)) is not None]
+    return _elements(node.outputs[0].dims) + sum(_cost(product, readers) for product in inner)
 
 
 def _elements(shape: Shape) -> int:
