@@ -188,9 +188,13 @@ def _check(
 
 
 def _past_kinks(steps: Sequence[float], step: float, noise: float, allowed: float) -> list[float]:
-    """The steps that are left, where ``step`` met too many kinks: first the smallest that rounding hardly touches."""
+    """The steps that are left, where ``step`` met too many kinks: first the smallest that rounding hardly touches.
+
+    Longer ones meet more kinks, and come last.
+    """
     fine = sorted(left for left in steps if left < step and noise * step / left <= 1e-3 * allowed)
-    return fine + [left for left in steps if left not in fine]
+    shorter = [left for left in steps if left < step and left not in fine]
+    return fine + shorter + [left for left in steps if left > step]
 
 
 def _cannot_judge(source: Source, function: Function, request: Request, inputs: Mapping[str, Array]) -> str:
