@@ -64,7 +64,7 @@ def missed(row: Row) -> list[str]:
 def numbers(row: Row, operators: Sequence[Operator]) -> dict[str, Any]:
     """The fields of a text.
 
-    ``ratio``: Pullback to forward; ``aim``; ``forward`` and ``pullback``: times of a call; the name of any other engine:
+    ``ratio``: Pullback to forward; ``aim``; ``forward`` and ``pullback``: times of a call; the name of another engine:
     its time to Pullback's; ``share[Op]``, ``time[Op]``, ``nodes[Op]``: of an ONNX operator in the profile, nothing
     where it has none.
     """
