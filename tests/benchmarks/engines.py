@@ -15,14 +15,11 @@ from typing import Any
 import numpy as np
 
 from tests.benchmarks import torch_engine
+from tests.benchmarks.onnx_ad_engine import open_onnx_ad
 from tests.benchmarks.work import Work
 
 Array = np.ndarray[Any, Any]
 Call = Callable[..., Any]
-
-
-class Skipped(Exception):
-    """This engine cannot do this work; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,33 +110,6 @@ def _tape(tf: Any, model: Any, work: Work) -> Call:
     return first if work.kind in ("gradient", "jacobian") else second
 
 
-def _onnx_ad(work: Work, folder: pathlib.Path, threads: int) -> Call:
-    """Its reverse graph of our forward graph, in ONNX Runtime."""
-    import onnx
-    import onnx_ad
-    import onnxruntime
-    from pullback.backends.onnx import session_options
-
-    if work.kind != "gradient":
-        raise Skipped(f"onnx-ad has no {work.kind}")
-    try:
-        model = onnx_ad.reverse(onnx.load(folder / "forward.pullback" / "evaluate.onnx"))
-    except Exception as problem:
-        raise Skipped(f"onnx-ad: {type(problem).__name__}: {str(problem).splitlines()[0][:100]}") from problem
-    content = model.SerializeToString()
-    session = onnxruntime.InferenceSession(
-        content, session_options(len(content), threads=threads), providers=["CPUExecutionProvider"]
-    )
-    (seed,) = [item for item in session.get_inputs() if item.name != "x"]
-
-    def run(x: Array) -> Any:
-        cotangent = np.zeros([len(x), *[1 if isinstance(size, str) else size for size in seed.shape[1:]]], np.float32)
-        cotangent[:, work.component or 0] = 1
-        return session.run(None, {"x": x, seed.name: cotangent})
-
-    return run
-
-
 def _jax(work: Work, folder: pathlib.Path, threads: int) -> Call:
     """The same Keras model on the JAX backend, weights as constants of the compiled function."""
     import jax
@@ -191,7 +161,7 @@ ENGINES: tuple[Engine, ...] = (
     Engine("keras_tape", "Keras, GradientTape", _tensorflow(""), _TF, _TF),
     Engine("tf_function", "tf.function", _tensorflow("graph"), _TF, _TF),
     Engine("tf_xla", "tf.function, XLA", _tensorflow("xla"), _TF, _TF),
-    Engine("onnx_ad", "onnx-ad in ONNX Runtime", _onnx_ad, ("onnx_ad",), ("onnx-ad", "onnxruntime")),
+    Engine("onnx_ad", "onnx-ad in ONNX Runtime", open_onnx_ad, ("onnx_ad",), ("onnx-ad", "onnxruntime")),
     Engine("jax", "JAX, jit", _jax, ("jax", "keras"), ("jax", "keras"), _ON_JAX),
     Engine("torch", "torch, eager", _torch(False), _TORCH, _TORCH, _ON_TORCH),
     Engine("torch_compile", "torch.compile", _torch(True), _TORCH, _TORCH, _ON_TORCH),

@@ -56,3 +56,28 @@ def test_nothing_counts_where_pullback_has_no_answer() -> None:
 
 def test_every_engine_has_a_reference() -> None:
     assert engines.engine(rounds.REFERENCE).name == "pullback"
+
+
+class Engine:
+    """An engine's process that answers ``at[moved]``."""
+
+    def __init__(self, engine: str, *at: np.ndarray) -> None:
+        self.engine, self.at = engine, at
+
+    def results(self, batch: int, moved: int = 0) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        return {"derivative": self.at[min(moved, len(self.at) - 1)]}, {"seconds": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("engine", "wrong"),
+    [
+        (Engine("jax", 1.01 * EXACT, EXACT), False),  # at a kink where Pullback took the other side, and only there
+        (Engine("jax", 1.01 * EXACT, 1.01 * EXACT, EXACT), False),
+        (Engine("jax", 1.01 * EXACT), True),
+    ],
+)
+def test_disagreement_is_confirmed_next_to_the_input(engine: Engine, wrong: bool) -> None:
+    reference = Engine("pullback", EXACT)
+    first = rounds.compared({item.engine: item.results(64)[0] for item in (reference, engine)})
+    assert set(first) == {"jax"}
+    assert set(rounds._confirmed(first, (reference, engine), 64)) == ({"jax"} if wrong else set())

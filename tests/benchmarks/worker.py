@@ -20,6 +20,7 @@ import numpy as np
 
 from tests.benchmarks import engines, work
 from tests.benchmarks.memory import peak_megabytes
+from tests.benchmarks.onnx_ad_engine import Refused
 
 
 def main(name: str, row: str, folder: str, threads: str) -> int:
@@ -38,7 +39,7 @@ def main(name: str, row: str, folder: str, threads: str) -> int:
     chosen = work.row(row)
     try:
         call = item.open(chosen, pathlib.Path(folder), int(threads))
-    except engines.Skipped as problem:
+    except Refused as problem:
         say(skipped=str(problem))
         return 0
     except Exception as problem:
@@ -46,15 +47,15 @@ def main(name: str, row: str, folder: str, threads: str) -> int:
         say(skipped=f"{type(problem).__name__}: {str(problem).splitlines()[0][:100]}")
         return 0
     say(ready=True)
-    inputs: dict[int, list[Any]] = {}
+    inputs: dict[tuple[int, int], list[Any]] = {}
     for line in sys.stdin:
         request = json.loads(line)
-        batch = request["batch"]
-        if batch not in inputs:
+        size = request["batch"], request.get("moved", 0)
+        if size not in inputs:
             inputs.clear()
-            inputs[batch] = draw(chosen, batch)
+            inputs[size] = draw(chosen, *size)
         try:
-            reply, result = measure(call, inputs[batch], request["calls"])
+            reply, result = measure(call, inputs[size], request["calls"])
             if "save" in request:
                 np.savez(request["save"], **named(name, result))
             say(**reply)
@@ -64,11 +65,15 @@ def main(name: str, row: str, folder: str, threads: str) -> int:
     return 0
 
 
-def draw(chosen: work.Work, batch: int) -> list[Any]:
-    """``x`` and, for products, a tangent: the same in every process."""
+def draw(chosen: work.Work, batch: int, moved: int = 0) -> list[Any]:
+    """``x`` and, for products, a tangent: the same in every process; ``moved``: each number by at most one unit."""
     rng = np.random.default_rng(7)
     count = 2 if chosen.kind == "hvp" else 1
-    return [rng.normal(size=(batch, *chosen.shape)).astype(np.float32) for _ in range(count)]
+    arrays = [rng.normal(size=(batch, *chosen.shape)).astype(np.float32) for _ in range(count)]
+    if moved:
+        steps = np.random.default_rng(moved).integers(-1, 2, arrays[0].shape).astype(np.float32)
+        arrays[0] += steps * np.spacing(np.abs(arrays[0]))
+    return arrays
 
 
 def measure(call: Any, arrays: list[Any], calls: int) -> tuple[dict[str, float], list[Any]]:
