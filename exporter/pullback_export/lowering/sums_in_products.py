@@ -1,0 +1,27 @@
+"""``a @ b + c`` as one ``Gemm``, which adds to ``c`` what it computes: one walk through memory less."""
+
+from __future__ import annotations
+
+from pullback_export.lowering.finished import Readers
+from pullback_export.lowering.graph import Graph, Node, Value
+
+
+def sum_in_product(graph: Graph, node: Node, readers: Readers) -> Value | None:
+    """A matrix product that only an ``Add`` of its own shape reads; ONNX Runtime itself only joins biases."""
+    if node.op_type != "Add" or node.outputs[0].dtype.kind != "f":
+        return None
+    for value, other in (node.inputs, node.inputs[::-1]):
+        product = value.node if value is not None else None
+        if product is None or value is None or other is None or readers.only(value) is not node:
+            continue
+        same = other.const is None and value.shape is not None and value.shape == other.shape
+        if same and _is_plain(product):
+            return graph.emit("Gemm", [*product.inputs, other], product.attributes)
+    return None
+
+
+def _is_plain(node: Node) -> bool:
+    """A product of two matrices to which nothing is added yet."""
+    if node.op_type not in ("Gemm", "MatMul") or len(node.inputs) != 2:
+        return False
+    return all(item is not None and item.shape is not None and item.rank == 2 for item in node.inputs)
