@@ -117,14 +117,20 @@ def picture(path: pathlib.Path, rows: Sequence[Row], growth: dict[str, list[dict
     import matplotlib.pyplot as plt
 
     shown = [row for row in rows if row.threads == 1 and row.ratios("pullback")][::-1]
-    size = (11 if growth else 7.5, 1.2 + 0.3 * max(len(shown), 6))
+    size = (12 if growth else 7.5, 1.2 + 0.3 * max(len(shown), 14 if growth else 6))
+    layout = [["engines", "time"], ["engines", "memory"]] if growth else [["engines"]]
     widths = (3, 2) if growth else (1,)
-    figure, axes = plt.subplots(1, len(widths), figsize=size, width_ratios=widths, layout="constrained", squeeze=False)
-    _engines(axes[0, 0], shown)
+    figure, axes = plt.subplot_mosaic(layout, figsize=size, width_ratios=widths, layout="constrained")
+    _engines(axes["engines"], shown)
     if growth:
-        _growth(axes[0, 1], growth)
+        _growth(axes["time"], growth)
+        _memory(axes["memory"], growth)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+# None of them near the red of Pullback.
+_OTHERS = ("#000000", "#e69f00", "#009e73", "#0072b2", "#56b4e9", "#8c6d31", "#cc79a7", "#7f7f7f", "#404040", "#6a3d9a")
 
 
 def _engines(axes: Any, shown: Sequence[Row]) -> None:
@@ -134,9 +140,9 @@ def _engines(axes: Any, shown: Sequence[Row]) -> None:
             mine = item.name == "pullback"
             axes.plot(
                 *zip(*points, strict=True),
-                "o" if mine else "^vsDPX*<"[place % 8],
+                "o" if mine else "^vsDPX*<>h"[place % 10],
                 label=item.title,
-                color="#c0392b" if mine else f"C{place}",
+                color="#c0392b" if mine else _OTHERS[place % len(_OTHERS)],
                 ms=7 if mine else 4.5,
                 zorder=3 if mine else 2,
                 ls="none",
@@ -161,5 +167,17 @@ def _growth(axes: Any, growth: dict[str, list[dict[str, float]]]) -> None:
     axes.plot(batches, [slope["seconds"] * b / slope["batch"] for b in batches], ":", color="0.5", label="proportional")
     axes.set(xscale="log", yscale="log", xlabel="rows in one call", ylabel="seconds")
     axes.set_title("Pullback: growth with the batch", fontsize=10)
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize=8)
+
+
+def _memory(axes: Any, growth: dict[str, list[dict[str, float]]]) -> None:
+    """What the process takes besides the inputs and results, which are the caller's."""
+    for index, (name, points) in enumerate(growth.items()):
+        working = [p["megabytes"] - p["arrays"] for p in points]
+        axes.plot([p["batch"] for p in points], working, "o-", ms=4, color=f"C{index}", label=name)
+    axes.set(xscale="log", xlabel="rows in one call", ylabel="MB, without inputs and results")
+    axes.set_ylim(bottom=0)
+    axes.set_title("Pullback: peak memory", fontsize=10)
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8)

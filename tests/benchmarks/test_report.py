@@ -55,3 +55,10 @@ def test_readme_is_written_between_its_markers(tmp_path: pathlib.Path) -> None:
 def test_every_row_has_a_kind_and_quick_ones_are_small() -> None:
     assert all(item.kind in work.KINDS for item in work.ROWS)
     assert all(set(item.quick) <= set(item.batches) for item in work.ROWS)
+
+
+def test_picture_is_drawn_with_and_without_growth(tmp_path: pathlib.Path) -> None:
+    points = [{"batch": batch, "seconds": 1e-6 * batch, "megabytes": 70.0, "arrays": 1.0} for batch in (1, 1000)]
+    for growth in ({}, {"bowl": points}):
+        report.picture(tmp_path / "picture.png", [ROW], growth)
+        assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"

@@ -58,6 +58,7 @@ def main(name: str, row: str, folder: str, threads: str) -> int:
             reply, result = measure(call, inputs[size], request["calls"])
             if "save" in request:
                 np.savez(request["save"], **named(name, result))
+            del result  # not beside the next ones
             say(**reply)
         except Exception as problem:
             traceback.print_exc()
@@ -69,7 +70,7 @@ def draw(chosen: work.Work, batch: int, moved: int = 0) -> list[Any]:
     """``x`` and, for products, a tangent: the same in every process; ``moved``: each number by at most one unit."""
     rng = np.random.default_rng(7)
     count = 2 if chosen.kind == "hvp" else 1
-    arrays = [rng.normal(size=(batch, *chosen.shape)).astype(np.float32) for _ in range(count)]
+    arrays = [rng.standard_normal((batch, *chosen.shape), np.float32) for _ in range(count)]
     if moved:
         steps = np.random.default_rng(moved).integers(-1, 2, arrays[0].shape).astype(np.float32)
         arrays[0] += steps * np.spacing(np.abs(arrays[0]))
