@@ -18,7 +18,7 @@ from pullback.errors import NotExportedError
 from pullback.function import Function
 
 NAME = "bench"
-PROFILE_SECONDS = 2.0
+PROFILE_SECONDS = 0.5
 SHOWN_NODES = 20
 
 
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     rows = [{"batch": n, **measure(function, names, inputs(bundle, function, n), arguments.seconds)} for n in sizes]
     nodes, calls = [], 0
     if arguments.profile:
-        calls = round(min(20, max(3, PROFILE_SECONDS * 1e6 / rows[-1]["median"])))
+        calls = round(min(200, max(3, PROFILE_SECONDS * 1e6 / rows[-1]["median"])))
         nodes = profile(bundle, function, names, inputs(bundle, function, sizes[-1]), calls)
     if arguments.json:
         parts = {"rows": rows, "profile": nodes, "operators": by_operator(nodes)}
