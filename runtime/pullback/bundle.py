@@ -173,19 +173,23 @@ class Bundle:
         chosen = self._get(function)
         if batch is not None:
             sizes["B"] = batch
-        return Prepared(chosen.spec, self.session(function), chosen.fetch_names(fetch), sizes)
+        names = chosen.fetch_names(fetch)
+        return Prepared(chosen.spec, self._onnx().session_of(chosen.spec, names), names, sizes)
 
     def session(self, function: str = "evaluate", *, profile: str | None = None) -> Any:
         """The ``onnxruntime.InferenceSession`` of a function; a new, profiling one for a file prefix ``profile``."""
-        if not isinstance(self._backend, OnnxBackend):
-            raise NotExportedError(f"{self.path}: there is no ONNX Runtime session; load it with backend='onnx'")
-        return self._backend.session(self._get(function).spec.name, profile=profile)
+        return self._onnx().session(self._get(function).spec.name, profile=profile)
 
     def __reduce__(self) -> tuple[Callable[..., Bundle], tuple[Any, ...]]:
         return _reload, (str(self.path), self.backend, self._options, self.digest)
 
     def __repr__(self) -> str:
         return f"<pullback.Bundle {self.path.name}: {'; '.join(str(f.spec) for f in self._functions.values())}>"
+
+    def _onnx(self) -> OnnxBackend:
+        if not isinstance(self._backend, OnnxBackend):
+            raise NotExportedError(f"{self.path}: there is no ONNX Runtime session; load it with backend='onnx'")
+        return self._backend
 
     def _function(self, spec: FunctionSpec) -> Function:
         found = self._opened.manifest

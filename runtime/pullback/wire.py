@@ -1,4 +1,4 @@
-"""Just enough of the protobuf wire format to look into an ONNX file before anything else parses it.
+"""Just enough of the protobuf wire format to look into an ONNX file before anything else parses it, and to cut it.
 
 https://protobuf.dev/programming-guides/encoding/ is the reference. Groups and malformed varints are refused.
 """
@@ -38,6 +38,23 @@ def fields(message: memoryview, where: str) -> Iterator[Field]:
         if number == 0:
             raise BundleError(f"{where}: not an ONNX file (field number 0); it is damaged")
         yield number, kind, value
+
+
+def encoded(number: int, kind: int, value: int | bytes | memoryview) -> bytes:
+    """A field as bytes: the inverse of :func:`fields`."""
+    key = _encoded_varint(number << 3 | kind)
+    if isinstance(value, int):
+        return key + _encoded_varint(value)
+    return b"".join((key, _encoded_varint(len(value)) if kind == BYTES else b"", value))
+
+
+def _encoded_varint(value: int) -> bytes:
+    groups = bytearray()
+    while value > 0x7F:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    groups.append(value)
+    return bytes(groups)
 
 
 def _varint(message: memoryview, position: int, where: str) -> tuple[int, int]:

@@ -137,7 +137,7 @@ def call(rng: random.Random) -> None:
         name: np.ascontiguousarray(np.asarray(array), dtypes[name]) for name, array in named.items() if name in names
     }
     exact = {name: array.reshape(np.shape(named[name])) for name, array in exact.items()}
-    again = function(**exact, fetch=fetch)
+    again = function(**exact, fetch=fetch)  # the same session, for the same outputs
     if not all(np.array_equal(got, want, equal_nan=True) for got, want in zip(result, again, strict=True)):
         raise WrongAnswer(f"{function.spec.name}: {named!r}")
 

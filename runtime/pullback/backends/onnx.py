@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pullback.backends import Array, Run
 from pullback.errors import BundleError, InputError, NotExportedError, PullbackError
 from pullback.manifest import FunctionSpec
+from pullback.onnx_cut import cut
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -24,6 +25,9 @@ ONE_THREAD_BYTES = 4 * 2**20
 # A chunk's widest value should have about this size, to stay in the cache, and a chunk at least so many rows.
 CHUNK_BYTES = 2**18
 LEAST_CHUNK = 64
+
+# Sessions of parts of a graph, for ``fetch=``, that are kept open.
+KEPT_PARTS = 8
 
 
 class OnnxBackend:
@@ -47,32 +51,47 @@ class OnnxBackend:
         self._optimization = optimization
         self._row_bytes = dict(row_bytes or {})
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
+        self._parts: dict[tuple[str, frozenset[str]], onnxruntime.InferenceSession] = {}
         self._lock = threading.Lock()
 
     def prepare(self, function: FunctionSpec, outputs: tuple[str, ...]) -> Run:
-        """Runs only the nodes that lead to ``outputs``."""
-        session = self.session(function.name)
-        options = None
-        if len(outputs) < len(function.outputs):
-            options = _onnxruntime().RunOptions()
-            options.only_execute_path_to_fetches = True
+        session = self.session_of(function, outputs)
         run = session.run
         if self._providers == ["CPUExecutionProvider"]:
             # What session.run calls after checks that ours make needless, and its retry on another provider.
             run = getattr(getattr(session, "_sess", None), "run", run)
-        return functools.partial(_run, function.name, run, list(outputs), options)
+        return functools.partial(_run, function.name, run, list(outputs))
 
     def session(self, name: str, *, profile: str | None = None) -> onnxruntime.InferenceSession:
         """The session of function ``name``; a new one when ``profile``, a file prefix, is given."""
         with self._lock:
             if name in self._sessions and profile is None:
                 return self._sessions[name]
-            if name not in self._content:
-                raise NotExportedError(f"there is no ONNX graph of {name!r}; it holds {', '.join(self._content)}")
-            session = self._open(name, self._content[name](), profile)
+            session = self._open(name, self._bytes(name), profile)
             if profile is None:
                 self._sessions[name] = session
             return session
+
+    def session_of(self, function: FunctionSpec, outputs: tuple[str, ...]) -> onnxruntime.InferenceSession:
+        """A session that runs only what leads to ``outputs``: one of its own where these are not all."""
+        whole = len(outputs) == len(function.outputs)
+        return self.session(function.name) if whole else self._part(function.name, frozenset(outputs))
+
+    def _part(self, name: str, outputs: frozenset[str]) -> onnxruntime.InferenceSession:
+        """The session of some outputs of a function. The last few are kept: each holds weights of its own."""
+        with self._lock:
+            session = self._parts.pop((name, outputs), None)
+            if session is None:
+                session = self._open(name, cut(self._bytes(name), outputs, name), None)
+            self._parts[name, outputs] = session
+            if len(self._parts) > KEPT_PARTS:
+                del self._parts[next(iter(self._parts))]
+            return session
+
+    def _bytes(self, name: str) -> bytes:
+        if name not in self._content:
+            raise NotExportedError(f"there is no ONNX graph of {name!r}; it holds {', '.join(self._content)}")
+        return self._content[name]()
 
     def chunk_rows(self, function: FunctionSpec) -> int:
         """Rows at a time, by the widest intermediate value."""
@@ -81,9 +100,9 @@ class OnnxBackend:
 
     def reset(self) -> None:
         """New lock, no sessions; the parent's are kept alive, for their threads do not exist in this process."""
-        for session in self._sessions.values():
+        for session in (*self._sessions.values(), *self._parts.values()):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
-        self._sessions = {}
+        self._sessions, self._parts = {}, {}
         self._lock = threading.Lock()
 
     def _open(self, name: str, content: bytes, profile: str | None) -> onnxruntime.InferenceSession:
@@ -114,10 +133,10 @@ def session_options(size: int, *, threads: int | None = None, optimization: str 
 
 
 def _run(
-    name: str, run: Callable[..., Sequence[Array]], outputs: list[str], options: Any, feeds: dict[str, Array]
+    name: str, run: Callable[..., Sequence[Array]], outputs: list[str], feeds: dict[str, Array]
 ) -> Sequence[Array]:
     try:
-        return run(outputs, feeds, options)
+        return run(outputs, feeds, None)
     except Exception as error:
         raise PullbackError(f"{name}: ONNX Runtime failed: {_first_line(error)}") from error
 
