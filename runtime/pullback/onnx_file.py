@@ -211,7 +211,7 @@ def _dim(dim: memoryview, where: str) -> int | None:
 
 
 def _row_bytes(dtype: str, shape: tuple[int | None, ...] | None) -> int:
-    """Bytes of one row of a value whose first axis alone is free; 0 for any other."""
-    if not shape or shape[0] is not None or None in shape[1:] or dtype not in _DTYPES.values() or dtype == "string":
+    """Bytes of one row of a value of which one axis alone is free; 0 for any other."""
+    if not shape or shape.count(None) != 1 or dtype not in _DTYPES.values() or dtype == "string":
         return 0
-    return math.prod(size for size in shape[1:] if size is not None) * np.dtype(dtype).itemsize
+    return math.prod(size for size in shape if size is not None) * np.dtype(dtype).itemsize

@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 import pytest
 from pullback.manifest import Tolerance
+from pullback.onnx_file import screen
 from pullback_export import onnx_graph
 from pullback_export.derivatives import Derivatives
 from pullback_export.lowering import serialization
@@ -398,6 +399,17 @@ def test_strided_pointwise_gradient_is_one_node() -> None:
     found = types_of(exported(keras.Model(x, L.Dense(1)(L.Flatten()(hidden))), "gradient(y, x)").graph)
     assert found["ConvTranspose"] == 1
     assert found["Pad"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("bowl", 4 * 64), ("hessian", 4 * 10 * 64), ("hvp", 4 * 64), ("cnn", 4 * 16 * 16 * 3)]
+)
+def test_file_says_how_wide_a_row_is(name: str, size: int) -> None:
+    """Of its largest intermediate value, wherever that has the batch axis: the runtime sizes its chunks by it."""
+    keras.utils.set_random_seed(1)
+    bound = next(item for item in BOUNDS if item.name == name)
+    content = exported(bound.build(), bound.request).SerializeToString()
+    assert screen(content, name).row_bytes == size
 
 
 def attribute_of(node: onnx.NodeProto, name: str) -> Any:

@@ -4,6 +4,7 @@ nothing but the graph.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -81,7 +82,23 @@ class _Writer:
             if self.names.get(id(value)) != label:
                 nodes.append(helper.make_node("Identity", [self.name(value)], [label], name=self._new("Identity")))
             outputs.append(_value_info(label, value))
-        return helper.make_graph(nodes, title, inputs, outputs)
+        stated = [] if graph.parent is not None else self._widest(graph)
+        return helper.make_graph(nodes, title, inputs, outputs, value_info=stated)
+
+    def _widest(self, graph: Graph) -> list[onnx.ValueInfoProto]:
+        """The shape of the intermediate value that grows most with the batch: it tells how many rows fit the cache."""
+        results = {id(value) for _, value in graph.outputs}
+        found = [
+            (size, value)
+            for node in graph.nodes
+            if id(node) in self.live
+            for value in node.outputs
+            if id(value) not in results and (size := _row_size(value))
+        ]
+        if not found:
+            return []
+        _, widest = max(found, key=lambda pair: pair[0])
+        return [_value_info(self.names[id(widest)], widest)]
 
     def _result_name(self, graph: Graph, value: Value, taken: set[str]) -> str:
         """A result of a subgraph keeps the name of its node, unless it is made elsewhere or was a result before."""
@@ -122,6 +139,14 @@ class _Writer:
         if isinstance(item, bool):
             return helper.make_attribute(key, int(item))
         return helper.make_attribute(key, item)
+
+
+def _row_size(value: Value) -> int:
+    """Bytes for each row of the batch, of a value with one free axis; 0 for any other."""
+    free = [size for size in value.shape or () if not isinstance(size, int)]
+    if value.dtype.kind != "f" or [str(size) for size in free] != ["B"]:
+        return 0
+    return math.prod(size for size in value.dims if isinstance(size, int)) * value.dtype.itemsize
 
 
 def _value_info(name: str, value: Value) -> onnx.ValueInfoProto:

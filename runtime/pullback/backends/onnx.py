@@ -23,8 +23,8 @@ LEVELS = {"disabled": 0, "basic": 1, "extended": 2, "all": 99}
 ONE_THREAD_BYTES = 4 * 2**20
 
 # A chunk's widest value should have about this size, to stay in the cache, and a chunk at least so many rows.
-CHUNK_BYTES = 2**18
-LEAST_CHUNK = 64
+CHUNK_BYTES = 2**19
+LEAST_CHUNK = 256
 
 # Sessions of parts of a graph, for ``fetch=``, that are kept open.
 KEPT_PARTS = 8
