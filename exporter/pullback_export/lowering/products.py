@@ -55,12 +55,19 @@ def into_weights(graph: Graph, node: Node, readers: Readers) -> Value | None:
 
 def _by_seed(graph: Graph, node: Node, x: Value, factor: Array, weights: Value) -> Value | None:
     """``(x * c[s]) @ w`` of every seed ``s``: a matrix for each seed instead of a scaled ``x`` for each."""
-    if factor.shape[0] * _elements(weights.dims) > _LARGEST_WEIGHTS or node.attributes.get("alpha", 1) != 1:
+    matrix = graph.emit_unfolded("Transpose", [weights], perm=[1, 0]) if is_transposed(node) else weights
+    scaled = weights_for_seeds(graph, matrix, factor)
+    if scaled is None or node.attributes.get("alpha", 1) != 1:
         return None
-    matrix = graph.emit("Transpose", [weights], {"perm": [1, 0]}) if is_transposed(node) else weights
-    scaled = _product(graph, matrix, factor.transpose(0, 2, 1))
     whole = graph.emit("MatMul", [x, scaled])
     return graph.emit("Reshape", [whole, graph.constant(np.array([-1, matrix.dims[1]], np.int64))])
+
+
+def weights_for_seeds(graph: Graph, weights: Value, factor: Array) -> Value | None:
+    """``c[s, 0, :, None] * w`` for ``c`` of shape (seeds, 1, rows of ``w``); None where that would be too large."""
+    if factor.shape[0] * _elements(weights.dims) > _LARGEST_WEIGHTS or _too_large(weights, factor):
+        return None
+    return _product(graph, weights, factor.transpose(0, 2, 1))
 
 
 def in_order(graph: Graph, node: Node, readers: Readers) -> Value | None:

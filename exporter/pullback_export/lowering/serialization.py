@@ -17,11 +17,12 @@ from pullback_export.lowering.finished import rewrite
 from pullback_export.lowering.graph import Graph, Node, Value
 from pullback_export.lowering.products import in_order, into_weights
 from pullback_export.lowering.pruning import prune
+from pullback_export.lowering.seed_sums import seeds_apart
 from pullback_export.lowering.single_column import as_row
 from pullback_export.lowering.sums_in_products import sum_in_product
 from pullback_export.lowering.transposed_convolution import cropped
 
-FINAL_RULES = (in_order, into_weights, as_row, sum_in_product, cropped, blocked_scalar)
+FINAL_RULES = (in_order, into_weights, seeds_apart, as_row, sum_in_product, cropped, blocked_scalar)
 
 
 def to_model(graph: Graph, opset: int, metadata: Mapping[str, str]) -> onnx.ModelProto:
