@@ -87,7 +87,8 @@ class Bound:
 COUNTS_OF_CNN = {"Cast": 4, "Transpose": 2, "MaxPool": 1, "Conv": 7, "Shape": 1, "Expand": 1}
 # An LSTM's gates are computed once more after the loop rather than collected in it: more nodes, less time.
 COUNTS_OF_LSTM = {"Scan": 2, "Transpose": 2, "Shape": 2, "Expand": 2, "Identity": 3}
-# The Hessian turns weights around when its session opens. A product with a single column costs a reshape, and a third of its time.
+# A product with a single column costs a reshape, and takes a third of the time. The Hessian's weights are turned around
+# when its session opens.
 BOUNDS = [
     Bound("bowl", lambda: mlp(1, 64, 32, 32, 1), "gradient(y, x)", 24, 1100, {"Cast": 3}),
     Bound("surrogate", lambda: mlp(10, 256, 256, 256, 1), "gradient(y, x)", 23, 2000, {"Cast": 3}),
