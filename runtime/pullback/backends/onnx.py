@@ -94,9 +94,9 @@ class OnnxBackend:
         return self._content[name]()
 
     def chunk_rows(self, function: FunctionSpec) -> int:
-        """Rows at a time, by the widest intermediate value."""
+        """Rows at a time, by the widest intermediate value; each thread that was asked for has a cache of its own."""
         widest = self._row_bytes.get(function.name, 0)
-        return max(CHUNK_BYTES // widest, LEAST_CHUNK) if widest else 0
+        return max(CHUNK_BYTES // widest, LEAST_CHUNK) * (self._threads or 1) if widest else 0
 
     def reset(self) -> None:
         """New lock, no sessions; the parent's are kept alive, for their threads do not exist in this process."""
