@@ -36,7 +36,153 @@ class Cause:
     threads: tuple[int, ...] = (1, 2)
 
 
-CAUSES: tuple[Cause, ...] = ()
+_ELEMENTWISE = (
+    "ONNX Runtime computes elementwise steps one by one, each a walk through memory; XLA makes one loop of several."
+)
+_HEAVY = (
+    "Nearly all the time is arithmetic that every engine does (the forward pass alone takes {forward}), so that no"
+    " engine can be ten times as fast as another."
+)
+_POINTWISE = (
+    "Gradients of strided 1x1 convolutions as one `ConvTranspose` instead of a convolution and zeros between its"
+    " results: kept; ResNet50 went from 2.6 to 2.3 times its forward pass."
+)
+_MASKS = (
+    "Masks as convolutions with one kernel per channel and a steep `HardSigmoid`, which stay in the blocked layout"
+    " (exact for all float32): no gain, the convolutions took as long as comparing and leaving the layout."
+)
+_SPREAD = (
+    "Zeros between results by `Pad` and `Transpose`, `Gather`, `DepthToSpace`, a product with a matrix, `Resize` and a"
+    " mask, `MaxUnpool`: 0.36 to 4.2 ms for 256 x 28 x 28 numbers, where `ConvTranspose` takes 0.3 ms more than the"
+    " convolution alone."
+)
+CAUSES: tuple[Cause, ...] = (
+    Cause(
+        "bowl",
+        (64, 4096, 65536),
+        _ELEMENTWISE + " Masks of relu are three steps (`Greater` {share[Greater]}, `Cast` {share[Cast]}, `Mul`"
+        " {share[Mul]}).",
+        (
+            "Products with one column as rows: kept; 45 us instead of 130 for 4096 x 64.",
+            "The mask by `Sign` (512 us for 4096 x 64), `HardSigmoid` (194), `Ceil` and `Clip` (196), a cast to bool"
+            " and back (149) or `Where` (1254): the comparison (129) is fastest.",
+            "Chunks of 128 to 4096 rows: half a MiB of the widest value is best, and kept.",
+            "The constant factor of the last layer inside the weights: kept, 7 % of the call.",
+        ),
+    ),
+    Cause(
+        "surrogate",
+        (1,),
+        "The weights, 133,000 numbers, are read once forward and once backward; that is most of {pullback}.",
+        (
+            "Weights used in place (`transB`) instead of a transposed copy: kept.",
+            "The last column as a row: kept.",
+            "One thread instead of two: kept as the default for small files; a second one costs more than it brings.",
+        ),
+    ),
+    Cause(
+        "surrogate",
+        (64, 4096, 65536),
+        "Matrix products take {share[Gemm]} and {share[FusedGemm]}; the rest is masks, which ONNX Runtime does not"
+        " fuse.",
+        (
+            "Products with one column as rows: kept; 137 us instead of 396 for 4096 x 256.",
+            "Chunks of 128 to 2048 rows: all within 5 % of each other on one thread; with two, chunks grow with"
+            " the threads.",
+            "Masks as `Where`, `Sign` or `HardSigmoid` instead of a cast comparison: slower.",
+        ),
+    ),
+    Cause(
+        "hessian",
+        (1, 1000),
+        _ELEMENTWISE
+        + " They are {share[Mul]} of the call as `Mul`; the matrix products run at the speed of the processor.",
+        (
+            "Constant factors inside the weights, with a matrix for each seed: kept.",
+            "What all seeds share is multiplied first: kept; with the above 22 became 17 to 19 times the forward pass.",
+            "Chunks of 256 rows: kept, 4 to 15 %.",
+            "Seeds that only scale a term taken out of the walk through all seeds: kept, 8 % at 1000 rows.",
+            "The sum of both terms inside `Gemm`: no gain through the reshape between them.",
+        ),
+    ),
+    Cause(
+        "hvp",
+        (1, 1000),
+        _ELEMENTWISE
+        + " The four large matrix products are at the speed of the processor; ten elementwise steps are left.",
+        (
+            "Constant factors inside the weights: kept; 3.7 became 3.3 times the forward pass.",
+            "The sum of both terms inside `Gemm`: kept, 2 %.",
+            "Chunks of 128 to 512 rows at 1000 rows: 8 to 40 % slower.",
+        ),
+    ),
+    Cause(
+        "jacobian",
+        (1, 1000),
+        _ELEMENTWISE + " At one row, starting {nodes[Mul]} products and the other nodes is all the time there is.",
+        (
+            "What all seeds share is multiplied first, constants go into weights: kept; 3.7 became 2.9 at 1000 rows.",
+            "Chunks of 128 to 512 rows at 1000 rows: 20 to 95 % slower.",
+            "One thread: kept as the default for small files; a second one costs more than it brings at one row.",
+        ),
+    ),
+    Cause(
+        "transformer",
+        (1, 8),
+        "Matrix products take {share[MatMul]} (`MatMul`), {share[Gemm]} (`Gemm`) and {share[FusedMatMul]}"
+        " (`FusedMatMul`); products of the derivative of gelu, softmax and the normalisations {share[Mul]}. " + _HEAVY,
+        (
+            "Constants of a product joined, two steps less in each derivative of gelu: kept, 1 %.",
+            "Sums inside the matrix product in front of them: kept where shapes allow, 1 %.",
+            "Transposes cancelled across the border of forward and backward pass: kept.",
+        ),
+    ),
+    Cause(
+        "mobilenet_v2",
+        (1,),
+        "Between convolutions ({share[Conv]}) lie masks of relu6, two comparisons each (`Less` {share[Less]}, `Greater`"
+        " {share[Greater]}, `And` {share[And]}, `Cast` {share[Cast]}, `Mul` {share[Mul]}), for which ONNX Runtime"
+        " leaves and enters the blocked layout (`ReorderOutput` {share[ReorderOutput]}, `ReorderInput` {share[ReorderInput]})."
+        " Gradients of strided depthwise convolutions are `ConvTranspose` ({share[ConvTranspose]}), without a blocked"
+        " kernel. Convolutions and these alone are about 2.2 times the forward pass. " + _HEAVY,
+        (_MASKS, "Crops inside `ConvTranspose`: kept; they were 2 % of the call.", _SPREAD),
+    ),
+    Cause(
+        "efficientnet_b0",
+        (1,),
+        "The forward pass has swish as one fused operator; its derivative takes seven elementwise steps (`Mul`"
+        " {share[Mul]}, `Sigmoid` {share[Sigmoid]}), and gradients of strided depthwise convolutions are"
+        " `ConvTranspose` ({share[ConvTranspose]}), without a blocked kernel. " + _HEAVY,
+        (
+            "Steps with a scalar as convolutions with one kernel per channel, which stay in the blocked layout: kept;"
+            " 3.2 became 2.9 times the forward pass.",
+            "Crops inside `ConvTranspose`: kept; they were 2 % of the call.",
+            _SPREAD,
+        ),
+    ),
+    Cause(
+        "resnet50",
+        (1, 8),
+        "Convolutions take {share[Conv]}, and are within the aim; `ConvTranspose` of strided convolutions takes"
+        " {share[ConvTranspose]}, and the maximum pooling, which must say where the maxima are, {share[MaxPool]}: neither"
+        " has a blocked kernel. " + _HEAVY,
+        (
+            _POINTWISE,
+            _MASKS,
+            "Both transposed convolutions in front of a sum as one of joined inputs: no gain.",
+        ),
+    ),
+    Cause(
+        "lstm",
+        (1, 32),
+        "One step of the recurrence follows the other; each is one small matrix product and the gates. " + _HEAVY,
+        (
+            "`Scan` instead of `Loop`, what is not recurrent outside of it: kept.",
+            "Gates computed once more for all steps after the loop instead of collected in it: kept.",
+            "Weight products of all steps as one in front of the loop: kept.",
+        ),
+    ),
+)
 
 
 def key(row: Row) -> str:
