@@ -142,8 +142,8 @@ CAUSES: tuple[Cause, ...] = (
         (1,),
         "Between convolutions ({share[Conv]}) lie masks of relu6, two comparisons each (`Less` {share[Less]}, `Greater`"
         " {share[Greater]}, `And` {share[And]}, `Cast` {share[Cast]}, `Mul` {share[Mul]}), for which ONNX Runtime"
-        " leaves and enters the blocked layout (`ReorderOutput` {share[ReorderOutput]}, `ReorderInput` {share[ReorderInput]})."
-        " Gradients of strided depthwise convolutions are `ConvTranspose` ({share[ConvTranspose]}), without a blocked"
+        " leaves and enters the blocked layout (`ReorderOutput` {share[ReorderOutput]}, `ReorderInput`"
+        " {share[ReorderInput]}). Gradients of strided depthwise convolutions are `ConvTranspose` ({share[ConvTranspose]}), without a blocked"
         " kernel. Convolutions and these alone are about 2.2 times the forward pass. " + _HEAVY,
         (_MASKS, "Crops inside `ConvTranspose`: kept; they were 2 % of the call.", _SPREAD),
     ),
@@ -164,8 +164,8 @@ CAUSES: tuple[Cause, ...] = (
         "resnet50",
         (1, 8),
         "Convolutions take {share[Conv]}, and are within the aim; `ConvTranspose` of strided convolutions takes"
-        " {share[ConvTranspose]}, and the maximum pooling, which must say where the maxima are, {share[MaxPool]}: neither"
-        " has a blocked kernel. " + _HEAVY,
+        " {share[ConvTranspose]}, and the maximum pooling, which must say where the maxima are, {share[MaxPool]}:"
+        " neither has a blocked kernel. " + _HEAVY,
         (
             _POINTWISE,
             _MASKS,
