@@ -144,8 +144,8 @@ CAUSES: tuple[Cause, ...] = (
         " {share[Greater]}, `And` {share[And]}, `Cast` {share[Cast]}, `Mul` {share[Mul]}), for which ONNX Runtime"
         " leaves and enters the blocked layout (`ReorderOutput` {share[ReorderOutput]}, `ReorderInput`"
         " {share[ReorderInput]}). Gradients of strided depthwise convolutions are `ConvTranspose`"
-        " ({share[ConvTranspose]}), without a blocked kernel. Convolutions and these alone are about 2.2 times the forward pass. "
-        + _HEAVY,
+        " ({share[ConvTranspose]}), without a blocked kernel. Convolutions and these alone are"
+        " about 2.2 times the forward pass. " + _HEAVY,
         (_MASKS, "Crops inside `ConvTranspose`: kept; they were 2 % of the call.", _SPREAD),
     ),
     Cause(
