@@ -28,6 +28,10 @@ def _reduce_result(result: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     return _make_result, (result._fields, tuple(result))
 
 
+# Prepared choices of results that are kept; each may hold a session.
+KEPT_RUNS = 8
+
+
 def _make_result(fields: tuple[str, ...], values: tuple[Any, ...]) -> Any:
     return result_class(fields)(*values)
 
@@ -114,6 +118,8 @@ class Function:
         auto = self._backend.chunk_rows(self.spec) if self.rowwise else 0
         entry = (self._backend.prepare(self.spec, names), result_class(names), auto)
         if fetch is None or isinstance(fetch, (str, tuple)):
+            if len(self._runs) > KEPT_RUNS:
+                self._runs.pop(list(self._runs)[0], None)
             self._runs[fetch] = entry
         return entry
 

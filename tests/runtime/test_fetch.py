@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 import pullback
 import pytest
-from pullback import wire
+from pullback import function, wire
 from pullback.backends import onnx as backend
 from pullback.bundle import Bundle
 from pullback.errors import BundleError
@@ -24,16 +24,14 @@ BUNDLES = sorted(path.name for path in GOLDEN.iterdir())
 @pytest.mark.parametrize("name", BUNDLES)
 def test_every_choice_of_results_gives_the_same_numbers(name: str) -> None:
     bundle = pullback.load(GOLDEN / name)
-    for function in bundle.functions.values():
-        given = inputs(function.spec)
-        whole = function(**given)._asdict()
+    for call in bundle.functions.values():
+        given = inputs(call.spec)
+        whole = call(**given)._asdict()
         for names in choices(tuple(whole)):
-            for key, array in function(**given, fetch=names)._asdict().items():
+            for key, array in call(**given, fetch=names)._asdict().items():
                 scale = float(np.abs(whole[key]).max(initial=0))
                 bound = scale * (1e-5 if array.dtype == np.float32 else 1e-12)
-                np.testing.assert_allclose(
-                    array, whole[key], rtol=0, atol=bound, err_msg=f"{function.spec.name} {names}"
-                )
+                np.testing.assert_allclose(array, whole[key], rtol=0, atol=bound, err_msg=f"{call.spec.name} {names}")
 
 
 @pytest.mark.parametrize("name", BUNDLES)
@@ -66,12 +64,16 @@ def test_damaged_file_is_refused() -> None:
 def test_few_sessions_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """And a session that was dropped is made again, in the next call."""
     monkeypatch.setattr(backend, "KEPT_PARTS", 1)
+    monkeypatch.setattr(function, "KEPT_RUNS", 2)
     bundle = pullback.load(GOLDEN / "bowl.pullback")
     y, slope = bundle([[0.5]])
     for _ in range(2):
         np.testing.assert_allclose(bundle([[0.5]], fetch=["y"]).y, y, rtol=1e-6)
         np.testing.assert_allclose(bundle([[0.5]], fetch=["dy_dx"]).dy_dx, slope, rtol=1e-6)
+    for spelling in [("y",), "y", *(tuple(order) for order in itertools.permutations(("y", "dy_dx")))] * 4:
+        bundle([[0.5]], fetch=spelling)
     assert isinstance(bundle, Bundle)
+    assert len(bundle.functions["evaluate"]._runs) <= function.KEPT_RUNS + 1
     assert len(bundle._onnx()._parts) == 1
 
 
