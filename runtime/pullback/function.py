@@ -16,6 +16,9 @@ from pullback.guards import Guard
 from pullback.inputs import Binder
 from pullback.manifest import FunctionSpec
 
+# Prepared choices of results that are kept; each may hold a session.
+KEPT_RUNS = 8
+
 
 @functools.cache
 def result_class(fields: tuple[str, ...]) -> Any:
@@ -26,10 +29,6 @@ def result_class(fields: tuple[str, ...]) -> Any:
 
 def _reduce_result(result: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     return _make_result, (result._fields, tuple(result))
-
-
-# Prepared choices of results that are kept; each may hold a session.
-KEPT_RUNS = 8
 
 
 def _make_result(fields: tuple[str, ...], values: tuple[Any, ...]) -> Any:
@@ -119,7 +118,8 @@ class Function:
         entry = (self._backend.prepare(self.spec, names), result_class(names), auto)
         if fetch is None or isinstance(fetch, (str, tuple)):
             if len(self._runs) > KEPT_RUNS:
-                self._runs.pop(list(self._runs)[0], None)
+                oldest, *_ = tuple(self._runs)  # in one step: other threads may prepare theirs
+                self._runs.pop(oldest, None)
             self._runs[fetch] = entry
         return entry
 
