@@ -60,8 +60,8 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "bowl",
         (1, 64, 4096, 65536),
-        _ELEMENTWISE
-        + " At one row, starting the nodes is all the time there is. Masks of relu are three steps (`Greater` {share[Greater]}, `Cast` {share[Cast]}, `Mul`"
+        _ELEMENTWISE + " At one row, starting the nodes is all the time there is. Masks of"
+        " relu are three steps (`Greater` {share[Greater]}, `Cast` {share[Cast]}, `Mul`"
         " {share[Mul]}).",
         (
             "Products with one column as rows: kept; 45 us instead of 130 for 4096 x 64.",
