@@ -58,7 +58,8 @@ def test_page_without_a_missed_row_has_no_such_section() -> None:
     assert "not ahead" not in report.page([WITHIN], {}, [], {}, {})
 
 
-def test_row_without_a_text_says_so() -> None:
+def test_row_without_a_text_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(causes, "CAUSES", ())
     assert causes.UNEXPLAINED in "\n".join(causes.section([row(65536, forward=1e-3, pullback=1.0)], {}))
 
 
