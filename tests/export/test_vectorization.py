@@ -30,7 +30,8 @@ def arrays_of(case: Case) -> list[Any]:
 def pulled_back(case: Case, vectorize: Any, arrays: list[Any]) -> list[np.ndarray[Any, Any]]:
     """Random seeds pulled back from every output to the first real input."""
     first = next(index for index, array in enumerate(arrays) if array.dtype.is_floating)
-    sizes = [np.shape(item) for item in tf.nest.flatten(case.function(*arrays))]
+    whole = tf.function(case.function, autograph=False)  # some ops have no eager kernel
+    sizes = [np.shape(item) for item in tf.nest.flatten(whole(*arrays))]
 
     def compute(*tensors: Any) -> list[Any]:
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
