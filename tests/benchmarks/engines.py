@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tests.benchmarks import torch_engine
+from tests.benchmarks.functional import derivative
 from tests.benchmarks.onnx_ad_engine import open_onnx_ad
 from tests.benchmarks.work import Work
 
@@ -121,29 +122,7 @@ def _jax(work: Work, folder: pathlib.Path, threads: int) -> Call:
     def of_rows(x: Any) -> Any:
         return model.stateless_call(trained, fixed, x, training=False)[0]
 
-    def total(x: Any) -> Any:
-        y = of_rows(x)
-        return (y if work.component is None else y[:, work.component]).sum(), y
-
-    def of_one(sample: Any) -> Any:
-        y = of_rows(sample[None])[0]
-        return y, y
-
-    def gradient(x: Any) -> Any:
-        slope, y = jax.grad(total, has_aux=True)(x)
-        return y, slope
-
-    def jacobian(x: Any) -> Any:
-        slope, y = jax.vmap(jax.jacfwd(of_one, has_aux=True))(x)
-        return y, slope
-
-    def hessian(x: Any) -> Any:
-        return of_rows(x), jax.vmap(jax.hessian(lambda sample: of_rows(sample[None])[0, 0]))(x)
-
-    def hvp(x: Any, v: Any) -> Any:
-        return (jax.jvp(lambda x: jax.grad(total, has_aux=True)(x)[0], (x,), (v,))[1],)
-
-    derive = jax.jit({"gradient": gradient, "jacobian": jacobian, "hessian": hessian, "hvp": hvp}[work.kind])
+    derive = jax.jit(derivative(jax, jax.jacfwd, of_rows, work))
     return lambda *arrays: [np.asarray(item) for item in derive(*arrays)]
 
 

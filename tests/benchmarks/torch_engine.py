@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
+from tests.benchmarks.functional import derivative
 from tests.benchmarks.work import Work
 
 Call = Callable[..., Any]
@@ -25,12 +26,12 @@ def open_torch(work: Work, folder: pathlib.Path, threads: int, compiled: bool) -
     model.eval()
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    if compiled:
-        derive = torch.compile(_transforms(torch, model, work)[work.kind], dynamic=False)
-    elif work.kind == "gradient":
+    if work.kind == "gradient" and not compiled:
         derive = _autograd(torch, model, work)
     else:
-        derive = _transforms(torch, model, work)[work.kind]
+        derive = derivative(torch.func, torch.func.jacrev, lambda x: model(x, training=False), work)
+    if compiled:
+        derive = torch.compile(derive, dynamic=False)
     return lambda *arrays: [item.detach().numpy() for item in derive(*map(torch.from_numpy, arrays))]
 
 
@@ -44,35 +45,3 @@ def _autograd(torch: Any, model: Any, work: Work) -> Call:
         return y, torch.autograd.grad(of.sum(), x)[0]
 
     return gradient
-
-
-def _transforms(torch: Any, model: Any, work: Work) -> dict[str, Call]:
-    """Value and derivative by kind, with the transformations of ``torch.func``."""
-    func = torch.func
-
-    def of_rows(x: Any) -> Any:
-        return model(x, training=False)
-
-    def total(x: Any) -> Any:
-        y = of_rows(x)
-        return (y if work.component is None else y[:, work.component]).sum(), y
-
-    def of_one(sample: Any) -> Any:
-        y = of_rows(sample[None])[0]
-        return y, y
-
-    def gradient(x: Any) -> Any:
-        slope, y = func.grad(total, has_aux=True)(x)
-        return y, slope
-
-    def jacobian(x: Any) -> Any:
-        slope, y = func.vmap(func.jacrev(of_one, has_aux=True))(x)
-        return y, slope
-
-    def hessian(x: Any) -> Any:
-        return of_rows(x), func.vmap(func.hessian(lambda sample: of_rows(sample[None])[0, 0]))(x)
-
-    def hvp(x: Any, v: Any) -> Any:
-        return (func.jvp(lambda x: func.grad(total, has_aux=True)(x)[0], (x,), (v,))[1],)
-
-    return {"gradient": gradient, "jacobian": jacobian, "hessian": hessian, "hvp": hvp}
