@@ -43,6 +43,7 @@ def load(
         backend: ``"onnx"`` (the default) or ``"saved_model"`` (the default for a SavedModel folder). A
             SavedModel can run code of its author's; the runtime opens one only when it is asked for.
         threads: threads of one call; None: one for a small net, one per core for a large one; 0: one per core.
+            Those of a small net share the rows of a batch, those of a large one the work of each operator.
         providers: ONNX Runtime execution providers; None: the CPU.
         optimization: ONNX Runtime's graph optimisation: ``disabled``, ``basic``, ``extended`` or ``all``.
         check_finite: raise ``InputError`` when an input or a result is NaN or infinite.
@@ -178,7 +179,7 @@ class Bundle:
 
     def session(self, function: str = "evaluate", *, profile: str | None = None) -> Any:
         """The ``onnxruntime.InferenceSession`` of a function; a new, profiling one for a file prefix ``profile``."""
-        return self._onnx().session(self._get(function).spec.name, profile=profile)
+        return self._onnx().session(self._get(function).spec, profile=profile)
 
     def __reduce__(self) -> tuple[Callable[..., Bundle], tuple[Any, ...]]:
         return _reload, (str(self.path), self.backend, self._options, self.digest)

@@ -16,10 +16,10 @@ from pullback.manifest import FunctionSpec
 class Directions:
     """The seeds of one function, each with the rank it has for a single direction."""
 
-    def __init__(self, spec: FunctionSpec, binder: Binder, rowwise: bool) -> None:
+    def __init__(self, spec: FunctionSpec, binder: Binder) -> None:
         self._name = spec.name
         self._binder = binder
-        self._rowwise = rowwise
+        self._rowwise = spec.rowwise
         self._ranks = {tensor.name: len(tensor.shape) for tensor in spec.inputs if tensor.name in spec.seeds}
 
     def many(self, values: Mapping[str, Any]) -> list[str]:

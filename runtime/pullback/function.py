@@ -7,9 +7,8 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
 from pullback.backends import Array, Backend, Run
+from pullback.chunks import in_chunks
 from pullback.directions import Directions
 from pullback.errors import InputError, NotExportedError
 from pullback.guards import Guard
@@ -50,9 +49,7 @@ class Function:
         self._guard = None if guard.idle else guard
         self._binder = Binder(spec)
         self._outputs = tuple(tensor.name for tensor in spec.outputs)
-        # Every array has the batch axis first, so that rows may be computed apart from each other.
-        self.rowwise = spec.batched and all(t.shape[:1] == ("B",) for t in (*spec.inputs, *spec.outputs))
-        self._directions = Directions(spec, self._binder, self.rowwise) if spec.seeds else None
+        self._directions = Directions(spec, self._binder) if spec.seeds else None
         self._runs: dict[Any, tuple[Run, Any, int]] = {}
 
     def __call__(
@@ -88,7 +85,7 @@ class Function:
 
     def rows_at_a_time(self, batch: int) -> int:
         """Of a ``batch`` of rows, how many a call computes together when it is not told a ``chunk``."""
-        rows = self._backend.chunk_rows(self.spec) if self.rowwise else 0
+        rows = self._backend.chunk_rows(self.spec)
         return rows if rows and batch >= 2 * rows else max(batch, 1)
 
     def reset(self) -> None:
@@ -114,7 +111,7 @@ class Function:
 
     def _prepare(self, fetch: Iterable[str] | None) -> tuple[Run, Any, int]:
         names = self.fetch_names(fetch)
-        auto = self._backend.chunk_rows(self.spec) if self.rowwise else 0
+        auto = self._backend.chunk_rows(self.spec)
         entry = (self._backend.prepare(self.spec, names), result_class(names), auto)
         if fetch is None or isinstance(fetch, (str, tuple)):
             if len(self._runs) > KEPT_RUNS:
@@ -128,27 +125,16 @@ class Function:
         if chunk is not None:
             if type(chunk) is not int or chunk < 0:
                 raise InputError(f"{self.spec.name}: chunk must be a number of rows, got {_shown(chunk)}")
-            if chunk and not self.rowwise:
+            if chunk and not self.spec.rowwise:
                 raise InputError(f"{self.spec.name}: chunk needs a batch axis in every input and output")
         rows = auto if chunk is None else chunk
         batch = len(next(iter(feeds.values()))) if rows else 0
         enough = batch > rows if chunk is not None else batch >= 2 * rows
-        return functools.partial(_in_chunks, run, rows) if rows and enough else run
+        if not rows or not enough:
+            return run
+        return functools.partial(in_chunks, run, rows, self._backend.row_threads(self.spec))
 
 
 def _shown(value: object) -> str:
     """On one line, whatever it is, and not for ever."""
     return " ".join(repr(value).split())[:200]
-
-
-def _in_chunks(run: Run, rows: int, feeds: Mapping[str, Array]) -> list[Array]:
-    """The same results, ``rows`` rows at a time."""
-    batch = len(next(iter(feeds.values())))
-    results: list[Array] = []
-    for start in range(0, batch, rows):
-        part = run({name: array[start : start + rows] for name, array in feeds.items()})
-        if not results:
-            results = [np.empty((batch, *array.shape[1:]), array.dtype) for array in part]
-        for whole, array in zip(results, part, strict=True):
-            whole[start : start + rows] = array
-    return results

@@ -84,6 +84,11 @@ class FunctionSpec:
         """Names of the inputs that carry a direction or an adjoint."""
         return frozenset(d.seed for d in self.derivatives if d.seed is not None)
 
+    @property
+    def rowwise(self) -> bool:
+        """Whether every array has the batch axis first, so that rows may be computed apart from each other."""
+        return self.batched and all(tensor.shape[:1] == ("B",) for tensor in (*self.inputs, *self.outputs))
+
     def __str__(self) -> str:
         inputs = ", ".join(map(str, self.inputs))
         return f"{self.name}({inputs}) -> ({', '.join(map(str, self.outputs))})"

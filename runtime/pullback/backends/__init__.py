@@ -27,6 +27,9 @@ class Backend(Protocol):
     def chunk_rows(self, function: FunctionSpec) -> int:
         """Rows of a batch to compute at a time so that intermediate values stay in the cache; 0 for all."""
 
+    def row_threads(self, function: FunctionSpec) -> int:
+        """Chunks of a batch to compute side by side; 1 where a run has threads of its own."""
+
     def reset(self) -> None:
         """Forget what belongs to the parent process; called in the child after a fork."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,9 @@ ONE_THREAD_BYTES = 4 * 2**20
 # A chunk's widest value should have about this size, to stay in the cache, and a chunk at least so many rows.
 CHUNK_BYTES = 2**19
 LEAST_CHUNK = 256
+
+# With rows no wider than this, threads share the rows of a batch; operators are too small to be shared.
+NARROW_ROW_BYTES = 2**14
 
 # Sessions of parts of a graph, for ``fetch=``, that are kept open.
 KEPT_PARTS = 8
@@ -50,40 +54,49 @@ class OnnxBackend:
         self._providers = _check_providers(providers)
         self._optimization = optimization
         self._row_bytes = dict(row_bytes or {})
-        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
-        self._parts: dict[tuple[str, frozenset[str]], onnxruntime.InferenceSession] = {}
+        self._row_threads: dict[str, int] = {}
+        self._sessions: dict[tuple[str, int | None], onnxruntime.InferenceSession] = {}
+        self._parts: dict[tuple[str, frozenset[str], int | None], onnxruntime.InferenceSession] = {}
         self._lock = threading.Lock()
 
     def prepare(self, function: FunctionSpec, outputs: tuple[str, ...]) -> Run:
-        session = self.session_of(function, outputs)
+        session = self._session_of(function, outputs, self._run_threads(function))
         run = session.run
         if self._providers == ["CPUExecutionProvider"]:
             # What session.run calls after checks that ours make needless, and its retry on another provider.
             run = getattr(getattr(session, "_sess", None), "run", run)
         return functools.partial(_run, function.name, run, list(outputs))
 
-    def session(self, name: str, *, profile: str | None = None) -> onnxruntime.InferenceSession:
-        """The session of function ``name``; a new one when ``profile``, a file prefix, is given."""
-        with self._lock:
-            if name in self._sessions and profile is None:
-                return self._sessions[name]
-            session = self._open(name, self._bytes(name), profile)
-            if profile is None:
-                self._sessions[name] = session
-            return session
+    def session(self, function: FunctionSpec, *, profile: str | None = None) -> onnxruntime.InferenceSession:
+        """The session of ``function``; for a file prefix ``profile`` a new one, with the threads of a call."""
+        if profile is not None:
+            return self._open(function.name, self._bytes(function.name), self._run_threads(function), profile)
+        return self._whole(function.name, self._threads)
 
     def session_of(self, function: FunctionSpec, outputs: tuple[str, ...]) -> onnxruntime.InferenceSession:
         """A session that runs only what leads to ``outputs``: one of its own where these are not all."""
-        whole = len(outputs) == len(function.outputs)
-        return self.session(function.name) if whole else self._part(function.name, frozenset(outputs))
+        return self._session_of(function, outputs, self._threads)
 
-    def _part(self, name: str, outputs: frozenset[str]) -> onnxruntime.InferenceSession:
+    def _session_of(
+        self, function: FunctionSpec, outputs: tuple[str, ...], threads: int | None
+    ) -> onnxruntime.InferenceSession:
+        if len(outputs) == len(function.outputs):
+            return self._whole(function.name, threads)
+        return self._part(function.name, frozenset(outputs), threads)
+
+    def _whole(self, name: str, threads: int | None) -> onnxruntime.InferenceSession:
+        with self._lock:
+            if (name, threads) not in self._sessions:
+                self._sessions[name, threads] = self._open(name, self._bytes(name), threads)
+            return self._sessions[name, threads]
+
+    def _part(self, name: str, outputs: frozenset[str], threads: int | None) -> onnxruntime.InferenceSession:
         """The session of some outputs of a function. The last few are kept: each holds weights of its own."""
         with self._lock:
-            session = self._parts.pop((name, outputs), None)
+            session = self._parts.pop((name, outputs, threads), None)
             if session is None:
-                session = self._open(name, cut(self._bytes(name), outputs, name), None)
-            self._parts[name, outputs] = session
+                session = self._open(name, cut(self._bytes(name), outputs, name), threads)
+            self._parts[name, outputs, threads] = session
             if len(self._parts) > KEPT_PARTS:
                 del self._parts[next(iter(self._parts))]
             return session
@@ -94,9 +107,38 @@ class OnnxBackend:
         return self._content[name]()
 
     def chunk_rows(self, function: FunctionSpec) -> int:
-        """Rows at a time, by the widest intermediate value; each thread that was asked for has a cache of its own."""
+        """Rows at a time, by the widest intermediate value; threads that share them have a cache each."""
         widest = self._row_bytes.get(function.name, 0)
-        return max(CHUNK_BYTES // widest, LEAST_CHUNK) * (self._threads or 1) if widest else 0
+        if not widest or not function.rowwise:
+            return 0
+        rows = max(CHUNK_BYTES // widest, LEAST_CHUNK)
+        return rows if self.row_threads(function) > 1 else rows * (self._threads or 1)
+
+    def row_threads(self, function: FunctionSpec) -> int:
+        """``threads`` for small nets with narrow rows: chunks side by side, each in a session with one thread.
+
+        ONNX Runtime's own threads share the work of one operator, of which such a net has too little.
+        """
+        name = function.name
+        if name not in self._row_threads:
+            self._row_threads[name] = self._cores() if self._shares_rows(function) else 1
+        return self._row_threads[name]
+
+    def _run_threads(self, function: FunctionSpec) -> int | None:
+        """The threads inside of one run."""
+        return 1 if self.row_threads(function) > 1 else self._threads
+
+    def _shares_rows(self, function: FunctionSpec) -> bool:
+        name = function.name
+        if self._threads in (None, 1) or not function.rowwise or self._providers != ["CPUExecutionProvider"]:
+            return False
+        narrow = 0 < self._row_bytes.get(name, 0) <= NARROW_ROW_BYTES
+        return narrow and len(self._bytes(name)) <= ONE_THREAD_BYTES
+
+    def _cores(self) -> int:
+        if self._threads:
+            return self._threads
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def reset(self) -> None:
         """New lock, no sessions; the parent's are kept alive, for their threads do not exist in this process."""
@@ -105,9 +147,11 @@ class OnnxBackend:
         self._sessions, self._parts = {}, {}
         self._lock = threading.Lock()
 
-    def _open(self, name: str, content: bytes, profile: str | None) -> onnxruntime.InferenceSession:
+    def _open(
+        self, name: str, content: bytes, threads: int | None, profile: str | None = None
+    ) -> onnxruntime.InferenceSession:
         ort = _onnxruntime()
-        options = session_options(len(content), threads=self._threads, optimization=self._optimization)
+        options = session_options(len(content), threads=threads, optimization=self._optimization)
         if profile is not None:
             options.enable_profiling = True
             options.profile_file_prefix = profile

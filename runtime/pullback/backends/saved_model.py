@@ -42,6 +42,10 @@ class SavedModelBackend:
         """TensorFlow splits its own work."""
         return 0
 
+    def row_threads(self, function: FunctionSpec) -> int:
+        """TensorFlow has threads of its own."""
+        return 1
+
     def reset(self) -> None:
         """Load it again; TensorFlow itself does not survive a fork once it has run, so spawn workers instead."""
         self._model = None

@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise argparse.ArgumentTypeError(
             f"{target}: an npy file holds one result; choose with --fetch: {', '.join(names)}"
         )
-    if not function.rowwise:
+    if not function.spec.rowwise:
         return _evaluate_whole(function, names, arguments)
     source = open_source(arguments.input, function.spec.inputs)
     call = functools.partial(function, fetch=names)

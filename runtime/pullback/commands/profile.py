@@ -77,7 +77,7 @@ def _ordered(entries: list[Entry]) -> list[Entry]:
 
 
 def _parts(function: Function, feeds: Mapping[str, Array]) -> Iterable[dict[str, Array]]:
-    if not function.rowwise:
+    if not function.spec.rowwise:
         yield dict(feeds)
         return
     batch = len(next(iter(feeds.values())))

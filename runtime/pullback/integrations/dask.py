@@ -32,7 +32,7 @@ def map_blocks(bundle: Bundle, *arrays: Any, function: str = "evaluate", fetch: 
     """
     called = bundle.functions[function]
     spec = called.spec
-    if not called.rowwise:
+    if not called.spec.rowwise:
         raise InputError(f"{spec.name}: blocks need a batch axis in every input and output")
     names = [tensor.name for tensor in spec.inputs]
     given = {**dict(zip(names, arrays, strict=False)), **named}
