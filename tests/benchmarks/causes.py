@@ -18,22 +18,21 @@ from tests.benchmarks.rounds import REFERENCE, Row
 # For one row at a time, Pullback is to be so many times as fast; everywhere else simply not behind.
 AHEAD_AT_ONE_ROW = {"tf_function": 10.0, "keras_tape": 100.0}
 UNEXPLAINED = "Not explained yet."
-LEAST_TRIED = 3
 Operator = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class Cause:
-    """Why a row is not ahead, at these batch sizes and threads, and at least three things that were tried.
+    """Why a row is not ahead, at these batch sizes, and at least three things that were tried.
 
-    All texts may hold fields such as ``{ratio}``, ``{jax}`` or ``{share[Mul]}``: see :func:`numbers`.
+    ``at_one_row`` follows the cause where the batch is 1. All texts may hold fields: see :func:`numbers`.
     """
 
     work: str
     batches: tuple[int, ...]
     cause: str
     tried: tuple[str, ...]
-    threads: tuple[int, ...] = (1, 2)
+    at_one_row: str = ""
 
 
 _ELEMENTWISE = (
@@ -60,9 +59,8 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "bowl",
         (1, 64, 4096, 65536),
-        _ELEMENTWISE + " At one row, starting the nodes is all the time there is. Masks of"
-        " relu are three steps (`Greater` {share[Greater]}, `Cast` {share[Cast]}, `Mul`"
-        " {share[Mul]}).",
+        _ELEMENTWISE
+        + " Masks of relu are three steps (`Greater` {share[Greater]}, `Cast` {share[Cast]}, `Mul` {share[Mul]}).",
         (
             "Products with one column as rows: kept; 45 us instead of 130 for 4096 x 64.",
             "The mask by `Sign` (512 us for 4096 x 64), `HardSigmoid` (194), `Ceil` and `Clip` (196), a cast to bool"
@@ -70,6 +68,7 @@ CAUSES: tuple[Cause, ...] = (
             "Chunks of 128 to 4096 rows: half a MiB of the widest value is best, and kept.",
             "The constant factor of the last layer inside the weights: kept, 7 % of the call.",
         ),
+        "Starting the nodes is all the time there is.",
     ),
     Cause(
         "surrogate",
@@ -120,23 +119,25 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "jacobian",
         (1, 1000),
-        _ELEMENTWISE + " At one row, starting {nodes[Mul]} products and the other nodes is all the time there is.",
+        _ELEMENTWISE,
         (
             "What all seeds share is multiplied first, constants go into weights: kept; 3.7 became 2.9 at 1000 rows.",
             "Chunks of 128 to 512 rows at 1000 rows: 20 to 95 % slower.",
             "One thread: kept as the default for small files; a second one costs more than it brings at one row.",
         ),
+        "Starting {nodes[Mul]} products and the other nodes is all the time there is.",
     ),
     Cause(
         "transformer",
         (1, 8),
         "Matrix products take {share[MatMul]} (`MatMul`), {share[Gemm]} (`Gemm`) and {share[FusedMatMul]}"
-        " (`FusedMatMul`); products of the derivative of gelu, softmax and the normalisations {share[Mul]}. " + _HEAVY,
+        " (`FusedMatMul`); products of the derivative of gelu, softmax and the normalisations {share[Mul]}.",
         (
             "Constants of a product joined, two steps less in each derivative of gelu: kept; 2.30 became 2.28.",
             "Sums inside the matrix product in front of them: kept where shapes allow; no gain here.",
             "Transposes cancelled across the border of forward and backward pass: kept.",
         ),
+        _HEAVY,
     ),
     Cause(
         "mobilenet_v2",
@@ -146,33 +147,36 @@ CAUSES: tuple[Cause, ...] = (
         " leaves and enters the blocked layout (`ReorderOutput` {share[ReorderOutput]}, `ReorderInput`"
         " {share[ReorderInput]}). Gradients of strided depthwise convolutions are `ConvTranspose`"
         " ({share[ConvTranspose]}), without a blocked kernel. Convolutions and these alone are"
-        " about 2.1 times the forward pass. " + _HEAVY,
+        " about 2.1 times the forward pass.",
         (_MASKS, "Crops inside `ConvTranspose`: kept; they were 2 % of the call.", _SPREAD),
+        _HEAVY,
     ),
     Cause(
         "efficientnet_b0",
         (1,),
         "The forward pass has swish as one fused operator; its derivative takes seven elementwise steps (`Mul`"
         " {share[Mul]}, `Sigmoid` {share[Sigmoid]}), and gradients of strided depthwise convolutions are"
-        " `ConvTranspose` ({share[ConvTranspose]}), without a blocked kernel. " + _HEAVY,
+        " `ConvTranspose` ({share[ConvTranspose]}), without a blocked kernel.",
         (
             "Steps with a scalar as convolutions with one kernel per channel, which stay in the blocked layout: kept;"
             " 3.2 became 2.9 times the forward pass.",
             "Crops inside `ConvTranspose`: kept; they were 2 % of the call.",
             _SPREAD,
         ),
+        _HEAVY,
     ),
     Cause(
         "resnet50",
         (1, 8),
         "Convolutions take {share[Conv]}, and are within the aim; `ConvTranspose` of strided convolutions takes"
         " {share[ConvTranspose]}, and the maximum pooling, which must say where the maxima are, {share[MaxPool]}:"
-        " neither has a blocked kernel. " + _HEAVY,
+        " neither has a blocked kernel.",
         (
             _POINTWISE,
             _MASKS,
             "Both transposed convolutions in front of a sum as one of joined inputs: no gain.",
         ),
+        _HEAVY,
     ),
     Cause(
         "lstm",
@@ -213,28 +217,15 @@ def missed(row: Row) -> list[str]:
 def numbers(row: Row, operators: Sequence[Operator]) -> dict[str, Any]:
     """The fields of a text.
 
-    ``ratio``: Pullback to forward; ``aim``; ``forward`` and ``pullback``: times of a call; the name of another engine:
-    its time to Pullback's; ``share[Op]``, ``time[Op]``, ``nodes[Op]``: of an ONNX operator in the profile, nothing
-    where it has none.
+    ``forward``: the time of the forward pass; ``share[Op]`` and ``nodes[Op]``: of an ONNX operator in the profile,
+    nothing where it has none.
     """
-    seconds = {result.engine: result.seconds for result in row.results if result.seconds}
-    fields: dict[str, Any] = {item.name: "(not measured)" for item in engines.ENGINES}
-    fields |= {
-        name: f"{statistics.median(row.ratios(name, REFERENCE)):.2f}" for name in seconds if REFERENCE in seconds
+    forward = next((r.seconds for r in row.results if r.engine == engines.FLOOR and r.seconds), None)
+    return {
+        "forward": duration(statistics.median(forward)) if forward else "(not measured)",
+        "share": defaultdict(lambda: "0 %", {item["op"]: f"{100 * item['share']:.0f} %" for item in operators}),
+        "nodes": defaultdict(int, {item["op"]: item["count"] for item in operators}),
     }
-    fields |= {
-        name: duration(statistics.median(seconds[name])) for name in (engines.FLOOR, REFERENCE) if name in seconds
-    }
-    fields["ratio"] = f"{statistics.median(ratios):.2f}" if (ratios := row.ratios(REFERENCE)) else "(not measured)"
-    goal = work.row(row.work).goal(row.batch)
-    fields["aim"] = "(none)" if goal is None else f"{goal:g}"
-    for field, nothing, shown in (
-        ("share", "0 %", lambda item: f"{item['share']:.0%}".replace("%", " %")),
-        ("time", "0 us", lambda item: duration(item["us"] / 1e6)),
-        ("nodes", "0", lambda item: str(item["count"])),
-    ):
-        fields[field] = defaultdict(lambda nothing=nothing: nothing, {item["op"]: shown(item) for item in operators})
-    return fields
 
 
 def section(rows: Sequence[Row], profiles: Mapping[str, Sequence[Operator]]) -> list[str]:
@@ -259,7 +250,7 @@ def section(rows: Sequence[Row], profiles: Mapping[str, Sequence[Operator]]) -> 
 def find(row: Row, causes: Sequence[Cause] | None = None) -> Cause | None:
     """The text for a row; raises ``LookupError`` where two fit."""
     table = CAUSES if causes is None else causes
-    fitting = [c for c in table if c.work == row.work and row.batch in c.batches and row.threads in c.threads]
+    fitting = [c for c in table if c.work == row.work and row.batch in c.batches]
     if len(fitting) > 1:
         raise LookupError(f"{key(row)}: two causes fit; each row has one")
     return fitting[0] if fitting else None
@@ -274,7 +265,8 @@ def _explained(row: Row, phrases: Sequence[str], operators: Sequence[Operator]) 
         lines += [UNEXPLAINED, ""]
     else:
         fields = numbers(row, operators)
-        lines += [cause.cause.format_map(fields), "", "Tried:", ""]
+        why = f"{cause.cause} {cause.at_one_row}".rstrip() if row.batch == 1 else cause.cause
+        lines += [why.format_map(fields), "", "Tried:", ""]
         lines += [f"{place}. {text.format_map(fields)}" for place, text in enumerate(cause.tried, 1)]
         lines += [""]
     return lines + _profile(operators)
