@@ -18,6 +18,7 @@ from tests.benchmarks import causes, engines, footprint, report, rounds, start, 
 
 ROOT = rounds.ROOT
 PACKAGES = ("onnxruntime", "tensorflow", "keras", "jax", "torch", "onnx-ad", "numpy")
+START = "bowl"
 GROWTH = ("bowl", "surrogate")
 GROWTH_BATCHES = (1, 10, 100, 1000, 10_000, 100_000, 1_000_000)
 
@@ -26,11 +27,13 @@ def main() -> int:
     options = _options()
     if options.agree:
         return _agree(options)
-    found = _load(options.folder / "results.json") if options.keep else Results()
+    found = _load(options.folder / "results.json") if options.keep or options.report else Results()
     if not options.report:
         _measure(options, found)
     head = header()
-    facts = {name: facts for name in _names(options) if (facts := _facts(options.folder / name))}
+    measured = {row.work for row in found.rows}
+    names = [item.name for item in work.ROWS if item.name in measured]
+    facts = {name: facts for name in names if (facts := _facts(options.folder / name))}
     text = report.page(found.rows, head, found.starts, facts, found.growth, found.profiles)
     (options.folder / "benchmarks.md").write_text(text, encoding="utf-8")
     if options.publish:
@@ -70,11 +73,6 @@ def _load(path: pathlib.Path) -> Results:
     return Results(rows, saved["starts"], saved["growth"], saved.get("profiles", {}))
 
 
-def _names(options: argparse.Namespace) -> list[str]:
-    names = options.work or [item.name for item in work.ROWS]
-    return [name for name in names if not options.quick or work.row(name).quick]
-
-
 def _facts(folder: pathlib.Path) -> dict[str, Any]:
     path = folder / "facts.json"
     if not path.exists():
@@ -86,51 +84,61 @@ def _facts(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _measure(options: argparse.Namespace, found: Results) -> None:
-    chosen = _engines(options)
-    for name in _names(options):
-        folder = options.folder / name
-        if not _prepare(name, folder, options.keep):
+    for item in options.work:
+        folder = options.folder / item.name
+        if not _prepare(item.name, folder, options.keep):
             continue
-        item = work.row(name)
         for threads in options.threads:
             batches = item.quick if options.quick else item.batches
-            for row in rounds.run(item, folder, batches, threads, chosen, options.rounds, options.slice):
+            for row in rounds.run(item, folder, batches, threads, options.engines, options.rounds, options.slice):
                 found.add(row)
                 print("\n".join(report.table([row])[2:]), f"[{threads}]", flush=True)
                 _save(options.folder / "results.json", found)
     _profile_those_behind(options.folder, found)
-    if options.resources or not (options.quick or options.work):
-        found.starts = [start.measure(name, "bowl", options.folder / "bowl", (1,), 5) for name in start.ENGINES]
-        found.growth = {name: _growth(name, options.folder / name) for name in GROWTH}
-        _save(options.folder / "results.json", found)
+    if options.resources:
+        _measure_resources(options, found)
 
 
-def _engines(options: argparse.Namespace) -> tuple[engines.Engine, ...]:
-    """Those asked for, and the two that everything is measured against and compared with."""
-    wanted = {*(options.engines or [item.name for item in engines.ENGINES]), engines.FLOOR, rounds.REFERENCE}
-    return tuple(item for item in engines.ENGINES if item.name in wanted)
+def _measure_resources(options: argparse.Namespace, found: Results) -> None:
+    if not all(_prepare(name, options.folder / name, True) for name in (START, *GROWTH)):
+        return
+    started = [item.name for item in options.engines if item.name != engines.FLOOR]
+    found.starts = [start.measure(name, START, options.folder / START, 5) for name in started]
+    found.growth = {name: _growth(name, options.folder / name) for name in GROWTH}
+    _save(options.folder / "results.json", found)
 
 
 def _agree(options: argparse.Namespace) -> int:
-    """Prints what every engine answers; 1 where one is wrong."""
+    """Prints whether every engine agrees; 1 where one is wrong, or Pullback has no answer."""
     wrong = False
-    for name in _names(options):
-        folder = options.folder / name
-        if _prepare(name, folder, options.keep):
-            for line in rounds.agree(work.row(name), folder, options.threads[0], _engines(options)):
-                wrong |= "wrong by" in line
-                print(line, flush=True)
+    for item in options.work:
+        folder = options.folder / item.name
+        if not _prepare(item.name, folder, options.keep):
+            wrong = True
+            continue
+        for engine_is_wrong, line in rounds.agree(item, folder, options.threads[0], options.engines):
+            wrong |= engine_is_wrong
+            print(line, flush=True)
     return int(wrong)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.benchmarks", description=__doc__)
-    parser.add_argument(
-        "work", nargs="*", help=f"rows to measure (default: all): {', '.join(item.name for item in work.ROWS)}"
-    )
+    rows, all_engines = [item.name for item in work.ROWS], [item.name for item in engines.ENGINES]
+    parser.add_argument("work", nargs="*", metavar="ROW", help=f"rows to measure (default: all): {', '.join(rows)}")
     parser.add_argument("--quick", action="store_true", help="small networks, few batch sizes")
-    parser.add_argument("--engines", nargs="+", help=f"of {', '.join(item.name for item in engines.ENGINES)}")
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument(
+        "--engines",
+        nargs="+",
+        metavar="ENGINE",
+        choices=all_engines,
+        default=all_engines,
+        help=f"of {', '.join(all_engines)}; the first two are always measured",
+    )
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument(
+        "--threads", nargs="+", type=int, default=list(range(1, 1 + min(cores, 2))), help="default: 1 2"
+    )
     parser.add_argument("--rounds", type=int, default=11, help="how often each engine has its turn (default: 11)")
     parser.add_argument("--slice", type=float, default=0.1, help="seconds of a turn (default: 0.1; one call at least)")
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "build" / "benchmarks")
@@ -139,14 +147,34 @@ def _options() -> argparse.Namespace:
         "--resources", action="store_true", help="cold start, memory and growth too, where not all rows are asked for"
     )
     parser.add_argument("--agree", action="store_true", help="time nothing; say whether the engines agree")
-    parser.add_argument("--report", action="store_true", help="measure nothing; with --keep, report the last run")
+    parser.add_argument("--report", action="store_true", help="measure nothing; report the last run")
     parser.add_argument(
         "--publish", action="store_true", help="write docs/benchmarks.md, its picture, and the README's table"
     )
     options = parser.parse_args()
+    if wrong := _wrong_option(options, rows, cores):
+        parser.error(wrong)
+    options.resources |= not (options.quick or options.work)
+    chosen = [item for item in work.ROWS if item.name in (options.work or rows)]
+    options.work = [item for item in chosen if item.quick or not options.quick]
+    wanted = {*options.engines, engines.FLOOR, rounds.REFERENCE}
+    options.engines = tuple(item for item in engines.ENGINES if item.name in wanted)
     options.folder = options.folder.absolute()
     options.folder.mkdir(parents=True, exist_ok=True)
     return options
+
+
+def _wrong_option(options: argparse.Namespace, rows: list[str], cores: int) -> str:
+    """What cannot be measured as it was asked for; empty where all can."""
+    if unknown := [name for name in options.work if name not in rows]:
+        return f"there is no row {', '.join(unknown)}; rows are {', '.join(rows)}"
+    if options.quick and (large := [name for name in options.work if not work.row(name).quick]):
+        return f"--quick leaves out {', '.join(large)}: measure it without"
+    if not all(1 <= threads <= cores for threads in options.threads):
+        return f"--threads must be from 1 to {cores}, the processors that this process may use"
+    if options.report and not (options.folder / "results.json").exists():
+        return f"--report: {options.folder} holds no results; measure first, or name the --folder of a run"
+    return ""
 
 
 def _prepare(name: str, folder: pathlib.Path, keep: bool) -> bool:

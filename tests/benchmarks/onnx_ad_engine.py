@@ -9,13 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from tests.benchmarks.failures import Refused, told
 from tests.benchmarks.work import Work
 
 Call = Callable[..., Any]
-
-
-class Refused(Exception):
-    """onnx-ad has no such derivative, or no rule for an operator of the graph."""
 
 
 def open_onnx_ad(work: Work, folder: pathlib.Path, threads: int) -> Call:
@@ -58,7 +55,7 @@ def _session(forward: Any, threads: int, batch: int) -> tuple[Any, str, int]:
     try:
         model = onnx_ad.reverse(onnx.shape_inference.infer_shapes(fixed))
     except Exception as problem:
-        raise Refused(f"onnx-ad: {type(problem).__name__}: {str(problem).splitlines()[0][:100]}") from problem
+        raise Refused(f"onnx-ad: {told(problem)}") from problem
     content = model.SerializeToString()
     options = session_options(len(content), threads=threads)
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -163,7 +163,7 @@ def _row(
                 if "seconds" in reply:
                     seconds[process.engine].append(reply["seconds"] / calls[process.engine])
                 else:
-                    failed[process.engine] = reply.get("error") or reply["skipped"]
+                    failed[process.engine] = _reason(reply)
                     del seconds[process.engine]
     results = [Result(name, tuple(times)) for name, times in seconds.items()]
     results += [Result(name, (), reason) for name, reason in failed.items()]
@@ -181,7 +181,7 @@ def _warm_up(processes: list[Process], batch: int, slice_seconds: float) -> tupl
         repeats = 1 if reply.get("seconds", 0) > 10 * slice_seconds else 2
         reply = process.measure(batch, repeats) if "seconds" in reply else reply
         if "seconds" not in reply:
-            failed[process.engine] = reply.get("error") or reply["skipped"]
+            failed[process.engine] = _reason(reply)
             continue
         answers[process.engine] = answer
         calls[process.engine] = max(1, min(5000, round(slice_seconds * repeats / max(reply["seconds"], 1e-7))))
@@ -211,26 +211,48 @@ def compared(answers: Mapping[str, Mapping[str, Array]]) -> dict[str, str]:
     return {name: wrong for name, wrong in found.items() if wrong}
 
 
-def agree(work: Work, folder: pathlib.Path, threads: int, chosen: tuple[engines.Engine, ...]) -> Iterator[str]:
-    """One line an engine: whether it agrees at the smallest batch of this work; Pullback's process and one other."""
+def agree(
+    work: Work, folder: pathlib.Path, threads: int, chosen: tuple[engines.Engine, ...]
+) -> Iterator[tuple[bool, str]]:
+    """Of each engine, whether its answer is wrong at the smallest batch of this work, and a line that says so.
+
+    One that has no answer is not wrong, unless it is Pullback. Two processes at a time: Pullback's and one other.
+    """
     batch = min(work.batches)
     reference = Process(engines.engine(REFERENCE), work, folder, threads)
     try:
-        reference.answer(OPENING_SECONDS)
-        expected, _ = reference.results(batch)
+        expected, reply = _first_answer(reference, batch)
+        if not expected:
+            yield True, f"{work.name}, {engines.engine(REFERENCE).title}: {_reason(reply)}"
+            return
         for engine in (item for item in chosen if item.name != REFERENCE):
             process, started = Process(engine, work, folder, threads), time.perf_counter()
             try:
-                reply = process.answer(OPENING_SECONDS)
-                answer, reply = process.results(batch) if "ready" in reply else ({}, reply)
-                found = compared({REFERENCE: expected, engine.name: answer} if expected else {engine.name: answer})
+                answer, reply = _first_answer(process, batch)
+                found = compared({REFERENCE: expected, engine.name: answer})
                 wrong = _confirmed(found, (reference, process), batch)
             finally:
                 process.close()
-            errors = [agreement.difference(answer[name], expected[name]) for name in answer if name in expected]
-            verdict = wrong.get(engine.name) or f"agrees to {max(errors, default=0.0):.1e}"
-            verdict += ", and to 1e-3 a unit in the last place further" if found and not wrong else ""
-            told = verdict if answer else reply.get("error") or reply["skipped"]
-            yield f"{work.name}, {engine.title}: {told} ({time.perf_counter() - started:.0f} s)"
+            verdict = ", ".join(wrong.values()) or _agreement(answer, expected, found) if answer else _reason(reply)
+            yield bool(wrong), f"{work.name}, {engine.title}: {verdict} ({time.perf_counter() - started:.0f} s)"
     finally:
         reference.close()
+
+
+def _first_answer(process: Process, batch: int) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Results by name of a process that was just started, none where it failed; and the reply."""
+    reply = process.answer(OPENING_SECONDS)
+    return process.results(batch) if "ready" in reply else ({}, reply)
+
+
+def _reason(reply: Mapping[str, Any]) -> str:
+    return str(reply.get("error") or reply["skipped"])
+
+
+def _agreement(answer: Mapping[str, Array], expected: Mapping[str, Array], first: Mapping[str, str]) -> str:
+    """How well an engine that is not wrong agrees; ``first``: what was wrong before the inputs were moved."""
+    errors = [agreement.difference(answer[name], expected[name]) for name in answer if name in expected]
+    if not errors:
+        return "has no result that Pullback has"
+    further = f", and to {agreement.LARGEST:.0e} a unit in the last place further" if first else ""
+    return f"agrees to {max(errors):.1e}{further}"

@@ -1,5 +1,6 @@
 """Cold start: seconds and resident memory of a new process up to its first derivative.
 
+What it imports counts, so that nothing of the benchmarks is imported at the top.
 ``python -m tests.benchmarks.start ENGINE WORK FOLDER`` is that process; it prints one line of JSON.
 """
 
@@ -13,17 +14,6 @@ import time
 from typing import Any
 
 ROOT = pathlib.Path(__file__).parents[2]
-ENGINES = (
-    "pullback",
-    "saved_model",
-    "keras_tape",
-    "tf_function",
-    "tf_xla",
-    "onnx_ad",
-    "jax",
-    "torch",
-    "torch_compile",
-)
 SECONDS = 600
 # Pullback as its user has it: nothing of the benchmarks is imported.
 _DIRECT = """
@@ -44,7 +34,7 @@ def main(name: str, row: str, folder: str) -> int:
     began = time.perf_counter()
     import numpy as np
 
-    from tests.benchmarks import engines, work
+    from tests.benchmarks import engines, failures, work
     from tests.benchmarks.memory import peak_megabytes
 
     chosen = work.row(row)
@@ -52,25 +42,25 @@ def main(name: str, row: str, folder: str) -> int:
         call = engines.engine(name).open(chosen, pathlib.Path(folder), 1)
         call(np.zeros((1, *chosen.shape), np.float32))
     except Exception as problem:
-        print(json.dumps({"skipped": f"{type(problem).__name__}: {str(problem)[:100]}"}))
+        print(json.dumps({"skipped": failures.told(problem)}))
         return 0
     seconds = time.perf_counter() - began
     print(json.dumps({"seconds": seconds, "megabytes": peak_megabytes()}))
     return 0
 
 
-def measure(name: str, row: str, folder: pathlib.Path, shape: tuple[int, ...], repeats: int) -> dict[str, Any]:
+def measure(name: str, row: str, folder: pathlib.Path, repeats: int) -> dict[str, Any]:
     """Of the process with the median time: imports, loading, first derivative, its peak memory; and installed bytes.
 
     The interpreter's own start is not counted; one process before the others fills caches of files and compilers.
     """
-    from tests.benchmarks import engines, footprint
+    from tests.benchmarks import engines, footprint, work
 
     chosen = engines.engine(name)
     command = [sys.executable, "-m", "tests.benchmarks.start", name, row, str(folder)]
     if name == "pullback":
         bundle = str(folder / "derivative.pullback")
-        command = [sys.executable, "-c", _DIRECT.format(path=bundle, shape=(1, *shape), root=str(ROOT))]
+        command = [sys.executable, "-c", _DIRECT.format(path=bundle, shape=(1, *work.row(row).shape), root=str(ROOT))]
     found = []
     for _ in range(1 + repeats):
         reply = _reply(command, engines.environment(chosen, 1))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pathlib
+import typing
+
 import numpy as np
 import pytest
 
-from tests.benchmarks import engines, rounds
+from tests.benchmarks import engines, rounds, work
 from tests.benchmarks.agreement import complaint, difference
+from tests.benchmarks.failures import Refused, told
 
 EXACT = np.random.default_rng(0).normal(size=(64, 3))
 LARGEST = np.abs(EXACT).max()
@@ -81,3 +85,60 @@ def test_disagreement_is_confirmed_next_to_the_input(engine: Engine, wrong: bool
     first = rounds.compared({item.engine: item.results(64)[0] for item in (reference, engine)})
     assert set(first) == {"jax"}
     assert set(rounds._confirmed(first, (reference, engine), 64)) == ({"jax"} if wrong else set())
+
+
+class Started(Engine):
+    """A process as :func:`rounds.agree` starts one; ``ANSWERS`` says what each engine answers, None for nothing."""
+
+    ANSWERS: typing.ClassVar[dict[str, dict[str, np.ndarray] | None]] = {}
+
+    def __init__(self, engine: engines.Engine, *_: object) -> None:
+        super().__init__(engine.name)
+
+    def answer(self, seconds: float) -> dict[str, object]:
+        return {"ready": True} if self.ANSWERS[self.engine] is not None else {"skipped": "it is not installed"}
+
+    def results(self, batch: int, moved: int = 0) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        return self.ANSWERS[self.engine] or {}, {"seconds": 1.0}
+
+    def close(self) -> None:
+        pass
+
+
+RIGHT = {"derivative": EXACT}
+
+
+@pytest.mark.parametrize(
+    ("pullback", "jax", "wrong", "said"),
+    [
+        (RIGHT, RIGHT, False, "hvp, JAX, jit: agrees to 0.0e+00"),
+        (RIGHT, {"derivative": 1.01 * EXACT}, True, "derivative wrong by 1.0e-02 of its largest number"),
+        (RIGHT, {"value": EXACT}, False, "has no result that Pullback has"),
+        (RIGHT, None, False, "hvp, JAX, jit: it is not installed"),
+        (None, RIGHT, True, "hvp, Pullback, ONNX: it is not installed"),
+    ],
+)
+def test_agreement_is_said_and_counted(
+    pullback: dict[str, np.ndarray] | None,
+    jax: dict[str, np.ndarray] | None,
+    wrong: bool,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rounds, "Process", Started)
+    monkeypatch.setattr(Started, "ANSWERS", {"pullback": pullback, "jax": jax})
+    ((found, line),) = rounds.agree(work.row("hvp"), pathlib.Path(), 1, (engines.engine("jax"),))
+    assert found is wrong
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        (Refused("no hessian"), "no hessian"),
+        (ValueError("first\nsecond"), "ValueError: first"),
+        (MemoryError(), "MemoryError: "),
+    ],
+)
+def test_failure_is_told_in_one_line(problem: Exception, said: str) -> None:
+    assert told(problem) == said

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from tests.benchmarks import engines, work
+from tests.benchmarks.failures import Refused, told
 from tests.benchmarks.memory import peak_megabytes
-from tests.benchmarks.onnx_ad_engine import Refused
 
 
 def main(name: str, row: str, folder: str, threads: str) -> int:
@@ -39,12 +39,10 @@ def main(name: str, row: str, folder: str, threads: str) -> int:
     chosen = work.row(row)
     try:
         call = item.open(chosen, pathlib.Path(folder), int(threads))
-    except Refused as problem:
-        say(skipped=str(problem))
-        return 0
     except Exception as problem:
-        traceback.print_exc()
-        say(skipped=f"{type(problem).__name__}: {str(problem).splitlines()[0][:100]}")
+        if not isinstance(problem, Refused):
+            traceback.print_exc()
+        say(skipped=told(problem))
         return 0
     say(ready=True)
     inputs: dict[tuple[int, int], list[Any]] = {}
@@ -62,7 +60,7 @@ def main(name: str, row: str, folder: str, threads: str) -> int:
             say(**reply)
         except Exception as problem:
             traceback.print_exc()
-            say(error=f"{type(problem).__name__}: {(str(problem).splitlines() or [''])[0][:100]}")
+            say(error=told(problem))
     return 0
 
 
