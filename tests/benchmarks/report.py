@@ -16,8 +16,9 @@ _SHOWN = [item for item in engines.ENGINES if item.name not in (engines.FLOOR, "
 
 _DISAGREEMENT = (
     "An engine is timed where its derivative is Pullback's within 1e-3 of the largest number, at the inputs or at"
-    " inputs moved by a unit in the last place. In a deep network of relu with random weights a unit may lie so close to"
-    " its kink that rounding decides: then several engines are listed, which differ from each other as well."
+    " inputs moved by a unit in the last place. In a deep network of relu with random weights a unit may lie so"
+    " close to its kink that rounding decides: then several engines are listed, which differ from each other as"
+    " well."
 )
 
 
