@@ -13,10 +13,9 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 
 from pullback import golden
-from pullback.manifest import FileSpec, GraphSpec, Manifest, Tolerance
+from pullback.manifest import FileSpec, FunctionSpec, GraphSpec, Manifest, Tolerance
 
 from pullback_export.errors import ExportError
-from pullback_export.onnx_graph import OnnxFunction
 from pullback_export.parity import Checked
 
 _AT_FDCWD = -100
@@ -38,7 +37,7 @@ class Staging:
 
     def finish(
         self,
-        built: Sequence[OnnxFunction],
+        specs: Sequence[FunctionSpec],
         opset: int,
         tolerance: Tolerance,
         checked: Checked,
@@ -47,9 +46,8 @@ class Staging:
         """Writes ``golden.npz`` and, last of all, ``manifest.json``."""
         golden.write(self.path / "golden.npz", checked.golden)
         graphs = []
-        for one in built:
-            file = self._file(self.path / f"{one.spec.name}.onnx")
-            graphs.append(GraphSpec(one.spec, file, opset))
+        for spec in specs:
+            graphs.append(GraphSpec(spec, self._file(self.path / f"{spec.name}.onnx"), opset))
         folder = self.path / "saved_model"
         saved = [self._file(item) for item in sorted(folder.rglob("*")) if item.is_file()]
         golden_file = self._file(self.path / "golden.npz")

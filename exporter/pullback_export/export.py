@@ -94,21 +94,22 @@ def export(
         say(f"tracing {', '.join(function.name for function in functions)}")
         traced = [trace(function) for function in functions]
         say("lowering to ONNX")
-        built = [onnx_graph.build(one, source.batched, opset, limit) for one in traced]
         with bundle_writer.staged(target, overwrite) as staging:
-            if "onnx" in chosen:
-                for one in built:
-                    staging.write_bytes(f"{one.spec.name}.onnx", one.model.SerializeToString(deterministic=True))
+            specs = []
+            for one in traced:
+                built = onnx_graph.build(one, source.batched, opset, limit)
+                specs.append(built.spec)
+                if "onnx" in chosen:
+                    staging.write_bytes(f"{built.spec.name}.onnx", built.content)
+            del built  # as large as the weights
             if "saved_model" in chosen:
                 say("writing the SavedModel")
-                saved_model.write(
-                    staging.path / "saved_model", traced, [one.spec for one in built], limit, source.trackable
-                )
+                saved_model.write(staging.path / "saved_model", traced, specs, limit, source.trackable)
             say("comparing with the live model")
             surrogates = surrogate_ops(traced[0].concrete.graph)
             checked = parity.check(source, functions, staging.path, chosen, samples or {}, limit, training, surrogates)
             checked.report.require(f"export of {target.name}")
-            staging.finish(built, opset, limit, checked, producer())
+            staging.finish(specs, opset, limit, checked, producer())
     say(f"wrote {target}")
     return pullback.load(target, backend="onnx" if "onnx" in chosen else "saved_model")
 

@@ -22,9 +22,9 @@ OPSETS = range(18, 24)
 
 @dataclasses.dataclass(frozen=True)
 class OnnxFunction:
-    """The model of one function and what the manifest says of it."""
+    """The ``.onnx`` file of one function and what the manifest says of it."""
 
-    model: onnx.ModelProto
+    content: bytes
     spec: FunctionSpec
 
 
@@ -42,9 +42,9 @@ def build(traced: Traced, batched: bool, opset: int, tolerance: Tolerance) -> On
         batched,
     )
     graph.outputs = list(zip(function.outputs, outputs, strict=True))
-    model = to_model(graph, opset, metadata_props(spec, tolerance))
-    onnx.checker.check_model(model, full_check=True)
-    return OnnxFunction(model, spec)
+    content = to_model(graph, opset, metadata_props(spec, tolerance)).SerializeToString(deterministic=True)
+    onnx.checker.check_model(content, full_check=True)
+    return OnnxFunction(content, spec)
 
 
 def lower(traced: Traced, batched: bool) -> tuple[Graph, list[Value]]:

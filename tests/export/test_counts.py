@@ -132,7 +132,7 @@ def exported(network: Any, *requests: str) -> onnx.ModelProto:
     source = open_source(network, None, ["y"], None, False)
     functions = Derivatives(source, [parse_request(item) for item in requests], "error").functions()
     chosen = functions[-1] if len(functions) > 1 else functions[0]
-    return onnx_graph.build(trace(chosen), source.batched, 18, Tolerance()).model
+    return onnx.load_from_string(onnx_graph.build(trace(chosen), source.batched, 18, Tolerance()).content)
 
 
 def types_of(graph: onnx.GraphProto) -> Counter[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -172,7 +173,7 @@ class Graph:
         contents = np.asarray(array, dtype)
         if not contents.flags.c_contiguous:
             contents = np.ascontiguousarray(contents).reshape(contents.shape)
-        key = (contents.dtype.str, contents.shape, contents.tobytes())
+        key = (contents.dtype.str, contents.shape, _digest(contents))
         if key not in self._constants:
             value = Value(self, contents.dtype, contents.shape)
             value.const = contents
@@ -430,5 +431,12 @@ def _key(op_type: str, operands: list[Value | None], attributes: dict[str, Attri
 
 def _frozen(item: Attribute) -> Any:
     if isinstance(item, np.ndarray):
-        return item.dtype.str, item.shape, item.tobytes()
+        return item.dtype.str, item.shape, _digest(item)
     return tuple(item) if isinstance(item, list | tuple) else item
+
+
+def _digest(contents: np.ndarray[Any, Any]) -> bytes:
+    """The bytes of a small array, and what stands for those of a large one: no weight is kept twice."""
+    if contents.nbytes <= 256:
+        return contents.tobytes()
+    return hashlib.blake2b(np.ascontiguousarray(contents).reshape(-1).view(np.uint8).data).digest()
