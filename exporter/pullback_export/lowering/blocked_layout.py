@@ -13,7 +13,7 @@ import numpy as np
 from pullback_export.lowering.finished import Readers
 from pullback_export.lowering.graph import Graph, Node, Value
 
-_BLOCK = 8  # channels; some processors take 4 or 16
+BLOCK = 8  # channels; some processors take 4 or 16
 _DEPTH = 6
 _CARRIED = ("Conv", "Add", "Mul", "Sum", "Relu", "Sigmoid", "Tanh", "HardSigmoid")
 
@@ -44,7 +44,7 @@ def is_blocked(value: Value | None, depth: int = _DEPTH) -> bool:
     if value is None or node is None or value.shape is None or len(value.shape) != 4:
         return False
     channels = value.shape[1]
-    if not isinstance(channels, int) or channels % _BLOCK or value.shape[2:] == (1, 1):
+    if not isinstance(channels, int) or channels % BLOCK or value.shape[2:] == (1, 1):
         return False
     if node.op_type == "Conv" or depth == 0:
         return node.op_type in _CARRIED
