@@ -59,6 +59,8 @@ class Binder:
         """Every argument by name, in calling order or not; raises ``InputError``."""
         if not args and len(named) == len(self._names):
             return named  # a wrong name among them is found by ``feeds``
+        if len(args) == 1 and isinstance(args[0], Mapping):
+            raise InputError(f"{self._function}: inputs by name are passed as **inputs; it takes {self._signature()}")
         if len(args) > len(self._names):
             raise InputError(f"{self._function}: {len(args)} positional inputs, it takes {self._signature()}")
         values = dict(zip(self._names, args, strict=False))
@@ -142,7 +144,9 @@ class Binder:
         what = [f"unknown input {unknown[0]!r}"] if unknown else []
         if missing:
             what.append(f"input {missing[0]!r} is missing")
-        return InputError(f"{self._function}: {' and '.join(what)}; it takes {self._signature()}")
+        together = [name for name, value in values.items() if isinstance(value, (list, tuple)) and _holds_arrays(value)]
+        hint = "; pass the inputs one by one, not in a list" if missing and together else ""
+        return InputError(f"{self._function}: {' and '.join(what)}; it takes {self._signature()}{hint}")
 
     def _signature(self) -> str:
         return ", ".join(f"{t.name} ({t.dtype} {shape_text(t.shape)})" for t in self._specs.values())
@@ -153,6 +157,10 @@ def _row(tensor: TensorSpec) -> tuple[str, np.dtype[Any], int, tuple[int, ...] |
     tail = tuple(dim for dim in tensor.shape[1:] if isinstance(dim, int))
     simple = tensor.shape[:1] == ("B",) and len(tail) == len(tensor.shape) - 1
     return tensor.name, np.dtype(tensor.dtype), len(tensor.shape), tail if simple else None
+
+
+def _holds_arrays(values: Sequence[Any]) -> bool:
+    return any(isinstance(value, ndarray) for value in values)
 
 
 def _convertible(have: np.dtype[Any], want: np.dtype[Any]) -> bool:

@@ -15,6 +15,7 @@ from pullback.manifest import FileSpec, FunctionSpec, Manifest, Tolerance
 
 MANIFEST = "manifest.json"
 SAVED_MODEL = "saved_model"
+KERAS_SUFFIXES = (".keras", ".h5")
 
 # Graphs up to this size stay in memory, so that a forked worker needs no file that may have been replaced.
 _KEPT_BYTES = 16 * 2**20
@@ -49,6 +50,10 @@ def open_path(path: Path, saved_model: bool) -> Opened:
         FormatVersionError: it is of a version that this runtime does not read.
     """
     try:
+        if path.is_file() and path.suffix in KERAS_SUFFIXES:
+            raise BundleError(
+                f"{path}: a Keras model, not a bundle; make one of it: pullback-export {path.name} BUNDLE"
+            )
         if path.is_file():
             return _open_onnx(path)
         if not path.is_dir():

@@ -28,6 +28,7 @@ def good(**changed: Any) -> dict[str, Any]:
 
 NET: list[tuple[str, Callable[[Bundle], Any], str]] = [
     ("nothing", lambda b: b(), "input 'x' is missing"),
+    ("a dictionary", lambda b: b({"x": ROW}), "inputs by name are passed as **inputs; it takes x (float32 (B, 3))"),
     ("two by position", lambda b: b(ROW, ROW), "2 positional inputs"),
     ("position and name", lambda b: b(ROW, x=ROW), "given twice"),
     ("wrong name", lambda b: b(z=ROW), "unknown input 'z'"),
@@ -53,7 +54,7 @@ NET: list[tuple[str, Callable[[Bundle], Any], str]] = [
     ("an object", lambda b: b(object()), "got object"),
     ("an object array", lambda b: b(np.zeros((1, 3), object)), "object"),
     ("Decimals", lambda b: b([[decimal.Decimal(1)] * 3]), "object"),
-    ("a dict", lambda b: b({"x": ROW}), "got dict"),
+    ("a dict by name", lambda b: b(x={"x": ROW}), "got dict"),
     ("a set", lambda b: b({1.0, 2.0}), "got set"),
     ("a generator", lambda b: b(i for i in range(3)), "got generator"),
     ("a ragged list", lambda b: b([[1.0, 2.0], [3.0]]), "list that is no array"),
@@ -95,6 +96,7 @@ NET: list[tuple[str, Callable[[Bundle], Any], str]] = [
 ]
 
 MIXED: list[tuple[str, Callable[[Bundle], Any], str]] = [
+    ("a list of all inputs", lambda b: b([np.array(item) for item in good().values()]), "one by one, not in a list"),
     ("free sizes differ", lambda b: b(**good(w=[1.0])), "n is 1 here and 2 in input 'v'"),
     ("a scalar for a vector", lambda b: b(**good(v=1.0)), "'v' must be float64 of shape (n,)"),
     ("a vector for a scalar", lambda b: b(**good(gain=[1.0])), "'gain' must be float64 of shape ()"),

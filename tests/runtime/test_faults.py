@@ -107,6 +107,13 @@ FAULTS: list[tuple[str, Callable[[Path], Any], str]] = [
     ("graph a device", link("evaluate.onnx", "/dev/zero"), "leads out of the bundle"),
 ]
 
+
+def keras_model(folder: Path) -> Path:
+    path = folder / "net.keras"
+    path.write_bytes(b"PK")
+    return path
+
+
 LOADS: list[tuple[str, Callable[[Path], Any], type[PullbackError], str]] = [
     ("nothing there", lambda f: pullback.load(f / "nothing"), BundleError, "no such file or folder"),
     ("a number", lambda f: pullback.load(7), InputError, "path must be"),  # type: ignore[arg-type]
@@ -137,6 +144,12 @@ LOADS: list[tuple[str, Callable[[Path], Any], type[PullbackError], str]] = [
         "must be a list",
     ),
     ("unknown check_range", lambda f: pullback.load(f, check_range="log"), InputError, "check_range must be"),
+    (
+        "a Keras model",
+        lambda f: pullback.load(keras_model(f)),
+        BundleError,
+        "a Keras model, not a bundle; make one of it",
+    ),
     ("verify of a bare file", lambda f: pullback.load(f / "vjp.onnx").verify(), NotExportedError, "no golden samples"),
     ("call of a bare vjp", lambda f: pullback.load(f / "vjp.onnx")([[0, 0, 0]]), NotExportedError, "holds no function"),
 ]
