@@ -105,7 +105,7 @@ def _given(source: Source, given: Mapping[str, Any]) -> dict[str, np.ndarray[Any
         arrays[name] = array
     if source.batched and len({len(array) for array in arrays.values()}) > 1:
         sizes = {name: len(array) for name, array in arrays.items()}
-        raise ExportError(f"samples have different numbers of rows: {sizes}")
+        raise ExportError(f"samples have different numbers of rows: {sizes}; give as many of each input")
     if source.batched and any(len(array) == 0 for array in arrays.values()):
         raise ExportError("samples are empty; give at least one row or leave them out")
     return arrays

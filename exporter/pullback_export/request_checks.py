@@ -11,12 +11,15 @@ from pullback_export.errors import ExportError
 from pullback_export.requests import Request, Selection
 from pullback_export.source import Source
 
+# Of the inner layers, a message names so many.
+SHOWN_LAYERS = 12
+
 
 def check_names(request: Request, source: Source, layers: Sequence[str]) -> None:
     """Raises :class:`ExportError` for a name that is neither an input, an output nor one of the inner ``layers``."""
     inputs = [spec.name for spec in source.inputs]
     known = [*inputs, *source.outputs, *layers]
-    others = f"; inner layers: {', '.join(source.layers[:12])}" if source.layers else ""
+    others = _inner_layers(source)
     for item in (request.of, *request.wrt):
         if item.name not in known:
             raise ExportError(
@@ -32,11 +35,21 @@ def check_names(request: Request, source: Source, layers: Sequence[str]) -> None
             raise ExportError(f"{request}: a derivative with respect to a sum has no meaning; name the input itself")
 
 
+def _inner_layers(source: Source) -> str:
+    """The end of a message: the first few layers that are neither input nor output."""
+    border = {*(spec.name for spec in source.inputs), *source.outputs}
+    names = [name for name in source.layers if name not in border]
+    more = ", ..." if len(names) > SHOWN_LAYERS else ""
+    return f"; inner layers: {', '.join(names[:SHOWN_LAYERS])}{more}" if names else ""
+
+
 def check_result_names(source: Source, requests: Sequence[Request], layers: Sequence[str]) -> None:
     """Raises :class:`ExportError` where two results, or a result and an input or output, have one name."""
     taken = {spec.name: "an input" for spec in source.inputs} | dict.fromkeys((*source.outputs, *layers), "an output")
     for request in requests:
         shared = request.function in ("vjp", "jvp")
+        if request.name in taken and taken[request.name] == str(request):
+            raise ExportError(f"{request}: it is asked for twice; leave one out")
         if request.name in taken and not (shared and taken[request.name] == request.function):
             raise ExportError(
                 f"{request}: the name {request.name!r} is taken by {taken[request.name]};"
@@ -87,8 +100,12 @@ def _refuse_non_scalar(request: Request, out: Sequence[int | None], lead: int) -
     zeros = ", ".join("0" for _ in out[lead:])
     raise ExportError(
         f"{request}: {of} has shape {shape}, not one scalar per sample;"
-        f" pick a component {request.kind}({of.name}[{zeros}], {wrt}),"
-        f" ask for all of them jacobian({of}, {wrt}), or give the weights at run time vjp({of}, {wrt})"
+        f" pick a component {request.kind}({of.name}[{zeros}], {wrt}), "
+        + (
+            f"ask for all of them jacobian({of}, {wrt}), or give the weights at run time vjp({of}, {wrt})"
+            if request.kind == "gradient"
+            else f"or ask for all second derivatives hessian({of}, {wrt})"
+        )
         + ("" if lead else "; batched=False: if the leading axis is the batch, give it a free size (None)")
     )
 
