@@ -161,7 +161,7 @@ def _engines(axes: Any, shown: Sequence[Row]) -> None:
     axes.set_yticks(range(len(shown)), [f"{row.work}, {row.batch:,}" for row in shown], fontsize=8)
     axes.set_title("Value and derivative, one thread", fontsize=10)
     axes.grid(axis="x", alpha=0.25)
-    axes.legend(fontsize=7, loc="lower right")
+    axes.legend(fontsize=7, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.09))  # no place inside is free
 
 
 def _growth(axes: Any, growth: dict[str, list[dict[str, float]]]) -> None:
