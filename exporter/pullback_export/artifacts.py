@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,6 +18,8 @@ from pullback_export.errors import ExportError
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 Run = Callable[[Mapping[str, Any]], Arrays]
+# What an artifact gave for one sample: the arrays, or the error that it raised, raised again.
+Answer = Callable[[], Arrays]
 LEVELS = {
     "off": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -24,16 +28,46 @@ LEVELS = {
 }
 
 
-def artifacts(function: Function, folder: pathlib.Path, formats: Sequence[str]) -> dict[str, Callable[[], Run]]:
-    """By stage, what opens the file; whoever drops the result frees its memory."""
-    found: dict[str, Callable[[], Run]] = {}
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """A file that holds ``function``; ``stage`` names it in reports, ``opened()`` gives what runs it."""
+
+    stage: str
+    function: Function
+    opened: Callable[[], Run]
+
+    def answers(self, samples: Sequence[Mapping[str, Any]]) -> list[Answer]:
+        """What it gives for each of the samples; the file is open only meanwhile, and its memory freed after.
+
+        Raises what opening the file raises. That a sample is refused is an answer: the live model may not take it.
+        """
+        run = self.opened()
+        return [_answer(run, sample) for sample in samples]
+
+
+def artifacts(function: Function, folder: pathlib.Path, formats: Sequence[str]) -> list[Artifact]:
+    """Every way to run ``function`` that was written to ``folder``."""
+    found = []
     if "saved_model" in formats:
-        found["SavedModel"] = functools.partial(_saved_model, folder / "saved_model", function)
+        opened = functools.partial(_saved_model, folder / "saved_model", function)
+        found.append(Artifact("SavedModel", function, opened))
     if "onnx" in formats:
         for label, level in LEVELS.items():
-            path = folder / f"{function.name}.onnx"
-            found[f"ONNX Runtime, optimisation {label}"] = functools.partial(onnx_session, path, level)
+            opened = functools.partial(_onnx_session, folder / f"{function.name}.onnx", level)
+            found.append(Artifact(f"ONNX Runtime, optimisation {label}", function, opened))
     return found
+
+
+def _answer(run: Run, sample: Mapping[str, Any]) -> Answer:
+    try:
+        arrays = run(sample)
+    except Exception as problem:  # whatever it is, it is raised where the answer is wanted
+        return functools.partial(_raise, problem)
+    return lambda: arrays
+
+
+def _raise(problem: Exception) -> Arrays:
+    raise problem
 
 
 def _saved_model(folder: pathlib.Path, function: Function) -> Run:
@@ -52,11 +86,13 @@ def _saved_model(folder: pathlib.Path, function: Function) -> Run:
     return run
 
 
-def onnx_session(path: pathlib.Path, level: Any) -> Run:
-    """Runs the file at one graph optimisation level of ONNX Runtime."""
+def _onnx_session(path: pathlib.Path, level: Any) -> Run:
+    """Runs the file at one graph optimisation level, on half of the cores: the live model computes meanwhile."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = level
     options.log_severity_level = 3
+    options.intra_op_num_threads = max(1, (os.cpu_count() or 1) // 2)
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     taken = [item.name for item in session.get_inputs()]
     names = [item.name for item in session.get_outputs()]

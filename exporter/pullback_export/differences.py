@@ -9,6 +9,7 @@ disagree lies at a kink and is left out; the report says how many.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from pullback.parity import Report, Row
 from pullback_export.derivatives import Derivatives, Function
 from pullback_export.judge import Judge
 from pullback_export.parity_samples import Sample
+from pullback_export.reference import in_pieces, rows_at_once
 from pullback_export.requests import Request
 from pullback_export.source import Source
 from pullback_export.vectorization import mostly_one_by_one
@@ -45,11 +47,21 @@ MOST_ROWS = 8
 MOST_COMPONENTS = 32
 
 
-def float64_function(twin: Source | None, function: Function) -> Function | None:
+@dataclasses.dataclass(frozen=True)
+class Twin:
+    """The source in float64, and the outputs that it gave for one sample; none where the source is float64 itself."""
+
+    source: Source
+    sample: Sample
+    outputs: Mapping[str, Array] = dataclasses.field(default_factory=dict)
+
+
+def float64_function(twin: Twin | None, function: Function) -> Function | None:
     """``function`` of a float64 twin, or None where there is none."""
     if twin is None:
         return None
-    return next(f for f in Derivatives(twin, function.all_requests, "zero").functions() if f.name == function.name)
+    functions = Derivatives(twin.source, function.all_requests, "zero").functions()
+    return next(item for item in functions if item.name == function.name)
 
 
 def in_float64(function: Function, inputs: Mapping[str, Any]) -> dict[str, Array] | None:
@@ -64,10 +76,13 @@ def in_float64(function: Function, inputs: Mapping[str, Any]) -> dict[str, Array
     return {name: np.asarray(item) for name, item in zip(function.outputs, results, strict=True)}
 
 
-def twin_of(source: Source, inputs: Mapping[str, Any], live: Mapping[str, Array] | None) -> Source | None:
-    """``source`` in float64, or None; a twin that does not give its ``live`` answers on ``inputs`` is none."""
+def twin_of(source: Source, sample: Sample, live: Mapping[str, Array] | None, parted: bool) -> Twin | None:
+    """``source`` in float64, or None; a twin that does not give its ``live`` answers to the sample is none.
+
+    ``parted``: rows do not influence each other.
+    """
     if source.dtype == "float64":
-        return source
+        return Twin(source, sample)
     call = source.twin() if source.twin is not None else None
     if call is None or live is None:
         return None
@@ -75,15 +90,22 @@ def twin_of(source: Source, inputs: Mapping[str, Any], live: Mapping[str, Array]
         tf.TensorSpec(spec.shape, tf.float64 if spec.dtype.is_floating else spec.dtype, spec.name)
         for spec in source.inputs
     )
+    twin = dataclasses.replace(source, inputs=specs, call=call, tapped=None, layers=(), twin=None)
+
+    def outputs(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        results = call(*(_tensor(inputs[spec.name], spec.dtype) for spec in specs))
+        return {name: np.asarray(item) for name, item in zip(source.outputs, results, strict=True)}
+
     try:
-        answers = call(*(_tensor(inputs[spec.name], spec.dtype) for spec in specs))
+        answers = in_pieces(outputs, sample.inputs, rows_at_once(sample.inputs)) if parted else outputs(sample.inputs)
     except tf.errors.OpError as problem:
         if not _lacks_kernel(problem):
             raise
         return None
-    if not all(_agree(np.asarray(mine), live[name]) for name, mine in zip(source.outputs, answers, strict=True)):
+    assert answers is not None
+    if not all(_agree(answers[name], live[name]) for name in source.outputs):
         return None
-    return dataclasses.replace(source, inputs=specs, call=call, tapped=None, layers=(), twin=None)
+    return Twin(twin, sample, answers)
 
 
 def _lacks_kernel(problem: tf.errors.OpError) -> bool:
@@ -101,7 +123,7 @@ def _agree(twin: Array, live: Array) -> bool:
 
 def check(
     source: Source,
-    twin: Source | None,
+    twin: Twin | None,
     function: Function,
     sample: Sample,
     inputs: Mapping[str, Array],
@@ -111,20 +133,22 @@ def check(
 ) -> Report:
     """One row for each request of ``function`` that differences can judge; a note for each that they cannot.
 
-    ``twin`` is the source in float64, if there is one; ``reference`` holds the live model's results for ``inputs``.
-    ``interacting``: samples influence each other, so that
-    only sums over the batch can be compared. ``surrogates``: ops that TensorFlow gives another gradient than their
-    derivative on purpose; with them a difference is a warning.
+    ``inputs`` are those of ``sample``, with seeds; ``reference`` holds the live model's results for them.
+    ``interacting``: samples influence each other, so that only sums over the batch can be compared. ``surrogates``:
+    ops that TensorFlow gives another gradient than their derivative on purpose; with them a difference is a warning.
     """
     report = Report()
-    precision = FLOAT32 if twin is None else FLOAT64 if source.dtype == "float64" else MIXED
     for request in function.requests:
+        reason = _cannot_judge(source, function, request, inputs)
+        if reason:
+            report += Report(notes=(f"{request}: no central differences: {reason}",))
+            continue
         try:
-            found = _check(twin or source, function, request, sample, inputs, reference, precision, interacting)
+            found = _check(source, twin, request, sample, inputs, reference, interacting)
         except tf.errors.OpError as problem:
-            if twin is None or twin is source or not _lacks_kernel(problem):
+            if twin is None or twin.source is source or not _lacks_kernel(problem):
                 raise
-            found = _check(source, function, request, sample, inputs, reference, FLOAT32, interacting)
+            found = _check(source, None, request, sample, inputs, reference, interacting)
         report += _as_warnings(found, surrogates) if surrogates else found
     return report
 
@@ -150,49 +174,67 @@ def _as_warnings(report: Report, surrogates: Sequence[str]) -> Report:
 
 def _check(
     source: Source,
-    function: Function,
+    twin: Twin | None,
     request: Request,
     sample: Sample,
     inputs: Mapping[str, Array],
     reference: Mapping[str, Array],
-    precision: Precision,
     interacting: bool,
 ) -> Report:
-    reason = _cannot_judge(source, function, request, inputs)
-    if reason:
-        return Report(notes=(f"{request}: no central differences: {reason}",))
-    some = slice(MOST_ROWS) if source.batched and not interacting else ...
-    judge = Judge(source, request, {name: array[some] for name, array in inputs.items()})
-    result = np.asarray(reference[request.name], np.float64)[some]
-
-    def over_batch(array: Array) -> Array:
-        return np.asarray(array.sum(axis=0)) if interacting else array
-
-    predicted = over_batch(judge.predicted(result / request.scale))
-    scale = float(np.abs(predicted[np.isfinite(predicted)]).max(initial=0.0))
+    precision = FLOAT32 if twin is None else FLOAT64 if source.dtype == "float64" else MIXED
+    known = twin.outputs if twin is not None and twin.sample is sample else {}
+    parted = source.batched and not interacting
+    some = slice(MOST_ROWS) if parted else ...
+    judge = Judge(
+        twin.source if twin is not None else source,
+        request,
+        {name: array[some] for name, array in inputs.items()},
+        parted,
+        {name: array[some] for name, array in known.items()},
+    )
+    over_batch = sample.rows if interacting else None
+    result = np.asarray(reference[request.name], np.float64)[some] / request.scale
     attempts: list[_Attempt] = []
-    steps = list(precision.steps)
+    steps = _after_one_row(judge, result, precision) if parted and judge.is_large else list(precision.steps)
     while steps:
         step = steps.pop(0)
-        measured, one_sided = (over_batch(array).reshape(predicted.shape) for array in judge.measured(step))
-        noise = judge.noise(step) * (len(sample.inputs[source.inputs[0].name]) if interacting else 1)
-        size = max(scale, float(np.abs(measured[np.isfinite(measured)]).max(initial=0.0)))
-        smooth = (one_sided <= precision.bound * size + noise) & np.isfinite(measured - predicted)
-        attempts.append(_Attempt(measured, smooth, noise, size, _distance(measured, predicted, smooth, noise)))
+        attempts.append(_attempt(judge, result, step, precision.bound, over_batch))
         if not attempts[-1].covers:
-            steps = _past_kinks(steps, step, noise, precision.bound * size)
-        elif attempts[-1].worst <= precision.bound * size:
+            steps = _past_kinks(steps, step, attempts[-1], precision.bound)
+        elif attempts[-1].worst <= precision.bound * attempts[-1].size:
             break
     best = min(attempts, key=lambda attempt: (not attempt.covers, attempt.relative))
-    return _report(request, sample, precision, predicted, best, _settled(attempts, precision.bound))
+    return _report(request, sample, precision, best, _settled(attempts, precision.bound))
 
 
-def _past_kinks(steps: Sequence[float], step: float, noise: float, allowed: float) -> list[float]:
+def _after_one_row(judge: Judge, result: Array, precision: Precision) -> list[float]:
+    """The steps in the order in which to try them, where rows are large: one of them shows if the first meets kinks."""
+    first, *others = precision.steps
+    attempt = _attempt(judge.first_row(), result[:1], first, precision.bound, None)
+    return [first, *others] if attempt.covers else [*_past_kinks(others, first, attempt, precision.bound), first]
+
+
+def _attempt(judge: Judge, result: Array, step: float, bound: float, summed_rows: int | None) -> _Attempt:
+    """Differences at ``step`` beside what ``result``, the derivative, predicts; ``summed_rows`` only as their sum."""
+
+    def over_batch(array: Array) -> Array:
+        return array if summed_rows is None else np.asarray(array.sum(axis=0))
+
+    predicted = over_batch(judge.predicted(result))
+    measured, apart = (over_batch(array).reshape(predicted.shape) for array in judge.measured(step))
+    noise = judge.noise(step) * (summed_rows or 1)
+    size = max(float(np.abs(array[np.isfinite(array)]).max(initial=0.0)) for array in (predicted, measured))
+    smooth = (apart <= bound * size + noise) & np.isfinite(measured - predicted)
+    return _Attempt(predicted, measured, smooth, noise, size)
+
+
+def _past_kinks(steps: Sequence[float], step: float, attempt: _Attempt, bound: float) -> list[float]:
     """The steps that are left, where ``step`` met too many kinks: first the smallest that rounding hardly touches.
 
     Longer ones meet more kinks, and come last.
     """
-    fine = sorted(left for left in steps if left < step and noise * step / left <= 1e-3 * allowed)
+    allowed = 1e-3 * bound * attempt.size
+    fine = sorted(left for left in steps if left < step and attempt.noise * step / left <= allowed)
     shorter = [left for left in steps if left < step and left not in fine]
     return fine + shorter + [left for left in steps if left > step]
 
@@ -213,11 +255,16 @@ def _cannot_judge(source: Source, function: Function, request: Request, inputs: 
 class _Attempt:
     """Differences at one step; ``smooth`` marks the entries that do not lie at a kink."""
 
+    predicted: Array
     measured: Array
     smooth: Array
     noise: float
     size: float
-    worst: float
+
+    @functools.cached_property
+    def worst(self) -> float:
+        """The largest difference from the prediction, beyond the noise."""
+        return _distance(self.measured, self.predicted, self.smooth, self.noise)
 
     @property
     def covers(self) -> bool:
@@ -247,10 +294,8 @@ def _settled(attempts: Sequence[_Attempt], bound: float) -> bool:
     return len(attempts) == 1
 
 
-def _report(
-    request: Request, sample: Sample, precision: Precision, predicted: Array, best: _Attempt, settled: bool
-) -> Report:
-    error = np.where(best.smooth, np.abs(best.measured - predicted), 0)
+def _report(request: Request, sample: Sample, precision: Precision, best: _Attempt, settled: bool) -> Report:
+    error = np.where(best.smooth, np.abs(best.measured - best.predicted), 0)
     at = tuple(int(i) for i in np.unravel_index(int(np.argmax(error)), error.shape)) if error.size else None
     rms = float(np.sqrt(np.mean(error**2))) if error.size else 0.0
     problem = warning = ""

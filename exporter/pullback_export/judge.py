@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from pullback_export.derivatives import Derivatives, Function
+from pullback_export.reference import in_pieces, row_count, rows_at_once, rows_of
 from pullback_export.requests import Derivative, Gradient, Jacobian, Request, Selection
 from pullback_export.source import Source
 from pullback_export.vectorization import mostly_one_by_one
@@ -22,6 +23,7 @@ Array = np.ndarray[Any, Any]
 class Judge:
     """The request at ``inputs`` (seeds included), on ``source`` in the precision that differences are taken in.
 
+    ``parted``: rows do not influence each other. ``known``: outputs of ``source`` at ``inputs``, where it gave them.
     The compared quantity is the derivative contracted with a direction on its last input (a random one, or the seed
     of a jvp or hvp), contracted with the adjoint for a vjp, and summed over the unit directions for a Laplacian.
     """
@@ -29,6 +31,18 @@ class Judge:
     source: Source
     request: Request
     inputs: dict[str, Array]
+    parted: bool
+    known: Mapping[str, Array] = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether there are more rows than go through the model at once."""
+        return row_count(self.inputs) > rows_at_once(self.inputs)
+
+    def first_row(self) -> Judge:
+        """The same of the first row alone."""
+        inputs, known = rows_of(self.inputs, slice(1)), rows_of(self.known, slice(1))
+        return Judge(self.source, self.request, inputs, self.parted, known)
 
     @property
     def lead(self) -> int:
@@ -109,6 +123,8 @@ class Judge:
     @functools.cached_property
     def _here(self) -> Array:
         """The function one order below at ``inputs``: every step measures from it."""
+        if self._function is None and self.known:
+            return self._of_outputs(self.known)
         return self._below(self.inputs)
 
     @functools.cached_property
@@ -124,15 +140,28 @@ class Judge:
             below = Derivative(of, *wrt[:-1], name="below")
         return Derivatives(self.source, [below], "zero").functions()[0] if below else None
 
-    def _below(self, inputs: Mapping[str, Any]) -> Array:
+    def _below(self, inputs: dict[str, Array]) -> Array:
         """The function one order below, as float64."""
+        wanted = {spec.name: inputs[spec.name] for spec in self.source.inputs}
+        size = rows_at_once(self.inputs)
+        found = in_pieces(self._at_once, wanted, size) if self.parted else self._at_once(wanted)
+        assert found is not None
+        return found["below"]
+
+    def _at_once(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         tensors = [
             tf.constant(inputs[spec.name].astype(spec.dtype.as_numpy_dtype), spec.dtype) for spec in self.source.inputs
         ]
         if self._function is not None:
-            return np.asarray(self._function.compute(mostly_one_by_one, *tensors)[-1], np.float64)
+            below = np.asarray(self._function.compute(mostly_one_by_one, *tensors)[-1], np.float64)
+        else:
+            below = self._of_outputs(dict(zip(self.source.outputs, self.source.call(*tensors), strict=True)))
+        return {"below": below}
+
+    def _of_outputs(self, outputs: Mapping[str, Any]) -> Array:
+        """What the request selects of the source's outputs, where that is the function one order below."""
         of = self.request.of
-        value = np.asarray(self.source.call(*tensors)[self.source.outputs.index(of.name)], np.float64)
+        value = np.asarray(outputs[of.name], np.float64)
         value = value[self._key(of)] if of.index else value
         return np.asarray(value.sum(axis=tuple(range(self.lead, value.ndim))) if of.summed else value)
 

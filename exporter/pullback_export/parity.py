@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,8 @@ from pullback.manifest import Tolerance
 from pullback.parity import Report, Row, compare
 
 from pullback_export import differences
-from pullback_export.artifacts import artifacts
+from pullback_export.ahead import ahead
+from pullback_export.artifacts import Answer, Artifact, artifacts
 from pullback_export.derivatives import Function
 from pullback_export.errors import ExportError
 from pullback_export.parity_samples import Sample, draw_samples, last_finite
@@ -31,6 +32,8 @@ from pullback_export.source import Source
 # Rows of a sample that go into golden.npz at most.
 GOLDEN_ROWS = 64
 GOLDEN_BYTES = 2**20
+# Artifacts whose answers are kept until the live model has answered.
+WAITING_ANSWERS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +64,66 @@ class Judged:
     rounding: Rounding
 
 
+@dataclasses.dataclass(frozen=True)
+class Live:
+    """What the live model says: by function and sample, its answer; None where it does not take the sample."""
+
+    source: Source
+    functions: Sequence[Function]
+    samples: Sequence[Sample]
+    inputs: Sequence[Sequence[Arrays]]
+    answers: Sequence[Sequence[Arrays | None]]
+    interacting: bool
+
+    @property
+    def parted(self) -> bool:
+        """Whether rows may go through the model in other company than that of their sample."""
+        return self.source.batched and not self.interacting
+
+    @property
+    def centre(self) -> int:
+        """The sample for differences: drawn, not the caller's, whose background of zeros may lie on kinks."""
+        return max(index for index, sample in enumerate(self.samples) if sample.smooth)
+
+    @functools.cached_property
+    def twin(self) -> differences.Twin | None:
+        """The model in float64, made when it is first asked for."""
+        return differences.twin_of(self.source, self.samples[self.centre], self.answers[0][self.centre], self.parted)
+
+    def judged(self, index: int) -> dict[int, Judged]:
+        """Every sample that the model takes, for the function of this index."""
+        function = self.functions[index]
+        exact = functools.cache(functools.partial(self._exact, function))
+        return {
+            number: Judged(sample, inputs, answer, Rounding(function, exact, inputs, answer, self.parted))
+            for number, (sample, inputs, answer) in enumerate(
+                zip(self.samples, self.inputs[index], self.answers[index], strict=True)
+            )
+            if answer is not None
+        }
+
+    def left_out(self, index: int) -> Report:
+        """A note for each sample that the model does not take."""
+        left_out = [sample for sample, answer in zip(self.samples, self.answers[index], strict=True) if answer is None]
+        return Report(notes=tuple(f"{item.label}: the live model does not take it; left out" for item in left_out))
+
+    def measured(self, index: int, surrogates: Sequence[str]) -> Report:
+        """Its derivatives against central differences."""
+        function, answers = self.functions[index], self.answers[index]
+        chosen = last_finite(self.samples, answers, self.centre)
+        reference = answers[chosen]
+        if not function.requests or reference is None:
+            return Report()
+        sample, inputs = self.samples[chosen], self.inputs[index][chosen]
+        return differences.check(
+            self.source, self.twin, function, sample, inputs, reference, self.interacting, surrogates
+        )
+
+    def _exact(self, function: Function) -> Function | None:
+        """``function`` without the roundings of float32, where that can be had."""
+        return differences.float64_function(self.twin, function) if self.source.dtype == "float32" else None
+
+
 def check(
     source: Source,
     functions: Sequence[Function],
@@ -78,59 +141,63 @@ def check(
     Raises :class:`ExportError` where samples of a "batched" model influence each other.
     """
     drawn = draw_samples(source, samples)
-    interacting = source.batched and samples_interact(source, functions, drawn, tolerance, training)
-    parted = source.batched and not interacting
-    # Drawn samples rather than the caller's: a background of zeros lies on kinks, where differences say nothing.
-    at = max(index for index, sample in enumerate(drawn) if sample.smooth)
     inputs = [[_with_seeds(function, sample.inputs, source.batched) for sample in drawn] for function in functions]
+    written = [artifacts(function, folder, formats) for function in functions]
+    tasks = [
+        functools.partial(artifact.answers, given)
+        for found, given in zip(written, inputs, strict=True)
+        for artifact in found
+    ]
+    report = Report()
+    cases: dict[str, list[golden.Case]] = {}
+    # What artifacts answer depends on nothing that the live model says: both are asked at the same time.
+    with ahead(tasks, WAITING_ANSWERS) as answered:
+        live = _ask(source, functions, drawn, inputs, tolerance, training)
+        for index, function in enumerate(functions):
+            measured = live.measured(index, surrogates)
+            judged = live.judged(index)
+            report += live.left_out(index) + _compare_all(function, judged, written[index], answered, tolerance)
+            report += measured
+            cases[function.name] = [
+                _golden(item.inputs, item.reference, None if live.interacting else item.sample.rows)
+                for item in judged.values()
+                if item.sample.golden
+            ]
+    return Checked(_without_repeated_warnings(report), cases, _ranges(source, samples))
+
+
+def _ask(
+    source: Source,
+    functions: Sequence[Function],
+    drawn: Sequence[Sample],
+    inputs: Sequence[Sequence[Arrays]],
+    tolerance: Tolerance,
+    training: bool,
+) -> Live:
+    interacting = source.batched and samples_interact(source, functions, drawn, tolerance, training)
     answers = [
         references(function, source, drawn, given, interacting)
         for function, given in zip(functions, inputs, strict=True)
     ]
-    float64 = functools.cache(functools.partial(differences.twin_of, source, drawn[at].inputs, answers[0][at]))
-    report = Report()
-    cases: dict[str, list[golden.Case]] = {}
-    for function, given, answer in zip(functions, inputs, answers, strict=True):
-        twin = functools.cache(functools.partial(_rounded, source, float64, function))
-        judged = [
-            Judged(sample, one, reference, Rounding(function, twin, one, reference, parted))
-            for sample, one, reference in zip(drawn, given, answer, strict=True)
-            if reference is not None
-        ]
-        left_out = [sample for sample, reference in zip(drawn, answer, strict=True) if reference is None]
-        report += Report(notes=tuple(f"{item.label}: the live model does not take it; left out" for item in left_out))
-        report += _compare_all(function, judged, folder, formats, tolerance)
-        cases[function.name] = [
-            _golden(item.inputs, item.reference, None if interacting else item.sample.rows)
-            for item in judged
-            if item.sample.golden
-        ]
-        chosen = last_finite(drawn, answer, at)
-        if function.requests and (reference := answer[chosen]) is not None:
-            report += differences.check(
-                source, float64(), function, drawn[chosen], given[chosen], reference, interacting, surrogates
-            )
-    return Checked(_without_repeated_warnings(report), cases, _ranges(source, samples))
-
-
-def _rounded(source: Source, float64: Callable[[], Source | None], function: Function) -> Function | None:
-    """``function`` without the roundings of float32, where that can be had."""
-    return differences.float64_function(float64(), function) if source.dtype == "float32" else None
+    return Live(source, functions, drawn, inputs, answers, interacting)
 
 
 def _compare_all(
-    function: Function, judged: Sequence[Judged], folder: pathlib.Path, formats: Sequence[str], tolerance: Tolerance
+    function: Function,
+    judged: Mapping[int, Judged],
+    written: Sequence[Artifact],
+    answered: Iterator[list[Answer]],
+    tolerance: Tolerance,
 ) -> Report:
-    """Every artifact on every sample; one after the other, for each keeps its weights and values in memory."""
+    """Every artifact on every sample; ``answered`` gives the answers of the next artifact to all samples."""
     report = Report()
     names = {request.name for request in function.requests}
-    usual = _scales([item.reference for item in judged if item.sample.smooth])
-    for stage, opened in artifacts(function, folder, formats).items():
-        run = opened()
-        for item in judged:
-            label, least = f"{stage}: {item.sample.label}", {} if item.sample.smooth else usual
-            report += _compare(label, item, run(item.inputs), tolerance, names, least)
-        del run
+    usual = _scales([item.reference for item in judged.values() if item.sample.smooth])
+    for artifact in written:
+        answers = next(answered)
+        for index, item in judged.items():
+            label, least = f"{artifact.stage}: {item.sample.label}", {} if item.sample.smooth else usual
+            report += _compare(label, item, answers[index](), tolerance, names, least)
     return report
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,22 +35,35 @@ def live(function: Function, inputs: Mapping[str, Any]) -> Arrays | None:
 
 def live_rows(function: Function, inputs: Mapping[str, Any]) -> Arrays | None:
     """The same for rows that do not influence each other, as many at once as memory should hold."""
-    rows = len(next(iter(inputs.values())))
-    size = rows_at_once(inputs)
+    return in_pieces(functools.partial(live, function), inputs, rows_at_once(inputs))
+
+
+def in_pieces(run: Callable[[Arrays], Arrays | None], inputs: Mapping[str, Any], size: int) -> Arrays | None:
+    """``run(inputs)``, ``size`` rows at a time; None where any of the pieces gives None.
+
+    Right where rows do not influence each other, and every result has one row for each.
+    """
+    rows = row_count(inputs)
     if rows <= size:
-        return live(function, inputs)
-    parts = [live(function, rows_of(inputs, slice(at, at + size))) for at in range(0, rows, size)]
-    found = [part for part in parts if part is not None]
-    if len(found) < len(parts):
-        return None
-    return {name: np.concatenate([part[name] for part in found]) for name in function.outputs}
+        return run(dict(inputs))
+    parts: list[Arrays] = []
+    for at in range(0, rows, size):
+        part = run(rows_of(inputs, slice(at, at + size)))
+        if part is None:
+            return None
+        parts.append(part)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def rows_at_once(inputs: Mapping[str, np.ndarray[Any, Any]]) -> int:
     """How many rows like these make :data:`BYTES_AT_ONCE`, and at least one."""
-    rows = len(next(iter(inputs.values())))
-    each = sum(array.nbytes for array in inputs.values()) / max(rows, 1)
+    each = sum(array.nbytes for array in inputs.values()) / max(row_count(inputs), 1)
     return max(1, int(BYTES_AT_ONCE // max(each, 1)))
+
+
+def row_count(inputs: Mapping[str, np.ndarray[Any, Any]]) -> int:
+    """The batch size: the length of any input."""
+    return len(next(iter(inputs.values())))
 
 
 def rows_of(inputs: Mapping[str, Any], rows: Any) -> Arrays:

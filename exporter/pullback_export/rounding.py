@@ -7,6 +7,7 @@ other, and first for the rows that are in question: where that explains a differ
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from pullback.manifest import Tolerance
 
 from pullback_export import differences
 from pullback_export.derivatives import Function
-from pullback_export.reference import Arrays, live, live_rows, rows_at_once, rows_of
+from pullback_export.reference import Arrays, in_pieces, live, live_rows, row_count, rows_at_once, rows_of
 
 # How much further than the live model's own rounding error an artifact may be from it.
 ROUNDING_FACTOR = 8.0
@@ -50,7 +51,7 @@ class Rounding:
         """
         if self._answered:
             yield self._scales(tolerance)
-        every = range(len(next(iter(self._inputs.values())))) if self._parted else [0]
+        every = range(row_count(self._inputs)) if self._parted else [0]
         for wanted in (rows, every) if self._parted and len(rows) else (every,):
             for number, ask in enumerate((*(self._moved for _ in PROBES), self._exact)):
                 answered = self._answered.setdefault(number, set())
@@ -103,17 +104,12 @@ class Rounding:
         twin = self._twin()
         if twin is None:
             return []
-        if not self._parted:
-            answer = differences.in_float64(twin, self._inputs)
-            return [] if answer is None else [answer]
-        inputs, size = rows_of(self._inputs, rows), rows_at_once(self._inputs)
-        parts = [
-            differences.in_float64(twin, rows_of(inputs, slice(at, at + size))) for at in range(0, len(rows), size)
-        ]
-        found = [part for part in parts if part is not None]
-        if len(found) < len(parts):
-            return []
-        return [{name: np.concatenate([part[name] for part in found]) for name in found[0]}]
+        run = functools.partial(differences.in_float64, twin)
+        if self._parted:
+            answer = in_pieces(run, rows_of(self._inputs, rows), rows_at_once(self._inputs))
+        else:
+            answer = run(self._inputs)
+        return [] if answer is None else [answer]
 
 
 def _moved(array: np.ndarray[Any, Any], step: float, rng: np.random.Generator) -> np.ndarray[Any, Any]:

@@ -48,7 +48,8 @@ def check(source: Source, points: list[Any], text: str, factor: float = 1.0) -> 
     assert reference is not None
     reference[request.name] = reference[request.name] * factor
     points.clear()
-    return differences.check(source, source, function, Sample("it", {"x": X}, 3, True, True), {"x": X}, reference)
+    sample = Sample("it", {"x": X}, 3, True, True)
+    return differences.check(source, differences.Twin(source, sample), function, sample, {"x": X}, reference)
 
 
 @pytest.mark.parametrize("text", ["gradient(y, x)", "hessian(y, x)", "laplacian(y, x)"])
