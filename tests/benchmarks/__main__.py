@@ -35,10 +35,10 @@ def main() -> int:
     names = [item.name for item in work.ROWS if item.name in measured]
     facts = {name: facts for name in names if (facts := _facts(options.folder / name))}
     text = report.page(found.rows, head, found.starts, facts, found.growth, found.profiles)
-    (options.folder / "benchmarks.md").write_text(text, encoding="utf-8")
+    for place in (options.folder, *([ROOT / "docs"] if options.publish else [])):
+        (place / "benchmarks.md").write_text(text, encoding="utf-8")
+        report.picture(place / report.PICTURE, found.rows, found.growth)
     if options.publish:
-        (ROOT / "docs" / "benchmarks.md").write_text(text, encoding="utf-8")
-        report.picture(ROOT / "docs" / "benchmarks.png", found.rows, found.growth)
         report.into_readme(ROOT / "README.md", found.rows, head)
     print(text)
     return 0

@@ -50,6 +50,7 @@ def test_readme_is_written_between_its_markers(tmp_path: pathlib.Path) -> None:
     assert text.endswith("\nafter\n")
     assert "stale numbers" not in text
     assert "bowl MLP" in text
+    assert f"(docs/{report.PICTURE})" in text
 
 
 def test_every_row_has_a_kind_and_quick_ones_are_small() -> None:
