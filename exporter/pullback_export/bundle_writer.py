@@ -75,7 +75,7 @@ def check_target(target: pathlib.Path, overwrite: bool) -> None:
     """Raises :class:`ExportError` before any work where the bundle could not be put."""
     if target.exists() or target.is_symlink():
         if not overwrite:
-            raise ExportError(f"{target} exists already; choose another path or pass overwrite=True")
+            raise ExportError(f"{target} exists already; choose another path or pass overwrite=True (--overwrite)")
         if not (target / "manifest.json").is_file():
             raise ExportError(f"{target} exists and is not a bundle; overwrite=True replaces bundles only")
     if not target.parent.is_dir():

@@ -153,6 +153,8 @@ def _samples(path: str | None) -> dict[str, Any] | None:
             raise ExportError(f"{path}: one array without a name; write an npz file, np.savez(path, x=array)")
         with archive:
             return dict(archive)
+    except FileNotFoundError as problem:
+        raise ExportError(f"{path}: there is no such file") from problem
     except (OSError, ValueError, zipfile.BadZipFile) as problem:
         raise ExportError(f"{path}: not an npz file of arrays: {problem}") from problem
 

@@ -90,22 +90,29 @@ class Bundle:
     @property
     def vjp(self) -> Callable[..., Any]:
         """``vjp(x=x, adj_y=v)``: the product of an adjoint seed with the Jacobian, ``adj_x`` of shape ``(B, *in)``."""
-        return self._get("vjp")
+        return self.function("vjp")
 
     @property
     def jvp(self) -> Callable[..., Any]:
         """``jvp(x=x, fwd_x=t)``: the derivative along a direction, ``fwd_y`` of shape ``(B, *out)``."""
-        return self._get("jvp")
+        return self.function("jvp")
 
     @property
     def hvp(self) -> Callable[..., Any]:
         """``hvp(x=x, fwd_x=t)``: the Hessian times a direction, ``hvp_y_x`` of shape ``(B, *in)``."""
-        return self._get("hvp")
+        return self.function("hvp")
 
     @property
     def functions(self) -> dict[str, Function]:
         """Every function by name."""
         return dict(self._functions)
+
+    def function(self, name: str) -> Function:
+        """The function of that name; raises ``NotExportedError`` where there is none."""
+        try:
+            return self._functions[name]
+        except KeyError:
+            raise NotExportedError(self._missing_text(name)) from None
 
     @property
     def spec(self) -> FunctionSpec:
@@ -171,7 +178,7 @@ class Bundle:
         self, batch: int | None = None, /, function: str = "evaluate", fetch: Iterable[str] | None = None, **sizes: int
     ) -> Prepared:
         """A call with fixed sizes and its own buffers, for loops; see ``Prepared``. ONNX only."""
-        chosen = self._get(function)
+        chosen = self.function(function)
         if batch is not None:
             sizes["B"] = batch
         names = chosen.fetch_names(fetch)
@@ -179,7 +186,7 @@ class Bundle:
 
     def session(self, function: str = "evaluate", *, profile: str | None = None) -> Any:
         """The ``onnxruntime.InferenceSession`` of a function; a new, profiling one for a file prefix ``profile``."""
-        return self._onnx().session(self._get(function).spec, profile=profile)
+        return self._onnx().session(self.function(function).spec, profile=profile)
 
     def __reduce__(self) -> tuple[Callable[..., Bundle], tuple[Any, ...]]:
         return _reload, (str(self.path), self.backend, self._options, self.digest)
@@ -197,12 +204,6 @@ class Bundle:
         ranges = found.ranges if found is not None else {}
         finite, ranged = bool(self._options["check_finite"]), self._options["check_range"]
         return Function(spec, self._backend, Guard(spec.name, finite, ranged, ranges))
-
-    def _get(self, name: str) -> Function:
-        try:
-            return self._functions[name]
-        except KeyError:
-            raise NotExportedError(self._missing_text(name)) from None
 
     def _missing(self, name: str) -> Callable[..., Any]:
         def missing(*args: Any, **named: Any) -> Any:

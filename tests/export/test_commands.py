@@ -24,7 +24,7 @@ FAILS: list[tuple[str, int, str]] = [
     ("net.keras b --opset 12", 2, "choose one of 18 to 23"),
     ("net.keras b --opset twelve", 2, "invalid int"),
     ("net.keras b --tolerance -1", 2, "positive number"),
-    ("net.keras b --samples none.npz", 2, "not an npz file"),
+    ("net.keras b --samples none.npz", 2, "none.npz: there is no such file"),
     ("net.keras b --samples junk.npz", 2, "not an npz file"),
     ("net.keras b --samples one.npy", 2, "one array without a name"),
     ("net.keras b --samples other.npz", 2, "no input 'z'; inputs: x"),
@@ -32,7 +32,7 @@ FAILS: list[tuple[str, int, str]] = [
     ("net.keras b --outputs x", 2, "more than one"),
     ("net.keras b --signature serve", 2, "only a SavedModel has signatures"),
     ("net.keras none/b", 2, "none is not a folder"),
-    ("net.keras folder", 2, "exists already"),
+    ("net.keras folder", 2, "pass overwrite=True (--overwrite)"),
 ]
 
 

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not 0 < arguments.seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"--seconds must be a positive number, got {arguments.seconds}")
     bundle = load(arguments.bundle, arguments.backend, threads=arguments.threads)
-    function = _function(bundle, arguments.function)
+    function = bundle.function(arguments.function)
     names = function.fetch_names(tuple(arguments.fetch.split(",")) if arguments.fetch else None)
     sizes = _sizes(arguments.batch) if function.spec.batched else [1]
     rows = [{"batch": n, **measure(function, names, inputs(bundle, function, n), arguments.seconds)} for n in sizes]
@@ -116,12 +116,6 @@ def _print_profile(entries: list[Entry], calls: int, row: dict[str, Any]) -> Non
         print(f"{entry.us:>12.1f} us {entry.share:>7.1%}  {entry.op:<20} {entry.node} {shape}".rstrip())
     if rest := entries[SHOWN_NODES:]:
         print(f"{sum(e.us for e in rest):>12.1f} us {sum(e.share for e in rest):>7.1%}  in {len(rest)} others")
-
-
-def _function(bundle: Bundle, name: str) -> Function:
-    if name not in bundle.functions:
-        raise NotExportedError(f"{bundle.path}: holds no function {name!r}")
-    return bundle.functions[name]
 
 
 def _sizes(text: str) -> list[int]:

@@ -17,7 +17,7 @@ import numpy as np
 from pullback import sinks
 from pullback.backends import Array
 from pullback.bundle import Bundle, load
-from pullback.errors import InputError, NotExportedError
+from pullback.errors import InputError
 from pullback.function import Function
 from pullback.sources import Source, open_source, pyarrow_parquet
 from pullback.tables import Block
@@ -52,9 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     target: Path = arguments.output
     _check_target(target, arguments)
     bundle = load(arguments.bundle, arguments.backend, threads=arguments.threads)
-    if arguments.function not in bundle.functions:
-        raise NotExportedError(f"{bundle.path}: holds no function {arguments.function!r}")
-    function = bundle.functions[arguments.function]
+    function = bundle.function(arguments.function)
     names = function.fetch_names(tuple(arguments.fetch.split(",")) if arguments.fetch else None)
     if target.suffix.lower() == ".npy" and len(names) != 1:
         raise argparse.ArgumentTypeError(
