@@ -322,6 +322,25 @@ def sum_joins_product(graph: Graph, x: Value, y: Value) -> Value:
     return rows_of(graph, x) @ constant(graph, 5, 5) + graph.emit("Tanh", [rows_of(graph, y)])
 
 
+def common_factor_leaves_the_sum(graph: Graph, x: Value, y: Value) -> Value:
+    """As in the derivative of gelu: the numbers come together in front of the sum."""
+    square = y * y
+    bell = graph.emit("Exp", [graph.emit("Neg", [square])])
+    return x * y * 4.0 * bell + x * graph.emit("Erf", [y]) * 0.5
+
+
+def common_factor_of_unbounded_products_stays(graph: Graph, x: Value, y: Value) -> Value:
+    """``x * (y * exp(y) + ...)`` may overflow where ``x * y * exp(y)`` did not."""
+    return x * y * graph.emit("Exp", [y]) + x * graph.emit("Erf", [y])
+
+
+def known_product_takes_the_place_of_two(graph: Graph, x: Value, y: Value) -> Value:
+    """As in the derivative of swish, whose value is there anyway."""
+    gate = graph.emit("Sigmoid", [y])
+    value = gate * y
+    return graph.emit("Sum", [value, gate * (1.0 + y * (1.0 - gate))])
+
+
 def crop_joins_transposed_convolution(graph: Graph, x: Value, y: Value) -> Value:
     attributes = {"strides": [2, 2], "pads": [0, 1, 0, 0], "output_padding": [1, 0]}
     whole = graph.emit("ConvTranspose", [x, constant(graph, 3, 2, 3, 3)], attributes)
@@ -342,6 +361,9 @@ FINAL: Sequence[tuple[Rewrite, dict[str, int]]] = [
     (single_column_is_a_row, {"Reshape": 2, "Gemm": 1}),
     (single_column_of_transposed_weights_is_a_row, {"Reshape": 2, "Gemm": 1}),
     (sum_joins_product, {"Reshape": 2, "Tanh": 1, "Gemm": 1}),
+    (common_factor_leaves_the_sum, {"Mul": 5, "Neg": 1, "Exp": 1, "Erf": 1, "Add": 1}),
+    (common_factor_of_unbounded_products_stays, {"Mul": 3, "Exp": 1, "Erf": 1, "Add": 1}),
+    (known_product_takes_the_place_of_two, {"Sigmoid": 1, "Sub": 1, "Mul": 2, "Add": 1, "Sum": 1}),
     (crop_joins_transposed_convolution, {"ConvTranspose": 1}),
 ]
 
@@ -393,7 +415,7 @@ def test_scalar_between_convolutions_is_a_convolution() -> None:
     found = types_of(model.graph)
     assert found["Sub"] == 0
     kernels = [node for node in model.graph.node if node.op_type == "Conv" and attribute_of(node, "group") == 16]
-    assert len(kernels) == 4  # 1 - s and 1 + z * (1 - s), twice
+    assert len(kernels) == 2  # 1 - s, twice
 
 
 def test_strided_pointwise_gradient_is_one_node() -> None:

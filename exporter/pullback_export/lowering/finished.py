@@ -25,6 +25,10 @@ class Readers:
         found = self._readers.get(id(value), [])
         return found[0] if len(found) == 1 else None
 
+    def all(self, value: Value) -> list[Node | None]:
+        """The nodes that read ``value``, and None for each time that it is a result."""
+        return self._readers.get(id(value), [])
+
     def move(self, old: Value, new: Value) -> None:
         """``new`` is read by those who read ``old``."""
         self._readers[id(new)] = self._readers.get(id(old), [])

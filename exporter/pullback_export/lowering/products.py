@@ -3,7 +3,7 @@
 ONNX Runtime computes every elementwise product on its own, and each is a walk through memory. ``(x * c) @ w`` is
 ``x @ (c[:, None] * w)`` and ``(x @ w) * c`` is ``x @ (w * c)``: products of constants are made once, when the session
 opens. Of ``a * b * c`` the smaller factors come first: what all seeds of a Jacobian share is not repeated for each.
-Results may change in the last place; nothing overflows that did not before, see :func:`_is_safe`.
+Results may change in the last place; nothing overflows that did not before, see :func:`is_safe`.
 """
 
 from __future__ import annotations
@@ -74,12 +74,12 @@ def in_order(graph: Graph, node: Node, readers: Readers) -> Value | None:
     """A product of several factors: constants go into weights, the rest is multiplied in the cheapest order."""
     if node.op_type != "Mul" or node.outputs[0].dtype.kind != "f" or _is_inner(node, readers):
         return None
-    factors = _factors(node, readers)
+    factors = factors_of(node, readers)
     now = _with_one_constant(graph, _absorbed(graph, factors, readers))
     merged = [value for value in now if value is not None]
     if any(value.shape is None for value in merged):
         return None
-    if _is_safe(merged):
+    if is_safe(merged):
         pairs, cost = _cheapest(merged)
         return _multiplied(graph, merged, pairs) if cost < _cost(node, readers) else None
     if len(merged) == len(factors):
@@ -115,13 +115,13 @@ def _inner(value: Value | None, node: Node, readers: Readers) -> Node | None:
     return product if product is not None and product.op_type == "Mul" and readers.only(value) is node else None
 
 
-def _factors(node: Node, readers: Readers) -> list[Value]:
+def factors_of(node: Node, readers: Readers) -> list[Value]:
     """The factors of a tree of products whose inner results nobody else reads."""
     found: list[Value] = []
     for value in node.inputs:
         inner = _inner(value, node, readers)
         if inner is not None:
-            found += _factors(inner, readers)
+            found += factors_of(inner, readers)
         elif value is not None:
             found.append(value)
     return found
@@ -147,7 +147,7 @@ def _with_one_constant(graph: Graph, factors: list[Value | None]) -> list[Value 
     found = [
         (index, value.const)
         for index, value in enumerate(factors)
-        if value is not None and value.const is not None and _is_moderate(value.const)
+        if value is not None and value.const is not None and is_moderate(value.const)
     ]
     if len(found) < 2:
         return factors
@@ -159,7 +159,7 @@ def _with_one_constant(graph: Graph, factors: list[Value | None]) -> list[Value 
     return values
 
 
-def _is_moderate(factor: Array) -> bool:
+def is_moderate(factor: Array) -> bool:
     size = np.abs(factor)
     return 0 < factor.size <= _LARGEST_FACTOR and bool(
         (size > 1 / _LARGEST_SCALE).all() and size.max() < _LARGEST_SCALE
@@ -237,16 +237,16 @@ def _product(graph: Graph, weights: Value, factor: Array) -> Value:
     return graph.emit_unfolded("Mul", [weights, graph.constant(factor, weights.dtype)])
 
 
-def _is_safe(factors: list[Value]) -> bool:
+def is_safe(factors: list[Value]) -> bool:
     """Whether any order of the product is as good: all factors but one are known to be bounded.
 
     Then no intermediate result is larger than the one unbounded factor times a constant. What underflows is below
     the rounding errors that bounded factors such as ``1 - tanh(x)**2`` have anyway.
     """
-    return sum(_bound(value) > _LARGEST_SCALE for value in factors) <= 1
+    return sum(bound(value) > _LARGEST_SCALE for value in factors) <= 1
 
 
-def _bound(value: Value | None, depth: int = 12) -> float:
+def bound(value: Value | None, depth: int = 12) -> float:
     """A number that the size of no element exceeds; infinity where none is known."""
     if value is None or depth == 0:
         return np.inf
@@ -257,12 +257,22 @@ def _bound(value: Value | None, depth: int = 12) -> float:
         return np.inf
     if node.op_type in _BOUNDED_BY_ONE or (node.op_type == "Cast" and _is_flag(node.inputs[0])):
         return 1.0
+    if node.op_type == "Exp" and _is_minus_square(node.inputs[0]):
+        return 1.0
     if node.op_type in _REARRANGING or node.op_type == "Neg":
-        return _bound(node.inputs[0], depth - 1)
-    bounds = [_bound(item, depth - 1) for item in node.inputs] if node.op_type in ("Add", "Sub", "Mul") else []
+        return bound(node.inputs[0], depth - 1)
+    bounds = [bound(item, depth - 1) for item in node.inputs] if node.op_type in ("Add", "Sub", "Mul") else []
     if not bounds:
         return np.inf
     return float(np.prod(bounds) if node.op_type == "Mul" else np.sum(bounds))
+
+
+def _is_minus_square(value: Value | None) -> bool:
+    square = (
+        value.node.inputs[0] if value is not None and value.node is not None and value.node.op_type == "Neg" else None
+    )
+    product = square.node if square is not None else None
+    return product is not None and product.op_type == "Mul" and product.inputs[0] is product.inputs[1]
 
 
 def _is_flag(value: Value | None) -> bool:
