@@ -91,6 +91,7 @@ def _onnx_session(path: pathlib.Path, level: Any) -> Run:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = level
     options.log_severity_level = 3
+    options.enable_cpu_mem_arena = False  # what a run took is free again for the live model
     options.intra_op_num_threads = max(1, (os.cpu_count() or 1) // 2)
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
