@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -111,4 +112,10 @@ def _takes(source: Source, sample: Sample) -> bool:
 
 
 def _fails(problem: Exception) -> ExportError:
-    return ExportError(f"the live model fails on a sample: {problem}; give samples={{...}} that it takes")
+    return ExportError(f"the live model fails on a sample: {_told(problem)}; give samples={{...}} that it takes")
+
+
+def _told(problem: Exception) -> str:
+    """On one line, without terminal colours, names of kernels and the arguments that Keras appends."""
+    said = re.sub(r"\x1b\[[0-9;]*m|\{\{.*?\}\}", "", str(problem)).split("\n\nArguments received by")[0]
+    return " ".join(said.split())

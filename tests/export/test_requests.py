@@ -149,6 +149,19 @@ def test_two_results_of_one_name(model: keras.Model, tmp_path: pathlib.Path) -> 
         export(model, tmp_path / "it.pullback", ["gradient(s, x)", "jacobian(s, x)"])
 
 
+def test_sample_that_the_live_model_refuses(tmp_path: pathlib.Path) -> None:
+    """Its message on one line, without the colours and the arguments that Keras puts around it."""
+    words = keras.Input((), name="words", dtype="int32")
+    x = keras.Input((4,), name="x")
+    scaled = keras.layers.Multiply()([x, keras.layers.Embedding(5, 4)(words)])
+    net = keras.Model([x, words], keras.layers.Dense(1, name="y")(scaled))
+    samples = {"x": np.ones((2, 4)), "words": [1, 99]}
+    with pytest.raises(ExportError, match=r"99 is not in \[0, 5\).*; give samples=\{\.\.\.\} that it takes") as caught:
+        export(net, tmp_path / "it.pullback", ["gradient(y, x)"], samples=samples, formats="onnx")
+    assert not {"\n", "\x1b"} & set(str(caught.value))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("mix", [lambda x: x - tf.reduce_mean(x, 0), lambda x: tf.cumsum(x, 0), lambda x: x[::-1] * 2])
 def test_samples_that_influence_each_other(mix: Any, tmp_path: pathlib.Path) -> None:
     spec = tf.TensorSpec([None, 3], tf.float32, name="x")
