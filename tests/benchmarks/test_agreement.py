@@ -58,10 +58,6 @@ def test_nothing_counts_where_pullback_has_no_answer() -> None:
     assert set(rounds.compared({"jax": {"derivative": EXACT}})) == {"jax"}
 
 
-def test_every_engine_has_a_reference() -> None:
-    assert engines.engine(rounds.REFERENCE).name == "pullback"
-
-
 class Engine:
     """An engine's process that answers ``at[moved]``."""
 
