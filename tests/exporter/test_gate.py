@@ -1,0 +1,108 @@
+"""The gate finds one wrong number, whichever artifact and sample it is in, and says where."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from pullback.parity import Report
+from pullback_export import ExportError, artifacts, export, parity
+from pullback_export.artifacts import Answer, Arrays, Artifact
+from pullback_export.comparison import compare_with_bundle
+
+STAGES = ("SavedModel", *(f"ONNX Runtime, optimisation {level}" for level in artifacts.LEVELS))
+SAMPLES = ("7 random rows", "1 random row", "2 rows of zeros", "2 rows of large values")
+SPEC = tf.TensorSpec([None, 3], tf.float32, name="x")
+
+
+class Model(tf.Module):
+    """``y = sum(x**2)``, which rounding hardly touches."""
+
+    @tf.function(input_signature=[SPEC])
+    def __call__(self, x: Any) -> Any:
+        return {"y": tf.reduce_sum(x * x, 1)}
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    path = tmp_path_factory.mktemp("gate") / "it.pullback"
+    export(Model(), path, ["gradient(y, x)", "vjp(y, x)"])
+    return path
+
+
+def failures(report: Report) -> set[tuple[str, str]]:
+    return {(row.stage, row.output) for row in report.failures}
+
+
+def planted(monkeypatch: pytest.MonkeyPatch, function: str, stage: str, index: int, output: str) -> None:
+    """One entry of one answer is off by a thousandth of the largest."""
+    honest = Artifact.answers
+
+    def answers(self: Artifact, samples: Sequence[Mapping[str, Any]]) -> list[Answer]:
+        found = honest(self, samples)
+        if (self.function.name, self.stage) == (function, stage):
+            wrong: Arrays = {name: array.copy() for name, array in found[index]().items()}
+            wrong[output].flat[-1] += 1e-3 * max(np.abs(wrong[output]).max(), 1)
+            found[index] = lambda: wrong
+        return found
+
+    monkeypatch.setattr(Artifact, "answers", answers)
+
+
+@pytest.mark.parametrize(
+    ("function", "output", "stage", "sample"),
+    [("evaluate", "dy_dx", stage, SAMPLES[index % 4]) for index, stage in enumerate(STAGES)]
+    + [("vjp", "adj_x", stage, SAMPLES[index % 4]) for index, stage in enumerate(STAGES)]
+    + [("evaluate", "y", STAGES[4], sample) for sample in SAMPLES],
+)
+def test_one_wrong_number_is_found_where_it_is(
+    bundle: pathlib.Path, monkeypatch: pytest.MonkeyPatch, function: str, output: str, stage: str, sample: str
+) -> None:
+    planted(monkeypatch, function, stage, SAMPLES.index(sample), output)
+    assert failures(compare_with_bundle(Model(), bundle)) == {(f"{stage}: {sample}", output)}
+
+
+def test_honest_answers_pass(bundle: pathlib.Path) -> None:
+    report = compare_with_bundle(Model(), bundle)
+    assert report.ok
+    stages = {row.stage for row in report.rows}
+    assert {f"{stage}: {sample}" for stage in STAGES for sample in (*SAMPLES, "0 rows")} <= stages
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_what_an_artifact_refuses_counts_where_the_live_model_takes_it(
+    bundle: pathlib.Path, monkeypatch: pytest.MonkeyPatch, refuses: bool
+) -> None:
+    def answer(run: Any, sample: Mapping[str, Any]) -> Answer:
+        return honest(run, sample) if len(sample["x"]) else honest(refusal, sample)
+
+    def refusal(sample: Mapping[str, Any]) -> Arrays:
+        raise ExportError("no rows")
+
+    honest = artifacts._answer
+    monkeypatch.setattr(artifacts, "_answer", answer)
+    if refuses:
+        monkeypatch.setattr("pullback_export.reference._takes", lambda source, sample: False)
+        report = compare_with_bundle(Model(), bundle)
+        assert report.ok
+        assert any(note.startswith("0 rows: the live model does not take it") for note in report.notes)
+    else:
+        with pytest.raises(ExportError, match="no rows"):
+            compare_with_bundle(Model(), bundle)
+
+
+def test_a_file_that_does_not_open_is_an_error(bundle: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(*_: Any) -> Any:
+        raise OSError("unreadable")
+
+    monkeypatch.setattr(artifacts, "_onnx_session", opened)
+    with pytest.raises(OSError, match="unreadable"):
+        compare_with_bundle(Model(), bundle)
+
+
+def test_answers_wait_for_every_artifact_of_a_function() -> None:
+    assert len(STAGES) <= parity.WAITING_ANSWERS
