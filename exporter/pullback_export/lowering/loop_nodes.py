@@ -222,7 +222,7 @@ class LoopWriter:
 
         following = [read(state.following) for state in self.states]
         for node in nodes:
-            _replace(node, read)
+            replace_inputs(node, read)
         body.nodes = nodes
         body.outputs = [("state", value) for value in following] + [("row", value) for value in collected]
         finals = [state.final for state in self.states] + [self.promised[value].rows for value in collected]
@@ -355,12 +355,13 @@ def _reads(node: Node) -> Iterator[Value]:
                 yield from _reads(inner)
 
 
-def _replace(node: Node, read: Callable[[Value], Value]) -> None:
+def replace_inputs(node: Node, read: Callable[[Value], Value]) -> None:
+    """``read`` of every value that a node uses, also inside of its subgraphs."""
     node.inputs = [None if value is None else read(value) for value in node.inputs]
     for item in node.attributes.values():
         if isinstance(item, Graph):
             for inner in item.nodes:
-                _replace(inner, read)
+                replace_inputs(inner, read)
             item.outputs = [(name, read(value)) for name, value in item.outputs]
 
 
@@ -384,6 +385,8 @@ def _cheap_chain(value: Value, batcher: Batcher) -> list[tuple[Node, Value]]:
         if len(fresh) != 1 or not batcher.could_lift(value.node, fresh):
             break
         (source,) = fresh
+        if value.node.op_type == "Add" and source.node is not None and source.node.op_type == "MatMul":
+            break  # one step of the loop computes both, see scan_steps
         chain.append((value.node, source))
         value = source
     return chain

@@ -19,6 +19,7 @@ from pullback_export.lowering.graph import Graph, Node, Value
 from pullback_export.lowering.phases import in_phases
 from pullback_export.lowering.products import in_order, into_weights
 from pullback_export.lowering.pruning import prune
+from pullback_export.lowering.scan_steps import tighten
 from pullback_export.lowering.seed_sums import seeds_apart
 from pullback_export.lowering.single_column import as_row
 from pullback_export.lowering.sums_in_products import sum_in_product
@@ -40,6 +41,7 @@ FINAL_RULES = (
 
 def to_model(graph: Graph, opset: int, metadata: Mapping[str, str]) -> onnx.ModelProto:
     """The model of ``graph``; equal graphs give equal bytes in every process."""
+    tighten(graph)
     rewrite(graph, FINAL_RULES)
     writer = _Writer(graph)
     proto = writer.graph_proto(graph, "pullback")

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pullback_export.lowering.finished import Readers
-from pullback_export.lowering.graph import Graph, Node, Value
+from pullback_export.lowering.graph import Attribute, Graph, Node, Value
 
 
 def sum_in_product(graph: Graph, node: Node, readers: Readers) -> Value | None:
     """A matrix product that only an ``Add`` of its own shape reads; ONNX Runtime itself only joins biases."""
+    found = joined_sum(node, readers)
+    return graph.emit("Gemm", *found) if found is not None else None
+
+
+def joined_sum(node: Node, readers: Readers) -> tuple[list[Value | None], dict[str, Attribute]] | None:
+    """Inputs and attributes of the ``Gemm`` that can take the place of ``node``."""
     if node.op_type != "Add" or node.outputs[0].dtype.kind != "f":
         return None
     for value, other in (node.inputs, node.inputs[::-1]):
@@ -16,7 +22,7 @@ def sum_in_product(graph: Graph, node: Node, readers: Readers) -> Value | None:
             continue
         same = other.const is None and value.shape is not None and value.shape == other.shape
         if same and _is_plain(product):
-            return graph.emit("Gemm", [*product.inputs, other], product.attributes)
+            return [*product.inputs, other], dict(product.attributes)
     return None
 
 
