@@ -1,4 +1,7 @@
-"""Central differences: no point twice, past kinks to smaller steps, and a wrong derivative is still contradicted."""
+"""Central differences: no point twice, past kinks to smaller steps, and a wrong derivative is still contradicted.
+
+Rows of large samples go through the model in pieces.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from pullback.parity import Report
-from pullback_export import differences
+from pullback_export import differences, reference
 from pullback_export.derivatives import Derivatives
 from pullback_export.differences import FLOAT64
 from pullback_export.parity_samples import Sample
@@ -25,8 +28,9 @@ def smooth(x: Any) -> Any:
 
 
 def kinked(x: Any) -> Any:
-    """A kink 4e-7 beyond every component of ``X``: the larger steps cross it, the smaller ones do not."""
-    return {"y": tf.reduce_sum(tf.nn.relu(x - (X + 4e-7)) + 2 * x, 1)}
+    """A kink 4e-7 beyond every tenth, as are those of ``X``: the larger steps cross it, the smaller ones do not."""
+    beyond_tenth = 10 * x - tf.stop_gradient(tf.round(10 * x))
+    return {"y": tf.reduce_sum(tf.nn.relu(beyond_tenth - 4e-6) / 10 + 2 * x, 1)}
 
 
 def counted(function: Any) -> tuple[Source, list[Any]]:
@@ -41,7 +45,7 @@ def counted(function: Any) -> tuple[Source, list[Any]]:
     return dataclasses.replace(source, call=call), points
 
 
-def check(source: Source, points: list[Any], text: str, factor: float = 1.0) -> Report:
+def check(source: Source, points: list[Any], text: str, factor: Any = 1.0) -> Report:
     request = parse_request(text)
     (function,) = Derivatives(source, [request], "error").functions()
     reference = live(function, {"x": X})
@@ -83,3 +87,76 @@ def test_a_wrong_derivative_between_kinks_is_contradicted() -> None:
     source, points = counted(kinked)
     assert not check(source, points, "gradient(y, x)", 1.01).ok
     assert len(points) == 1 + 2 * len(FLOAT64.steps)
+
+
+@pytest.fixture
+def two_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference, "BYTES_AT_ONCE", 2 * X[0].nbytes)
+
+
+def rows_of(points: list[Any]) -> list[int]:
+    return [len(point) for point in points]
+
+
+@pytest.mark.parametrize("text", ["gradient(y, x)", "hessian(y, x)", "jacobian(y, x)"])
+def test_large_rows_in_pieces(two_rows_at_once: None, text: str) -> None:
+    """First one row in both directions and its centre, then all rows, two at a time."""
+    source, points = counted(smooth)
+    assert check(source, points, text).ok
+    assert rows_of(points) == [1, 1, 1, *[2, 1] * 3]
+
+
+def test_one_row_tells_of_kinks(two_rows_at_once: None) -> None:
+    """The first step is none for the other rows then: they begin with a smaller one."""
+    source, points = counted(kinked)
+    report = check(source, points, "gradient(y, x)")
+    assert report.ok
+    assert report.notes == ()
+    assert rows_of(points) == [1, 1, 1, *[2, 1] * 2, *[2, 1] * 3]
+    assert np.abs(points[3] - X[:2]).max() < 2e-6  # past 1e-5
+
+
+@pytest.mark.parametrize("function", [smooth, kinked])
+def test_a_wrong_derivative_of_large_rows_is_contradicted(two_rows_at_once: None, function: Any) -> None:
+    """Every step of every row is tried, whatever one row said."""
+    source, points = counted(function)
+    report = check(source, points, "gradient(y, x)", 1.01)
+    assert not report.ok
+    assert "central differences" in report.failures[0].problem
+    assert rows_of(points) == [1, 1, 1, *[2, 1] * (1 + 2 * len(FLOAT64.steps))]
+
+
+def test_a_wrong_last_row_is_contradicted(two_rows_at_once: None) -> None:
+    source, points = counted(smooth)
+    assert not check(source, points, "gradient(y, x)", np.array([[1], [1], [1.001]])).ok
+
+
+def narrow() -> tuple[Source, list[Any]]:
+    """A float32 source whose float64 twin notes what it is asked."""
+    plain = open_source(smooth, [tf.TensorSpec([None, 3], tf.float32, name="x")], None, None, False)
+    points: list[Any] = []
+
+    def twin(*tensors: Any) -> tuple[Any, ...]:
+        points.append(tensors[0].numpy())
+        return tuple(smooth(*tensors).values())
+
+    return dataclasses.replace(plain, twin=lambda: twin), points
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_a_twin_is_asked_for_the_centre_once(pieces: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is compared with the live model; the differences are measured from the same values."""
+    monkeypatch.setattr(reference, "BYTES_AT_ONCE", 12 * 3 // pieces)
+    source, points = narrow()
+    sample = Sample("it", {"x": X.astype(np.float32)}, 3, True, True)
+    (function,) = Derivatives(source, [parse_request("gradient(y, x)")], "error").functions()
+    found = live(function, sample.inputs)
+    assert found is not None
+    twin = differences.twin_of(source, sample, found, True)
+    assert twin is not None
+    assert differences.check(source, twin, function, sample, sample.inputs, found).ok
+    assert len({point.tobytes() for point in points}) == len(points)
+    wide = [len(point) for point in points if np.array_equal(point, point.astype(np.float32))]
+    assert wide == ([3] if pieces == 1 else [1, 1, 1])
+    wrong = {name: array * np.float32(1.01) for name, array in found.items()}
+    assert differences.twin_of(source, sample, wrong, True) is None
