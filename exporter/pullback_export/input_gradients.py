@@ -15,8 +15,6 @@ import tensorflow as tf
 from pullback_export.replaced_gradient import Gradient, replaced_gradient
 from pullback_export.safe_convolution import is_unsafe, wants_kernel
 
-_ATTRIBUTES = ("strides", "padding", "data_format", "dilations")
-
 
 @contextlib.contextmanager
 def input_gradients() -> Iterator[None]:
@@ -27,57 +25,31 @@ def input_gradients() -> Iterator[None]:
         yield
 
 
-def _conv2d(op: Any, dy: Any) -> Any:
-    return tf.raw_ops.Conv2DBackpropInput(
-        input_sizes=tf.shape(op.inputs[0]),
-        filter=op.inputs[1],
-        out_backprop=dy,
-        explicit_paddings=op.get_attr("explicit_paddings"),
-        use_cudnn_on_gpu=op.get_attr("use_cudnn_on_gpu"),
-        **_attributes(op),
-    )
-
-
-def _depthwise(op: Any, dy: Any) -> Any:
-    return tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
-        input_sizes=tf.shape(op.inputs[0]),
-        filter=op.inputs[1],
-        out_backprop=dy,
-        explicit_paddings=op.get_attr("explicit_paddings"),
-        **_attributes(op),
-    )
-
-
-def _conv3d(op: Any, dy: Any) -> Any:
-    return tf.raw_ops.Conv3DBackpropInputV2(
-        input_sizes=tf.shape(op.inputs[0]), filter=op.inputs[1], out_backprop=dy, **_attributes(op)
-    )
-
-
-def _attributes(op: Any) -> dict[str, Any]:
-    return {name: op.get_attr(name) for name in _ATTRIBUTES}
-
-
-def _without_kernel(by_input: Callable[[Any, Any], Any]) -> Callable[[Gradient], Gradient]:
-    """``by_input(op, dy)`` is the gradient of the first input alone.
+def _without_kernel(by_input: Callable[..., Any], attributes: tuple[str, ...]) -> Callable[[Gradient], Gradient]:
+    """``by_input`` is TensorFlow's gradient of the first input alone, ``attributes`` what it takes of the op's.
 
     What must not be computed by TensorFlow's kernel is left to :func:`~pullback_export.safe_convolution`.
     """
 
     def replace(original: Gradient) -> Gradient:
         def gradient(op: Any, dy: Any) -> Any:
-            return original(op, dy) if wants_kernel(op) or is_unsafe(op) else (by_input(op, dy), None)
+            if wants_kernel(op) or is_unsafe(op):
+                return original(op, dy)
+            x, kernel = op.inputs
+            options = {name: op.get_attr(name) for name in attributes}
+            return by_input(input_sizes=tf.shape(x), filter=kernel, out_backprop=dy, **options), None
 
         return gradient
 
     return replace
 
 
+_GEOMETRY = ("strides", "padding", "data_format", "dilations")
 _CHANGES = tuple(
-    replaced_gradient(op_type, _without_kernel(by_input))
-    for op_type, by_input in {
-        "Conv2D": _conv2d,
-        "DepthwiseConv2dNative": _depthwise,
-        "Conv3D": _conv3d,
-    }.items()
+    replaced_gradient(op_type, _without_kernel(by_input, _GEOMETRY + further))
+    for op_type, by_input, further in (
+        ("Conv2D", tf.raw_ops.Conv2DBackpropInput, ("explicit_paddings", "use_cudnn_on_gpu")),
+        ("DepthwiseConv2dNative", tf.raw_ops.DepthwiseConv2dNativeBackpropInput, ("explicit_paddings",)),
+        ("Conv3D", tf.raw_ops.Conv3DBackpropInputV2, ()),
+    )
 )
