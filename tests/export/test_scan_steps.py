@@ -1,0 +1,66 @@
+"""What is left to compute in each step of a recurrent layer, and that it is the same as without the rewrites."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from pullback_export.lowering import serialization
+
+from tests.export.test_counts import exported
+
+L = keras.layers
+LSTM = {"Gemm": 1, "Split": 1, "Sigmoid": 3, "Tanh": 2, "Mul": 3, "Add": 1, "Identity": 1}
+LSTM_BACK = {"Mul": 3, "Add": 1, "Concat": 1, "Gemm": 1}
+GRU = {"MatMul": 1, "Slice": 3, "Add": 4, "Sigmoid": 2, "Mul": 3, "Sub": 1, "Tanh": 1, "Identity": 1}
+GRU_BACK = {"Mul": 7, "Sub": 1, "Pad": 3, "Add": 2, "Gemm": 1, "Concat": 1}
+
+# A layer, and the operators in the steps of its loops, forward and backward.
+STEPS: list[tuple[str, Callable[[], Any], list[dict[str, int]]]] = [
+    ("lstm", lambda: L.LSTM(4), [LSTM, LSTM_BACK]),
+    ("lstm backwards", lambda: L.LSTM(4, go_backwards=True), [LSTM, LSTM_BACK]),
+    ("lstm of sequences", lambda: L.LSTM(4, return_sequences=True), [{**LSTM, "Identity": 2}, {**LSTM_BACK, "Add": 2}]),
+    ("gru", lambda: L.GRU(4), [GRU, GRU_BACK]),
+    ("simple", lambda: L.SimpleRNN(4), [{"Gemm": 1, "Tanh": 1, "Identity": 1}, {"Mul": 1, "Gemm": 1}]),
+]
+
+
+def network(layer: Callable[[], Any]) -> Any:
+    keras.utils.set_random_seed(1)
+    x = keras.Input((6, 3), name="x")
+    return keras.Model(x, L.Dense(1)(L.Flatten()(layer()(x))))
+
+
+def steps(graph: onnx.GraphProto) -> Iterator[Counter[str]]:
+    for node in graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Scan" and attribute.name == "body":
+                yield Counter(item.op_type for item in attribute.g.node)
+
+
+@pytest.mark.parametrize(("layer", "expected"), [row[1:] for row in STEPS], ids=[row[0] for row in STEPS])
+def test_operators_of_a_step(
+    layer: Callable[[], Any], expected: list[dict[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = exported(network(layer), "gradient(y, x)")
+    assert [dict(found) for found in steps(model.graph)] == expected
+    monkeypatch.setattr(serialization, "tighten", lambda graph: None)
+    plain = exported(network(layer), "gradient(y, x)")
+    before, after = (sum(sum(found.values()) for found in steps(item.graph)) for item in (plain, model))
+    assert before > after
+    for rows in (1, 2, 7):
+        x = np.random.default_rng(rows).normal(size=(rows, 6, 3)).astype(np.float32)
+        for actual, reference in zip(run_all(model, x), run_all(plain, x), strict=True):
+            np.testing.assert_allclose(actual, reference, rtol=0, atol=1e-6 * np.abs(reference).max())
+
+
+def run_all(model: onnx.ModelProto, x: Any) -> list[Any]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return list(session.run(None, {"x": x}))
