@@ -184,9 +184,18 @@ class Bundle:
         names = chosen.fetch_names(fetch)
         return Prepared(chosen.spec, self._onnx().session_of(chosen.spec, names), names, sizes)
 
-    def session(self, function: str = "evaluate", *, profile: str | None = None) -> Any:
-        """The ``onnxruntime.InferenceSession`` of a function; a new, profiling one for a file prefix ``profile``."""
-        return self._onnx().session(self.function(function).spec, profile=profile)
+    def session(
+        self, function: str = "evaluate", *, fetch: Iterable[str] | None = None, profile: str | None = None
+    ) -> Any:
+        """The ``onnxruntime.InferenceSession`` of a function, or of what leads to its results ``fetch``.
+
+        With a file prefix ``profile``, a new one that profiles, with the threads that a call has.
+        """
+        chosen = self.function(function)
+        names = chosen.fetch_names(fetch)
+        if profile is not None:
+            return self._onnx().profiling_session(chosen.spec, names, profile)
+        return self._onnx().session_of(chosen.spec, names)
 
     def __reduce__(self) -> tuple[Callable[..., Bundle], tuple[Any, ...]]:
         return _reload, (str(self.path), self.backend, self._options, self.digest)

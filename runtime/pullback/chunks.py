@@ -28,8 +28,7 @@ def in_chunks(run: Run, rows: int, threads: int, feeds: Mapping[str, Array]) -> 
     futures = [_pool(threads).submit(chunks.work) for _ in range(others)]
     try:
         chunks.work()
-    finally:
-        chunks.drop()
+    finally:  # what has not started finds nothing to do
         started = [future for future in futures if not future.cancel()]
     for future in started:
         future.result()
@@ -55,10 +54,15 @@ class _Chunks:
             except IndexError:
                 return
             rows = slice(start, start + self._rows)
-            self._keep(rows, self._run({name: array[rows] for name, array in self._feeds.items()}))
+            try:
+                part = self._run({name: array[rows] for name, array in self._feeds.items()})
+            except BaseException:
+                self.drop()
+                raise
+            self._keep(rows, part)
 
     def drop(self) -> None:
-        """Nothing more is to be computed: it is done, or one of the chunks failed."""
+        """Nothing more is to be computed: one of the chunks failed."""
         self._starts.clear()
 
     def _keep(self, rows: slice, part: Sequence[Array]) -> None:

@@ -15,7 +15,7 @@ from pullback.guards import Guard
 from pullback.inputs import Binder
 from pullback.manifest import FunctionSpec
 
-# Prepared choices of results that are kept; each may hold a session.
+# Prepared choices of results that are kept besides the one of all results; each may hold a session.
 KEPT_RUNS = 8
 
 
@@ -114,9 +114,9 @@ class Function:
         auto = self._backend.chunk_rows(self.spec)
         entry = (self._backend.prepare(self.spec, names), result_class(names), auto)
         if fetch is None or isinstance(fetch, (str, tuple)):
-            if len(self._runs) > KEPT_RUNS:
-                oldest, *_ = tuple(self._runs)  # in one step: other threads may prepare theirs
-                self._runs.pop(oldest, None)
+            others = [key for key in tuple(self._runs) if key is not None]  # in one step: other threads add theirs
+            if len(others) >= KEPT_RUNS:
+                self._runs.pop(others[0], None)
             self._runs[fetch] = entry
         return entry
 

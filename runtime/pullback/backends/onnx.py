@@ -67,15 +67,17 @@ class OnnxBackend:
             run = getattr(getattr(session, "_sess", None), "run", run)
         return functools.partial(_run, function.name, run, list(outputs))
 
-    def session(self, function: FunctionSpec, *, profile: str | None = None) -> onnxruntime.InferenceSession:
-        """The session of ``function``; for a file prefix ``profile`` a new one, with the threads of a call."""
-        if profile is not None:
-            return self._open(function.name, self._bytes(function.name), self._run_threads(function), profile)
-        return self._whole(function.name, self._threads)
-
     def session_of(self, function: FunctionSpec, outputs: tuple[str, ...]) -> onnxruntime.InferenceSession:
         """A session that runs only what leads to ``outputs``: one of its own where these are not all."""
         return self._session_of(function, outputs, self._threads)
+
+    def profiling_session(
+        self, function: FunctionSpec, outputs: tuple[str, ...], prefix: str
+    ) -> onnxruntime.InferenceSession:
+        """A new session as a call has it, which writes its profile into a file that starts with ``prefix``."""
+        whole, name = self._bytes(function.name), function.name
+        content = whole if len(outputs) == len(function.outputs) else cut(whole, frozenset(outputs), name)
+        return self._open(name, content, self._run_threads(function), prefix)
 
     def _session_of(
         self, function: FunctionSpec, outputs: tuple[str, ...], threads: int | None
@@ -112,7 +114,8 @@ class OnnxBackend:
         if not widest or not function.rowwise:
             return 0
         rows = max(CHUNK_BYTES // widest, LEAST_CHUNK)
-        return rows if self.row_threads(function) > 1 else rows * (self._threads or 1)
+        shared = self.row_threads(function) > 1 or self._threads is None
+        return rows if shared else rows * self._cores()
 
     def row_threads(self, function: FunctionSpec) -> int:
         """``threads`` for small nets with narrow rows: chunks side by side, each in a session with one thread.
@@ -182,7 +185,14 @@ def _run(
     try:
         return run(outputs, feeds, None)
     except Exception as error:
-        raise PullbackError(f"{name}: ONNX Runtime failed: {_first_line(error)}") from error
+        raise PullbackError(f"{name}: ONNX Runtime failed: {_first_line(error)}{_remedy(error)}") from error
+
+
+def _remedy(error: Exception) -> str:
+    text = str(error)
+    if "out of data bounds" in text or "invalid index found" in text:
+        return "; a value of an integer input is not among the indices of what it picks from"
+    return ""
 
 
 def _first_line(error: Exception) -> str:

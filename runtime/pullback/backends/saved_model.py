@@ -56,7 +56,7 @@ def _load(folder: Path) -> Any:
     try:
         return _tensorflow().saved_model.load(str(folder))
     except Exception as error:
-        raise BundleError(f"{folder}: TensorFlow cannot load this SavedModel: {error}") from error
+        raise BundleError(f"{folder}: TensorFlow cannot load this SavedModel: {_one_line(error)}") from error
 
 
 def _run(name: str, signature: Any, outputs: tuple[str, ...], feeds: dict[str, Array]) -> list[Array]:
@@ -65,7 +65,11 @@ def _run(name: str, signature: Any, outputs: tuple[str, ...], feeds: dict[str, A
         found = signature(**{key: constant(array) for key, array in feeds.items()})
         return [found[output].numpy() for output in outputs]
     except Exception as error:
-        raise PullbackError(f"{name}: TensorFlow failed: {error}") from error
+        raise PullbackError(f"{name}: TensorFlow failed: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:500]
 
 
 @functools.cache

@@ -38,7 +38,7 @@ def profile(
     """All nodes that ran, the slowest first; a large batch runs in chunks, as a call does it."""
     parts = list(_parts(function, feeds))
     with tempfile.TemporaryDirectory() as folder:
-        session = bundle.session(function.spec.name, profile=str(Path(folder) / "profile"))
+        session = bundle.session(function.spec.name, fetch=names, profile=str(Path(folder) / "profile"))
         for _ in range(WARM_UP + calls):
             for part in parts:
                 session.run(list(names), part)
