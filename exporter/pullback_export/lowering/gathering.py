@@ -43,6 +43,7 @@ def _gathered(op: OpContext, x: Value, indices: Value, axis: int, batch: int) ->
     batch = batch + indices.rank if batch < 0 else batch
     if indices.dtype not in (np.int32, np.int64):
         indices = op.cast(indices, np.int64)
+    indices = _without_negative(op, indices, op.sizes([x.dims[axis]]))
     if batch == 0:
         result: Value = op.Gather(x, indices, axis=axis)
         return result
@@ -72,5 +73,40 @@ def _gathered_nd(op: OpContext, x: Value, indices: Value) -> Value:
         target = op.Concat(op.sizes(indices.dims[:-1]), op.shape_of(x), axis=0)
         result: Value = op.Expand(x, target)
         return result
+    depth = indices.dims[-1]
+    if isinstance(depth, int):
+        indices = _without_negative(op, indices, op.sizes(x.dims[:depth]))
     result = op.GatherND(x, indices)
     return result
+
+
+def _without_negative(op: OpContext, indices: Value, sizes: Value) -> Value:
+    """``indices`` with the size of the axis, which is refused, for those below zero.
+
+    To ONNX they would count from the end; TensorFlow refuses them. Only where a caller decides on them: what a loop or
+    an operator counts is never negative.
+    """
+    if not _is_given(indices):
+        return indices
+    return op.Where(indices < 0, op.cast(op.Reshape(sizes, [-1]), indices.dtype), indices)
+
+
+def _is_given(indices: Value) -> bool:
+    """Whether inputs of the whole graph decide on ``indices``, other than by what is counted."""
+    waiting, seen = [indices], set()
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen or value.const is not None or value.sizes is not None or _is_counted(value):
+            continue
+        seen.add(id(value))
+        if value.node is None and value.graph is value.graph.root:
+            return True
+        waiting += [item for item in value.node.inputs if item is not None] if value.node is not None else []
+    return False
+
+
+def _is_counted(value: Value) -> bool:
+    node = value.node
+    if node is None:
+        return False
+    return node.op_type in ("ArgMax", "ArgMin", "NonZero") or (node.op_type == "TopK" and value is node.outputs[1])
