@@ -46,7 +46,7 @@ def test_out_of_range_is_refused(pick: Callable[[Any, Any], Any]) -> None:
     x = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32)
     for indices in ([0, 1, SIZE - 1, 0], [-1, 0, 0, 0], [0, 0, SIZE, 0], [0, -SIZE - 1, 0, 0]):
         i = np.array(indices, np.int32)
-        if 0 <= i.min() and i.max() < SIZE:
+        if i.min() >= 0 and i.max() < SIZE:
             np.testing.assert_allclose(session.run(["y"], {"x": x, "i": i})[0], live(x, i)["y"], rtol=1e-6)
             continue
         with pytest.raises(tf.errors.InvalidArgumentError):
