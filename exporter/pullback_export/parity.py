@@ -3,7 +3,7 @@
 The reference is the live model, eagerly, one backward pass per seed (vectorised beyond 64 seeds). An output passes
 within the tolerance, scaled by its largest reference value. Where a derivative cancels almost wholly, or inputs are
 extreme, rounding alone exceeds that; then the bound is what rounding does to the live model itself (see
-:mod:`pullback_export.rounding`), and the row says so.
+:mod:`pullback_export.rounding`), and the row says so. The artifacts answer in a thread of their own meanwhile.
 """
 
 from __future__ import annotations
@@ -19,20 +19,18 @@ from pullback import golden
 from pullback.manifest import Tolerance
 from pullback.parity import Report, Row, compare
 
-from pullback_export import differences
 from pullback_export.ahead import ahead
 from pullback_export.artifacts import Answer, Artifact, artifacts
 from pullback_export.derivatives import Function
-from pullback_export.errors import ExportError
-from pullback_export.parity_samples import Sample, draw_samples, last_finite
-from pullback_export.reference import Arrays, references, rows_of, values
-from pullback_export.rounding import Rounding
+from pullback_export.live_answers import Judged, ask
+from pullback_export.parity_samples import draw_samples
+from pullback_export.reference import Arrays
 from pullback_export.source import Source
 
 # Rows of a sample that go into golden.npz at most.
 GOLDEN_ROWS = 64
 GOLDEN_BYTES = 2**20
-# Artifacts whose answers are kept until the live model has answered.
+# Artifacts whose answers wait for those of the live model: all of one function.
 WAITING_ANSWERS = 5
 
 
@@ -52,76 +50,6 @@ class Checked:
             if key not in worst or row.relative_error > worst[key].relative_error:
                 worst[key] = row
         return Report(tuple(worst.values()), self.report.notes).to_dict()
-
-
-@dataclasses.dataclass(frozen=True)
-class Judged:
-    """One sample of one function: inputs with seeds, the live model's answer, and what rounding does to it."""
-
-    sample: Sample
-    inputs: Arrays
-    reference: Arrays
-    rounding: Rounding
-
-
-@dataclasses.dataclass(frozen=True)
-class Live:
-    """What the live model says: by function and sample, its answer; None where it does not take the sample."""
-
-    source: Source
-    functions: Sequence[Function]
-    samples: Sequence[Sample]
-    inputs: Sequence[Sequence[Arrays]]
-    answers: Sequence[Sequence[Arrays | None]]
-    interacting: bool
-
-    @property
-    def parted(self) -> bool:
-        """Whether rows may go through the model in other company than that of their sample."""
-        return self.source.batched and not self.interacting
-
-    @property
-    def centre(self) -> int:
-        """The sample for differences: drawn, not the caller's, whose background of zeros may lie on kinks."""
-        return max(index for index, sample in enumerate(self.samples) if sample.smooth)
-
-    @functools.cached_property
-    def twin(self) -> differences.Twin | None:
-        """The model in float64, made when it is first asked for."""
-        return differences.twin_of(self.source, self.samples[self.centre], self.answers[0][self.centre], self.parted)
-
-    def judged(self, index: int) -> dict[int, Judged]:
-        """Every sample that the model takes, for the function of this index."""
-        function = self.functions[index]
-        exact = functools.cache(functools.partial(self._exact, function))
-        return {
-            number: Judged(sample, inputs, answer, Rounding(function, exact, inputs, answer, self.parted))
-            for number, (sample, inputs, answer) in enumerate(
-                zip(self.samples, self.inputs[index], self.answers[index], strict=True)
-            )
-            if answer is not None
-        }
-
-    def left_out(self, index: int) -> Report:
-        """A note for each sample that the model does not take."""
-        left_out = [sample for sample, answer in zip(self.samples, self.answers[index], strict=True) if answer is None]
-        return Report(notes=tuple(f"{item.label}: the live model does not take it; left out" for item in left_out))
-
-    def measured(self, index: int, surrogates: Sequence[str]) -> Report:
-        """Its derivatives against central differences."""
-        function, answers = self.functions[index], self.answers[index]
-        chosen = last_finite(self.samples, answers, self.centre)
-        reference = answers[chosen]
-        if not function.requests or reference is None:
-            return Report()
-        sample, inputs = self.samples[chosen], self.inputs[index][chosen]
-        return differences.check(
-            self.source, self.twin, function, sample, inputs, reference, self.interacting, surrogates
-        )
-
-    def _exact(self, function: Function) -> Function | None:
-        """``function`` without the roundings of float32, where that can be had."""
-        return differences.float64_function(self.twin, function) if self.source.dtype == "float32" else None
 
 
 def check(
@@ -152,7 +80,7 @@ def check(
     cases: dict[str, list[golden.Case]] = {}
     # What artifacts answer depends on nothing that the live model says: both are asked at the same time.
     with ahead(tasks, WAITING_ANSWERS) as answered:
-        live = _ask(source, functions, drawn, inputs, tolerance, training)
+        live = ask(source, functions, drawn, inputs, tolerance, training)
         for index, function in enumerate(functions):
             measured = live.measured(index, surrogates)
             judged = live.judged(index)
@@ -164,22 +92,6 @@ def check(
                 if item.sample.golden
             ]
     return Checked(_without_repeated_warnings(report), cases, _ranges(source, samples))
-
-
-def _ask(
-    source: Source,
-    functions: Sequence[Function],
-    drawn: Sequence[Sample],
-    inputs: Sequence[Sequence[Arrays]],
-    tolerance: Tolerance,
-    training: bool,
-) -> Live:
-    interacting = source.batched and samples_interact(source, functions, drawn, tolerance, training)
-    answers = [
-        references(function, source, drawn, given, interacting)
-        for function, given in zip(functions, inputs, strict=True)
-    ]
-    return Live(source, functions, drawn, inputs, answers, interacting)
 
 
 def _compare_all(
@@ -201,50 +113,14 @@ def _compare_all(
     return report
 
 
-def _scales(references: Sequence[Arrays]) -> dict[str, float]:
+def _scales(answers: Sequence[Arrays]) -> dict[str, float]:
     """The size of each output on ordinary samples; extreme ones, where derivatives vanish, are judged by it."""
     scales: dict[str, float] = {}
-    for reference in references:
-        for name, array in reference.items():
+    for answer in answers:
+        for name, array in answer.items():
             finite = np.abs(array[np.isfinite(array)]) if array.dtype.kind == "f" else np.zeros(0)
             scales[name] = max(scales.get(name, 0.0), float(finite.max(initial=0.0)))
     return scales
-
-
-def samples_interact(
-    source: Source, functions: Sequence[Function], drawn: Sequence[Sample], tolerance: Tolerance, training: bool
-) -> bool:
-    """Whether a row alone gives something else than the row among others.
-
-    Per-sample derivatives do not exist then: :class:`ExportError`, unless ``training`` asks for batch statistics and
-    only for gradients and vjps, which are then those of the sum over the batch, as a tape gives them.
-    """
-    sample = next((item for item in drawn if item.rows is not None and item.rows > 1), None)
-    per_sample = [request for function in functions for request in function.requests]
-    if sample is None or not per_sample:
-        return False
-    assert sample.rows is not None
-    rows = min(sample.rows, 4)
-    whole = values(source, sample.inputs)
-    parts = [values(source, rows_of(sample.inputs, slice(row, row + 1))) for row in range(rows)]
-    for name in source.outputs:
-        if whole[name].dtype.kind != "f":
-            continue
-        if whole[name].ndim == 0 or whole[name].shape[0] != sample.rows:
-            raise ExportError(
-                f"output {name!r} has no batch axis; export with batched=False for whole-tensor derivatives"
-            )
-        alone = np.concatenate([part[name] for part in parts])
-        loose = Tolerance(max(1e-3, tolerance.float32), max(1e-7, tolerance.float64))
-        if compare({name: whole[name][:rows]}, {name: alone}, loose).ok:
-            continue
-        if training and all(request.kind in ("gradient", "vjp") for request in per_sample):
-            return True
-        raise ExportError(
-            f"output {name!r} of one sample changes with the other samples of its batch, so there is no derivative per"
-            " sample; export with batched=False for derivatives of the whole tensor"
-        )
-    return False
 
 
 def _compare(

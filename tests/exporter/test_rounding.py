@@ -11,6 +11,7 @@ import tensorflow as tf
 from pullback.manifest import Tolerance
 from pullback_export import parity
 from pullback_export.derivatives import Derivatives, Function
+from pullback_export.live_answers import Judged
 from pullback_export.parity_samples import Sample
 from pullback_export.requests import parse_request
 from pullback_export.rounding import PROBES, Rounding
@@ -41,20 +42,20 @@ class Counted:
         self.function: Function = dataclasses.replace(function, compute=compute)
 
 
-def judged(counted: Counted, x: Any, parted: bool = True) -> parity.Judged:
+def judged(counted: Counted, x: Any, parted: bool = True) -> Judged:
     inputs = {"x": np.asarray(x, np.float32)}
     results = counted.function.compute(mostly_one_by_one, tf.constant(inputs["x"]))
     reference = {name: np.asarray(item) for name, item in zip(counted.function.outputs, results, strict=True)}
     counted.sizes.clear()
     rounding = Rounding(counted.function, lambda: None, inputs, reference, parted)
-    return parity.Judged(Sample("it", inputs, ROWS, True, True), inputs, reference, rounding)
+    return Judged(Sample("it", inputs, ROWS, True, True), inputs, reference, rounding)
 
 
-def off_by(item: parity.Judged, error: Any) -> dict[str, Any]:
+def off_by(item: Judged, error: Any) -> dict[str, Any]:
     return {**item.reference, "y": (item.reference["y"] + np.asarray(error)).astype(np.float32)}
 
 
-def check(item: parity.Judged, actual: dict[str, Any]) -> Any:
+def check(item: Judged, actual: dict[str, Any]) -> Any:
     return parity._compare("it", item, actual, TOLERANCE, set(), {})
 
 
