@@ -97,7 +97,8 @@ def export(
         with bundle_writer.staged(target, overwrite) as staging:
             specs = []
             for one in traced:
-                built = onnx_graph.build(one, source.batched, opset, limit)
+                # In training mode rows may depend on each other: nobody may take the batch apart.
+                built = onnx_graph.build(one, source.batched, opset, limit, "N" if training else "B")
                 specs.append(built.spec)
                 if "onnx" in chosen:
                     staging.write_bytes(f"{built.spec.name}.onnx", built.content)

@@ -114,14 +114,13 @@ def samples_interact(
 ) -> bool:
     """Whether a row alone gives something else than the row among others.
 
-    Per-sample derivatives do not exist then: :class:`ExportError`, unless ``training`` asks for batch statistics and
-    only for gradients and vjps, which are then those of the sum over the batch, as a tape gives them.
+    Such rows are no batch, and have no derivative each: :class:`ExportError`, unless ``training`` asks for batch
+    statistics and only for gradients and vjps, which are then those of the sum over the batch, as a tape gives them.
     """
     sample = next((item for item in drawn if item.rows is not None and item.rows > 1), None)
     per_sample = [request for function in functions for request in function.requests]
-    if sample is None or not per_sample:
+    if sample is None or sample.rows is None:
         return False
-    assert sample.rows is not None
     rows = min(sample.rows, 4)
     whole = values(source, sample.inputs)
     parts = [values(source, rows_of(sample.inputs, slice(row, row + 1))) for row in range(rows)]
@@ -140,6 +139,6 @@ def samples_interact(
             return True
         raise ExportError(
             f"output {name!r} of one sample changes with the other samples of its batch, so there is no derivative per"
-            " sample; export with batched=False for derivatives of the whole tensor"
+            " sample; export with batched=False, where derivatives are those of the whole tensor"
         )
     return False

@@ -28,11 +28,14 @@ class OnnxFunction:
     spec: FunctionSpec
 
 
-def build(traced: Traced, batched: bool, opset: int, tolerance: Tolerance) -> OnnxFunction:
-    """Raises :class:`UnsupportedOpsError` with every op that has no exact form, and where it comes from."""
+def build(traced: Traced, batched: bool, opset: int, tolerance: Tolerance, batch: str = "B") -> OnnxFunction:
+    """The function's file; ``batch`` names its batch axis, ``B`` where rows may be computed apart from each other.
+
+    Raises :class:`UnsupportedOpsError` with every op that has no exact form, and where it comes from.
+    """
     if opset not in OPSETS:
         raise ExportError(f"opset={opset}: choose one of {OPSETS.start} to {OPSETS.stop - 1}")
-    graph, outputs = lower(traced, batched)
+    graph, outputs = lower(traced, batched, batch)
     function = traced.function
     spec = FunctionSpec(
         function.name,
@@ -47,13 +50,13 @@ def build(traced: Traced, batched: bool, opset: int, tolerance: Tolerance) -> On
     return OnnxFunction(content, spec)
 
 
-def lower(traced: Traced, batched: bool) -> tuple[Graph, list[Value]]:
+def lower(traced: Traced, batched: bool, batch: str = "B") -> tuple[Graph, list[Value]]:
     """The graph of a traced function, with values for its outputs in the order of their names."""
     graph = Graph()
     inputs = []
     for spec in traced.function.inputs:
         shape: Shape = tuple(
-            Dim.atom("B" if batched and axis == 0 else f"{spec.name}_{axis}") if size is None else size
+            Dim.atom(batch if batched and axis == 0 else f"{spec.name}_{axis}") if size is None else size
             for axis, size in enumerate(spec.shape.as_list())
         )
         inputs.append(graph.input(spec.name, np.dtype(spec.dtype.as_numpy_dtype), shape))

@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -106,3 +107,42 @@ def test_a_file_that_does_not_open_is_an_error(bundle: pathlib.Path, monkeypatch
 
 def test_answers_wait_for_every_artifact_of_a_function() -> None:
     assert len(STAGES) <= parity.WAITING_ANSWERS
+
+
+def centred(x: Any) -> Any:
+    return {"y": x - tf.reduce_mean(x, 0, keepdims=True)}
+
+
+def total(x: Any) -> Any:
+    return {"y": tf.reduce_sum(x * x)}
+
+
+@pytest.mark.parametrize(("function", "problem"), [(centred, "other samples of its batch"), (total, "no batch axis")])
+def test_rows_that_are_no_batch_are_refused_without_derivatives_too(
+    function: Any, problem: str, tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / "it.pullback"
+    with pytest.raises(ExportError, match=f"{problem}.*batched=False"):
+        export(function, path, inputs=[SPEC])
+    bundle = export(function, path, inputs=[SPEC], batched=False)
+    assert bundle.verify().ok
+    x = np.random.default_rng(0).normal(size=(5000, 3)).astype(np.float32)
+    np.testing.assert_allclose(bundle(x).y, function(x)["y"], rtol=1e-5, atol=1e-5)
+
+
+def test_a_batch_with_statistics_is_not_taken_apart(tmp_path: pathlib.Path) -> None:
+    """Training mode: more rows than the runtime would take at a time, whose statistics are those of all of them."""
+    keras.utils.set_random_seed(0)
+    hidden = [keras.layers.Dense(64, activation="tanh"), keras.layers.BatchNormalization(), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input((3,), name="x"), *hidden])
+    bundle = export(model, tmp_path / "it.pullback", ["vjp(y, x)"], outputs=["y"], training=True)
+    x = np.random.default_rng(0).normal(size=(20_000, 3)).astype(np.float32)
+    x[:10_000] += 5
+    point = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(point)
+        y = model(point, training=True)
+    np.testing.assert_allclose(bundle(x).y, y, rtol=0, atol=1e-4)
+    wanted = tape.gradient(y, point, output_gradients=tf.cos(y))
+    assert wanted is not None
+    np.testing.assert_allclose(bundle.vjp(x=x, adj_y=np.cos(y)).adj_x, wanted, rtol=0, atol=1e-4)
