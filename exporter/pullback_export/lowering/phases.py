@@ -18,15 +18,18 @@ from pullback_export.lowering.blocked_layout import BLOCK
 from pullback_export.lowering.dims import Size
 from pullback_export.lowering.finished import Readers
 from pullback_export.lowering.graph import Graph, Node, Value
+from pullback_export.lowering.products import largest
 
 _MOST = 4  # convolutions in the place of one
 
 
 @dataclasses.dataclass(frozen=True)
 class _Phase:
-    """The results ``stride * q + phase`` of one axis: taps of the kernel, and padding of the input."""
+    """The results ``stride * q + phase`` of one axis: every ``step``-th tap, and padding of the input."""
 
-    taps: slice
+    first: int
+    last: int
+    step: int
     before: int
     after: int
 
@@ -37,9 +40,9 @@ def in_phases(graph: Graph, node: Node, readers: Readers) -> Value | None:
         return None
     x, kernel = node.inputs
     axes = _axes(node)
-    if axes is None or x is None or kernel is None or kernel.const is None:
+    if axes is None or x is None or kernel is None or largest(kernel) is None:
         return None
-    return _interleaved(graph, x, kernel.const, axes, ())
+    return _interleaved(graph, x, kernel, axes, ())
 
 
 def _is_per_channel(node: Node) -> bool:
@@ -82,19 +85,16 @@ def _phase(phase: int, taps: Size, stride: int, pad: int, size: Size, result: Si
     last = first + (taps - 1 - first) // stride * stride
     before = (last - phase - pad) // stride
     after = result // stride - size + (phase + pad - first) // stride
-    return (
-        _Phase(slice(last, first - 1 if first else None, -stride), before, after) if min(before, after) >= 0 else None
-    )
+    return _Phase(first, last, stride, before, after) if min(before, after) >= 0 else None
 
 
 def _interleaved(
-    graph: Graph, x: Value, kernel: np.ndarray, axes: Sequence[Sequence[_Phase]], chosen: tuple[_Phase, ...]
+    graph: Graph, x: Value, kernel: Value, axes: Sequence[Sequence[_Phase]], chosen: tuple[_Phase, ...]
 ) -> Value:
     """The results of the ``chosen`` phases of the first axes and all phases of the others."""
     if len(chosen) == len(axes):
-        part = np.ascontiguousarray(kernel[(slice(None), slice(None), *(phase.taps for phase in chosen))])
         pads = [*(phase.before for phase in chosen), *(phase.after for phase in chosen)]
-        return graph.emit("Conv", [x, graph.constant(part)], {"group": kernel.shape[0], "pads": pads})
+        return graph.emit("Conv", [x, _taps(graph, kernel, chosen)], {"group": x.dims[1], "pads": pads})
     parts = [_interleaved(graph, x, kernel, axes, (*chosen, phase)) for phase in axes[len(chosen)]]
     if len(parts) == 1:
         return parts[0]
@@ -104,6 +104,17 @@ def _interleaved(
     apart = [_reshaped(graph, part, batch, [*before, 1, *after]) for part in parts]
     whole = graph.emit("Concat", apart, {"axis": axis + 1})
     return _reshaped(graph, whole, batch, [*before[:-1], before[-1] * len(parts), *after])
+
+
+def _taps(graph: Graph, kernel: Value, chosen: Sequence[_Phase]) -> Value:
+    """The taps of the ``chosen`` phases, the last one first."""
+    bounds = [
+        [phase.last for phase in chosen],
+        [phase.first - 1 if phase.first else -(2**62) for phase in chosen],
+        list(range(2, 2 + len(chosen))),
+        [-phase.step for phase in chosen],
+    ]
+    return graph.emit("Slice", [kernel, *(graph.constant(np.array(item, np.int64)) for item in bounds)])
 
 
 def _reshaped(graph: Graph, value: Value, batch: Size, sizes: Sequence[Size]) -> Value:

@@ -186,10 +186,10 @@ def weights_of(node: Node | None) -> Value | None:
     weights = node.inputs[1]
     if weights is None or weights.dtype.kind != "f" or weights.shape is None or weights.rank != 2:
         return None
-    return weights if _largest(weights) is not None else None
+    return weights if largest(weights) is not None else None
 
 
-def _largest(value: Value | None) -> float | None:
+def largest(value: Value | None) -> float | None:
     """The largest size of a constant that may have been rearranged or scaled; None for anything else."""
     if value is None:
         return None
@@ -198,7 +198,7 @@ def _largest(value: Value | None) -> float | None:
     node = value.node
     if node is None or node.op_type not in ("Mul", "Reshape", "Transpose"):
         return None
-    sizes = [_largest(item) for item in (node.inputs if node.op_type == "Mul" else node.inputs[:1])]
+    sizes = [largest(item) for item in (node.inputs if node.op_type == "Mul" else node.inputs[:1])]
     return None if None in sizes else float(np.prod([size for size in sizes if size is not None]))
 
 
@@ -226,7 +226,7 @@ def _scaled(value: Value, readers: Readers) -> list[tuple[Value, Array]]:
 def _too_large(weights: Value, factor: Array) -> bool:
     if not factor.size or not all(isinstance(size, int) and size for size in weights.dims):
         return True
-    sizes = [_largest(weights) or 0.0, float(np.abs(factor).max())]
+    sizes = [largest(weights) or 0.0, float(np.abs(factor).max())]
     if not all(1 / _LARGEST_SCALE < size < _LARGEST_SCALE for size in sizes):
         return True
     return _elements(weights.dims) > _LARGEST_WEIGHTS
