@@ -17,7 +17,7 @@ from pullback_export.lowering.graph import Graph, Node, Value
 from pullback_export.lowering.products import bound, factors_of, is_moderate, is_safe
 
 
-def taken_out(graph: Graph, node: Node, readers: Readers) -> Value | None:
+def factor_taken_out(graph: Graph, node: Node, readers: Readers) -> Value | None:
     """``c * g * a + d * g * b`` with numbers ``c`` and ``d`` as ``g * (c * (a + d / c * b))``.
 
     Only where ``a`` and ``b`` have no more than one unbounded factor each: their products do not overflow where those
@@ -63,7 +63,7 @@ def _factors(value: Value | None, node: Node, readers: Readers) -> list[Value]:
     return factors_of(product, readers)
 
 
-def spread(graph: Graph, node: Node, readers: Readers) -> Value | None:
+def from_known_product(graph: Graph, node: Node, readers: Readers) -> Value | None:
     """``s * (1 + x * t)`` as ``s + y * t`` where ``y = s * x`` is known anyway, and ``s`` is bounded."""
     if node.op_type != "Mul":
         return None

@@ -13,7 +13,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from pullback_export.lowering.blocked_layout import blocked_scalar
-from pullback_export.lowering.common_factor import spread, taken_out
+from pullback_export.lowering.common_factor import factor_taken_out, from_known_product
 from pullback_export.lowering.finished import rewrite
 from pullback_export.lowering.graph import Graph, Node, Value
 from pullback_export.lowering.phases import in_phases
@@ -26,8 +26,8 @@ from pullback_export.lowering.sums_in_products import sum_in_product
 from pullback_export.lowering.transposed_convolution import cropped
 
 FINAL_RULES = (
-    spread,
-    taken_out,
+    from_known_product,
+    factor_taken_out,
     in_order,
     into_weights,
     seeds_apart,
