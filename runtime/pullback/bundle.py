@@ -16,7 +16,7 @@ from pullback.backends.onnx import OnnxBackend
 from pullback.errors import BundleError, InputError, NotExportedError
 from pullback.function import Function
 from pullback.guards import Guard
-from pullback.manifest import FunctionSpec, Manifest, Tolerance
+from pullback.manifest import BATCH_NAMES, FunctionSpec, Manifest, Tolerance
 from pullback.parity import Report, compare
 from pullback.prepared import Prepared
 
@@ -180,7 +180,7 @@ class Bundle:
         """A call with fixed sizes and its own buffers, for loops; see ``Prepared``. ONNX only."""
         chosen = self.function(function)
         if batch is not None:
-            sizes["B"] = batch
+            sizes |= dict.fromkeys(BATCH_NAMES, batch)
         names = chosen.fetch_names(fetch)
         return Prepared(chosen.spec, self._onnx().session_of(chosen.spec, names), names, sizes)
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from numpy import ndarray
 
 from pullback.errors import InputError
-from pullback.manifest import FunctionSpec, TensorSpec, shape_text
+from pullback.manifest import BATCH_NAMES, FunctionSpec, TensorSpec, shape_text
 
 Array = npt.NDArray[Any]
 
@@ -102,7 +102,7 @@ class Binder:
     def _check_shape(self, tensor: TensorSpec, array: Array, value: Any, free: dict[str, tuple[int, str]]) -> None:
         if array.ndim != len(tensor.shape):
             hint = ""
-            if array.ndim == len(tensor.shape) - 1 and tensor.shape[0] == "B":
+            if array.ndim == len(tensor.shape) - 1 and tensor.shape[0] in BATCH_NAMES:
                 hint = f"; the batch axis is missing, pass np.asarray({tensor.name})[None] for one sample"
             raise self._error(tensor, _shown(value) + hint)
         for axis, (size, dim) in enumerate(zip(array.shape, tensor.shape, strict=True)):

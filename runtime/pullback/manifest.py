@@ -35,7 +35,10 @@ METADATA_FORMAT_VERSION = "pullback.format_version"
 METADATA_TOLERANCE = "pullback.tolerance"
 SAVED_MODEL_SPEC = "assets.extra/pullback.json"
 
-# One dimension: a fixed size, or the name of a free one ("B" is the batch).
+# The batch among free sizes: "B" where rows are computed apart from each other, "N" where they may not be.
+BATCH_NAMES = ("B", "N")
+
+# One dimension: a fixed size, or the name of a free one.
 Dim = int | str
 
 

@@ -143,6 +143,7 @@ def test_a_batch_with_statistics_is_not_taken_apart(tmp_path: pathlib.Path) -> N
         tape.watch(point)
         y = model(point, training=True)
     np.testing.assert_allclose(bundle(x).y, y, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(bundle.prepared(20_000)(x).y, y, rtol=0, atol=1e-4)
     wanted = tape.gradient(y, point, output_gradients=tf.cos(y))
     assert wanted is not None
     np.testing.assert_allclose(bundle.vjp(x=x, adj_y=np.cos(y)).adj_x, wanted, rtol=0, atol=1e-4)
