@@ -64,9 +64,9 @@ class Function:
             NotExportedError: ``fetch`` names something that the bundle does not hold.
         """
         try:
-            run, make, auto = self._runs[fetch]
+            run, make, least = self._runs[fetch]
         except (KeyError, TypeError):
-            run, make, auto = self._prepare(fetch)
+            run, make, least = self._prepare(fetch)
         feeds = self._binder.exact(args, named)
         if feeds is None:
             values = self._binder.values(args, named)
@@ -75,8 +75,8 @@ class Function:
             feeds = self._binder.feeds(values)
         if self._guard is not None:
             self._guard.inputs(feeds)
-        if chunk is not None or auto:
-            run = self._chunked(run, chunk, auto, feeds)
+        if chunk is not None or (least and len(next(iter(feeds.values()))) >= least):
+            run = self._chunked(run, make._fields, chunk, feeds)
         if self._guard is None:
             return _new(make, run(feeds))
         result = _new(make, run(feeds))
@@ -85,8 +85,8 @@ class Function:
 
     def rows_at_a_time(self, batch: int) -> int:
         """Of a ``batch`` of rows, how many a call computes together when it is not told a ``chunk``."""
-        rows = self._backend.chunk_rows(self.spec)
-        return rows if rows and batch >= 2 * rows else max(batch, 1)
+        least = self._backend.splits_from(self.spec)
+        return self._backend.split(self.spec, batch)[0] if least and batch >= least else max(batch, 1)
 
     def reset(self) -> None:
         """Forget prepared runs; called in the child after a fork."""
@@ -111,8 +111,8 @@ class Function:
 
     def _prepare(self, fetch: Iterable[str] | None) -> tuple[Run, Any, int]:
         names = self.fetch_names(fetch)
-        auto = self._backend.chunk_rows(self.spec)
-        entry = (self._backend.prepare(self.spec, names), result_class(names), auto)
+        least = self._backend.splits_from(self.spec)
+        entry = (self._backend.prepare(self.spec, names), result_class(names), least)
         if fetch is None or isinstance(fetch, (str, tuple)):
             others = [key for key in tuple(self._runs) if key is not None]  # in one step: other threads add theirs
             if len(others) >= KEPT_RUNS:
@@ -120,19 +120,23 @@ class Function:
             self._runs[fetch] = entry
         return entry
 
-    def _chunked(self, run: Run, chunk: int | None, auto: int, feeds: Mapping[str, Array]) -> Run:
-        """``run`` by chunks where the batch is large enough, else itself."""
-        if chunk is not None:
-            if type(chunk) is not int or chunk < 0:
-                raise InputError(f"{self.spec.name}: chunk must be a number of rows, got {_shown(chunk)}")
-            if chunk and not self.spec.rowwise:
-                raise InputError(f"{self.spec.name}: chunk needs a batch axis in every input and output")
-        rows = auto if chunk is None else chunk
-        batch = len(next(iter(feeds.values()))) if rows else 0
-        enough = batch > rows if chunk is not None else batch >= 2 * rows
-        if not rows or not enough:
+    def _chunked(self, run: Run, names: tuple[str, ...], chunk: int | None, feeds: Mapping[str, Array]) -> Run:
+        """``run`` by chunks where the batch is larger than one, else itself."""
+        batch = len(next(iter(feeds.values()))) if self.spec.rowwise and feeds else 0
+        if chunk is None:
+            rows, threads = self._backend.split(self.spec, batch)
+        else:
+            rows, threads = self._checked(chunk), self._backend.row_threads(self.spec)
+        if not rows or batch <= rows:
             return run
-        return functools.partial(in_chunks, run, rows, self._backend.row_threads(self.spec))
+        return functools.partial(in_chunks, self._backend.prepare_chunks(self.spec, names), rows, threads)
+
+    def _checked(self, chunk: object) -> int:
+        if type(chunk) is not int or chunk < 0:
+            raise InputError(f"{self.spec.name}: chunk must be a number of rows, got {_shown(chunk)}")
+        if chunk and not self.spec.rowwise:
+            raise InputError(f"{self.spec.name}: chunk needs a batch axis in every input and output")
+        return chunk
 
 
 def _shown(value: object) -> str:

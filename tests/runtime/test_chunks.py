@@ -71,26 +71,61 @@ def test_a_forked_child_has_threads_of_its_own(net: Bundle) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+def backend_of(bundle: Bundle, row_bytes: int, **options: Any) -> OnnxBackend:
+    content = {"evaluate": (bundle.path / "evaluate.onnx").read_bytes}
+    return OnnxBackend(content, row_bytes={"evaluate": row_bytes}, **options)
+
+
 @pytest.mark.parametrize(
-    ("options", "row_bytes", "shared"),
+    ("options", "shared"),
     [
-        ({"threads": 3}, 64, 3),
-        ({"threads": 1}, 64, 1),
-        ({}, 64, 1),
-        ({"threads": 3}, NARROW_ROW_BYTES + 1, 1),
-        ({"threads": 3}, 0, 1),
-        ({"threads": 3, "providers": [("CPUExecutionProvider", {})]}, 64, 1),
+        ({"threads": 3}, 3),
+        ({"threads": 1}, 1),
+        ({}, 1),
+        ({"threads": 3, "providers": [("CPUExecutionProvider", {})]}, 1),
     ],
-    ids=["narrow", "one thread", "default", "wide", "unknown width", "a provider with options"],
+    ids=["three", "one", "default of a small net", "a provider with options"],
 )
-def test_what_threads_share(net: Bundle, options: dict[str, Any], row_bytes: int, shared: int) -> None:
-    """Rows of a small net; else the work of each operator, in chunks for all caches together."""
+def test_how_many_threads_share_rows(net: Bundle, options: dict[str, Any], shared: int) -> None:
+    assert backend_of(net, 64, **options).row_threads(net.functions["evaluate"].spec) == shared
+
+
+@pytest.mark.parametrize(
+    ("row_bytes", "batch", "rows"),
+    [
+        (2**10, 1023, 0),
+        (2**10, 1024, 512),
+        (2**10, 10**6, 512),
+        (2 * NARROW_ROW_BYTES, 2, 0),
+        (2 * NARROW_ROW_BYTES, 3, 1),
+        (2 * NARROW_ROW_BYTES, 100, 34),
+        (2 * NARROW_ROW_BYTES, 10**6, 256),
+        (0, 10**6, 0),
+    ],
+)
+def test_chunks_of_three_threads(net: Bundle, row_bytes: int, batch: int, rows: int) -> None:
+    """Narrow rows by what fits the cache; wide ones as soon as each thread has one; unknown ones not at all."""
+    backend, spec = backend_of(net, row_bytes, threads=3), net.functions["evaluate"].spec
+    least = backend.splits_from(spec)
+    assert (backend.split(spec, batch) if least and batch >= least else (0, 3)) == (rows, 3)
+
+
+def test_one_session_where_one_will_do(net: Bundle) -> None:
+    """A wide net that only sees batches has no session for single rows, and the other way round."""
     spec = net.functions["evaluate"].spec
-    content = {"evaluate": (net.path / "evaluate.onnx").read_bytes}
-    backend = OnnxBackend(content, row_bytes={"evaluate": row_bytes}, **options)
-    assert backend.row_threads(spec) == shared
+    backend = backend_of(net, 2 * NARROW_ROW_BYTES, threads=2)
+    outputs = tuple(tensor.name for tensor in spec.outputs)
+    whole = backend.prepare(spec, outputs)
+    assert not backend._sessions
+    x = {"x": np.ones((4, 3), np.float32)}
+    chunks = in_chunks(backend.prepare_chunks(spec, outputs), *backend.split(spec, 4), x)
+    assert list(backend._sessions) == [("evaluate", 1)]
+    for want, got in zip(whole(x), chunks, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-6)
+    assert list(backend._sessions) == [("evaluate", 1), ("evaluate", 2)]
 
 
 def test_one_total_of_all_rows_is_not_shared(mixed: Bundle) -> None:
     backend = OnnxBackend({"evaluate": (mixed.path / "evaluate.onnx").read_bytes}, threads=3, row_bytes={"evaluate": 8})
-    assert backend.row_threads(mixed.functions["evaluate"].spec) == 1
+    spec = mixed.functions["evaluate"].spec
+    assert (backend.row_threads(spec), backend.splits_from(spec)) == (1, 0)

@@ -24,11 +24,17 @@ class Backend(Protocol):
     def prepare(self, function: FunctionSpec, outputs: tuple[str, ...]) -> Run:
         """What computes ``outputs`` of ``function`` and nothing more, where the backend can."""
 
-    def chunk_rows(self, function: FunctionSpec) -> int:
-        """Rows of a batch to compute at a time so that intermediate values stay in the cache; 0 for all."""
+    def prepare_chunks(self, function: FunctionSpec, outputs: tuple[str, ...]) -> Run:
+        """The same for chunks of a batch, of which several may be computed side by side."""
+
+    def splits_from(self, function: FunctionSpec) -> int:
+        """The smallest batch that is computed in chunks when the caller does not say how large they are; 0: none is."""
+
+    def split(self, function: FunctionSpec, batch: int) -> tuple[int, int]:
+        """Rows of a chunk, and how many chunks side by side, of a ``batch`` that is split."""
 
     def row_threads(self, function: FunctionSpec) -> int:
-        """Chunks of a batch to compute side by side; 1 where a run has threads of its own."""
+        """How many chunks to compute side by side where the caller says how large they are."""
 
     def reset(self) -> None:
         """Forget what belongs to the parent process; called in the child after a fork."""

@@ -27,7 +27,7 @@ ONE_THREAD_BYTES = 4 * 2**20
 CHUNK_BYTES = 2**19
 LEAST_CHUNK = 256
 
-# With rows no wider than this, threads share the rows of a batch; operators are too small to be shared.
+# With rows no wider than this, operators of a small net are too small to be shared among threads.
 NARROW_ROW_BYTES = 2**14
 
 # Sessions of parts of a graph, for ``fetch=``, that are kept open.
@@ -60,12 +60,23 @@ class OnnxBackend:
         self._lock = threading.Lock()
 
     def prepare(self, function: FunctionSpec, outputs: tuple[str, ...]) -> Run:
-        session = self._session_of(function, outputs, self._run_threads(function))
-        run = session.run
+        """Opens a session, unless calls may get by with that of chunks."""
+        threads = self._run_threads(function)
+        opened = functools.partial(self._run_of, function, outputs, threads)
+        run = _Later(opened) if threads != 1 and self.row_threads(function) > 1 else opened()
+        return functools.partial(_run, function.name, run, list(outputs))
+
+    def prepare_chunks(self, function: FunctionSpec, outputs: tuple[str, ...]) -> Run:
+        threads = 1 if self.row_threads(function) > 1 else self._run_threads(function)
+        return functools.partial(_run, function.name, self._run_of(function, outputs, threads), list(outputs))
+
+    def _run_of(self, function: FunctionSpec, outputs: tuple[str, ...], threads: int | None) -> Callable[..., Any]:
+        session = self._session_of(function, outputs, threads)
+        run: Callable[..., Any] = session.run
         if self._providers == ["CPUExecutionProvider"]:
             # What session.run calls after checks that ours make needless, and its retry on another provider.
             run = getattr(getattr(session, "_sess", None), "run", run)
-        return functools.partial(_run, function.name, run, list(outputs))
+        return run
 
     def session_of(self, function: FunctionSpec, outputs: tuple[str, ...]) -> onnxruntime.InferenceSession:
         """A session that runs only what leads to ``outputs``: one of its own where these are not all."""
@@ -108,40 +119,42 @@ class OnnxBackend:
             raise NotExportedError(f"there is no ONNX graph of {name!r}; it holds {', '.join(self._content)}")
         return self._content[name]()
 
-    def chunk_rows(self, function: FunctionSpec) -> int:
-        """Rows at a time, by the widest intermediate value; threads that share them have a cache each."""
+    def splits_from(self, function: FunctionSpec) -> int:
+        """Twice the rows that fit the cache; where rows are wide, as many as there are threads to share them.
+
+        ONNX Runtime's own threads share the work of one operator, which pays where there are fewer rows than threads.
+        """
         widest = self._row_bytes.get(function.name, 0)
         if not widest or not function.rowwise:
             return 0
-        rows = max(CHUNK_BYTES // widest, LEAST_CHUNK)
-        shared = self.row_threads(function) > 1 or self._threads is None
-        return rows if shared else rows * self._cores()
+        threads = self.row_threads(function)
+        return threads if threads > 1 and widest > NARROW_ROW_BYTES else 2 * _rows_in_cache(widest)
+
+    def split(self, function: FunctionSpec, batch: int) -> tuple[int, int]:
+        """Chunks follow the widest intermediate value; those of wide rows, the threads too."""
+        widest, threads = self._row_bytes[function.name], self.row_threads(function)
+        rows = _rows_in_cache(widest)
+        return (min(rows, -(-batch // threads)) if widest > NARROW_ROW_BYTES else rows), threads
 
     def row_threads(self, function: FunctionSpec) -> int:
-        """``threads`` for small nets with narrow rows: chunks side by side, each in a session with one thread.
-
-        ONNX Runtime's own threads share the work of one operator, of which such a net has too little.
-        """
+        """The threads of a call, where rows may be shared among them; else 1."""
         name = function.name
         if name not in self._row_threads:
-            self._row_threads[name] = self._cores() if self._shares_rows(function) else 1
+            shares = function.rowwise and self._providers == ["CPUExecutionProvider"]
+            one = self._threads is None and len(self._bytes(name)) <= ONE_THREAD_BYTES
+            self._row_threads[name] = self._cores() if shares and not one else 1
         return self._row_threads[name]
-
-    def _run_threads(self, function: FunctionSpec) -> int | None:
-        """The threads inside of one run."""
-        return 1 if self.row_threads(function) > 1 else self._threads
-
-    def _shares_rows(self, function: FunctionSpec) -> bool:
-        name = function.name
-        if self._threads in (None, 1) or not function.rowwise or self._providers != ["CPUExecutionProvider"]:
-            return False
-        narrow = 0 < self._row_bytes.get(name, 0) <= NARROW_ROW_BYTES
-        return narrow and len(self._bytes(name)) <= ONE_THREAD_BYTES
 
     def _cores(self) -> int:
         if self._threads:
             return self._threads
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    def _run_threads(self, function: FunctionSpec) -> int | None:
+        """The threads inside of one run that computes a whole batch: one where operators are too small to be shared."""
+        narrow = 0 < self._row_bytes.get(function.name, 0) <= NARROW_ROW_BYTES
+        small = narrow and len(self._bytes(function.name)) <= ONE_THREAD_BYTES
+        return 1 if small and self.row_threads(function) > 1 else self._threads
 
     def reset(self) -> None:
         """New lock, no sessions; the parent's are kept alive, for their threads do not exist in this process."""
@@ -165,6 +178,23 @@ class OnnxBackend:
             raise BundleError(f"{name}: ONNX Runtime {version} cannot open its graph: {_first_line(error)}") from error
 
 
+class _Later:
+    """``run`` of a session that is opened when it is first called."""
+
+    def __init__(self, opened: Callable[[], Callable[..., Any]]) -> None:
+        self._opened = opened
+        self._run: Callable[..., Any] | None = None
+
+    def __call__(self, *args: Any) -> Any:
+        if self._run is None:
+            self._run = self._opened()
+        return self._run(*args)
+
+
+def _rows_in_cache(widest: int) -> int:
+    return max(CHUNK_BYTES // widest, LEAST_CHUNK)
+
+
 def session_options(size: int, *, threads: int | None = None, optimization: str = "all") -> onnxruntime.SessionOptions:
     """Options for a graph of ``size`` bytes: one thread where that is faster, and none that spins."""
     ort = _onnxruntime()
@@ -184,6 +214,8 @@ def _run(
 ) -> Sequence[Array]:
     try:
         return run(outputs, feeds, None)
+    except PullbackError:
+        raise
     except Exception as error:
         raise PullbackError(f"{name}: ONNX Runtime failed: {_first_line(error)}{_remedy(error)}") from error
 

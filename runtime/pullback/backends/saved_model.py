@@ -38,9 +38,17 @@ class SavedModelBackend:
             raise NotExportedError(f"{self._folder}: there is no signature {function.name!r}") from error
         return functools.partial(_run, function.name, signature, outputs)
 
-    def chunk_rows(self, function: FunctionSpec) -> int:
+    def prepare_chunks(self, function: FunctionSpec, outputs: tuple[str, ...]) -> Run:
+        """The same run: TensorFlow has threads of its own."""
+        return self.prepare(function, outputs)
+
+    def splits_from(self, function: FunctionSpec) -> int:
         """TensorFlow splits its own work."""
         return 0
+
+    def split(self, function: FunctionSpec, batch: int) -> tuple[int, int]:
+        """All rows."""
+        return batch, 1
 
     def row_threads(self, function: FunctionSpec) -> int:
         """TensorFlow has threads of its own."""
