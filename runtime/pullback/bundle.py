@@ -43,7 +43,8 @@ def load(
         backend: ``"onnx"`` (the default) or ``"saved_model"`` (the default for a SavedModel folder). A
             SavedModel can run code of its author's; the runtime opens one only when it is asked for.
         threads: threads of one call; None: one for a small net, one per core for a large one; 0: one per core.
-            Those of a small net share the rows of a batch, those of a large one the work of each operator.
+            They share the rows of a batch, a chunk each, or the work of each operator where there are fewer rows;
+            a large net that is called both ways is in memory twice.
         providers: ONNX Runtime execution providers; None: the CPU.
         optimization: ONNX Runtime's graph optimisation: ``disabled``, ``basic``, ``extended`` or ``all``.
         check_finite: raise ``InputError`` when an input or a result is NaN or infinite.
