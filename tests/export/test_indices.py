@@ -27,6 +27,7 @@ def batched(x: Any, i: Any) -> Any:
 
 PICKS: list[tuple[str, Callable[[Any, Any], Any]]] = [
     ("rows", lambda x, i: tf.gather(TABLE, i) * x),
+    ("one", lambda x, i: tf.gather(TABLE, i[0]) * x + tf.gather(TABLE, i) * x),
     ("columns", lambda x, i: tf.gather(tf.transpose(TABLE), i, axis=1)[0][:, None] * x),
     ("batched", lambda x, i: batched(x, i)[:, None] * x),
     ("vectors", lambda x, i: tf.gather_nd(TABLE, tf.stack([i, tf.zeros_like(i)], 1))[:, None] * x),

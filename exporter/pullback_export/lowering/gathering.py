@@ -43,7 +43,7 @@ def _gathered(op: OpContext, x: Value, indices: Value, axis: int, batch: int) ->
     batch = batch + indices.rank if batch < 0 else batch
     if indices.dtype not in (np.int32, np.int64):
         indices = op.cast(indices, np.int64)
-    indices = _without_negative(op, indices, op.sizes([x.dims[axis]]))
+    indices = _without_negative(op, indices, op.Reshape(op.sizes([x.dims[axis]]), []))
     if batch == 0:
         result: Value = op.Gather(x, indices, axis=axis)
         return result
@@ -81,14 +81,14 @@ def _gathered_nd(op: OpContext, x: Value, indices: Value) -> Value:
 
 
 def _without_negative(op: OpContext, indices: Value, sizes: Value) -> Value:
-    """``indices`` with the size of the axis, which is refused, for those below zero.
+    """``indices`` with the size of the axis, which is refused, for those below zero; ``sizes`` fits their shape.
 
     To ONNX they would count from the end; TensorFlow refuses them. Only where a caller decides on them: what a loop or
     an operator counts is never negative.
     """
     if not _is_given(indices):
         return indices
-    return op.Where(indices < 0, op.cast(op.Reshape(sizes, [-1]), indices.dtype), indices)
+    return op.Where(indices < 0, op.cast(sizes, indices.dtype), indices)
 
 
 def _is_given(indices: Value) -> bool:
