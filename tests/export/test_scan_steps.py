@@ -15,10 +15,29 @@ from pullback_export.lowering import serialization
 from tests.export.test_counts import exported
 
 L = keras.layers
+
+
+@keras.saving.register_keras_serializable("pullback_scan_steps")
+class Projected(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+    """A cell whose output is no state: no step reads the last output, and no other state ends as it does."""
+
+    state_size = output_size = 4
+
+    def build(self, shape: Any) -> None:
+        self.weights_in = self.add_weight(shape=(shape[-1], 4), name="in")
+        self.weights_out = self.add_weight(shape=(4, 4), name="out")
+
+    def call(self, x: Any, states: Any) -> Any:
+        state = keras.ops.tanh(x @ self.weights_in + states[0] @ self.weights_out)
+        return keras.ops.sin(state), [state]
+
+
 LSTM = {"Gemm": 1, "Split": 1, "Sigmoid": 3, "Tanh": 2, "Mul": 3, "Add": 1, "Identity": 1}
 LSTM_BACK = {"Mul": 3, "Add": 1, "Concat": 1, "Gemm": 1}
 GRU = {"MatMul": 1, "Slice": 3, "Add": 4, "Sigmoid": 2, "Mul": 3, "Sub": 1, "Tanh": 1, "Identity": 1}
 GRU_BACK = {"Mul": 7, "Sub": 1, "Pad": 3, "Add": 2, "Gemm": 1, "Concat": 1}
+PROJECTED = {"Gemm": 1, "Tanh": 1, "Sin": 1, "Identity": 1}
+PROJECTED_BACK = {"Mul": 2, "Add": 1, "Gemm": 1, "Identity": 1}
 
 # A layer, and the operators in the steps of its loops, forward and backward.
 STEPS: list[tuple[str, Callable[[], Any], list[dict[str, int]]]] = [
@@ -26,6 +45,7 @@ STEPS: list[tuple[str, Callable[[], Any], list[dict[str, int]]]] = [
     ("lstm backwards", lambda: L.LSTM(4, go_backwards=True), [LSTM, LSTM_BACK]),
     ("lstm of sequences", lambda: L.LSTM(4, return_sequences=True), [{**LSTM, "Identity": 2}, {**LSTM_BACK, "Add": 2}]),
     ("gru", lambda: L.GRU(4), [GRU, GRU_BACK]),
+    ("projected", lambda: L.RNN(Projected()), [PROJECTED, PROJECTED_BACK]),
     ("simple", lambda: L.SimpleRNN(4), [{"Gemm": 1, "Tanh": 1, "Identity": 1}, {"Mul": 1, "Gemm": 1}]),
 ]
 

@@ -134,12 +134,12 @@ class _Scan:
 
     def drop_equal_states(self) -> None:
         """States that no step reads and that end as another one does."""
-        kept: dict[int, int] = {}
         for state in reversed(range(self.states)):
             following = self.body.outputs[state][1]
-            if id(following) in kept and not self.readers.all(self.body.inputs[state][1]):
-                self._drop(state, self.node.outputs[kept[id(following)]])
-            kept = {id(value): index for index, (_, value) in enumerate(self.body.outputs[: self.states])}
+            others = (other for other in range(state + 1, self.states) if self.body.outputs[other][1] is following)
+            same = next(others, None)
+            if same is not None and not self.readers.all(self.body.inputs[state][1]):
+                self._drop(state, self.node.outputs[same])
 
     def _drop(self, state: int, same: Value) -> None:
         final = self.node.outputs.pop(state)
