@@ -10,9 +10,20 @@ except ImportError as problem:
         f'exporting needs TensorFlow and ONNX ({problem.name} is missing): pip install "pullback[export]"'
     ) from problem
 
+from pullback_export.derivatives.requests import (
+    HVP,
+    JVP,
+    VJP,
+    Derivative,
+    Gradient,
+    Hessian,
+    Jacobian,
+    Laplacian,
+    Request,
+    forces,
+)
 from pullback_export.errors import ExportError, PrecisionError, UnsupportedOpsError
 from pullback_export.export import export
-from pullback_export.requests import HVP, JVP, VJP, Derivative, Gradient, Hessian, Jacobian, Laplacian, Request, forces
 
 __all__ = [
     "HVP",

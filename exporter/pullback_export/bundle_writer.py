@@ -16,7 +16,7 @@ from pullback import golden
 from pullback.manifest import FileSpec, FunctionSpec, GraphSpec, Manifest, Tolerance
 
 from pullback_export.errors import ExportError
-from pullback_export.parity import Checked
+from pullback_export.gate.check import Checked
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2

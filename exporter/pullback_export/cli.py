@@ -128,7 +128,7 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from pullback_export.comparison import compare_with_bundle
+    from pullback_export.gate.existing_bundle import compare_with_bundle
 
     report = compare_with_bundle(
         options.model,

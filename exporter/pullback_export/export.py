@@ -13,18 +13,20 @@ import numpy as np
 import pullback
 from pullback.manifest import Tolerance
 
-from pullback_export import bundle_writer, onnx_graph, parity, saved_model
-from pullback_export.dense_gradients import dense_gradients
-from pullback_export.derivatives import Derivatives
-from pullback_export.differences import surrogate_ops
+from pullback_export import bundle_writer
+from pullback_export.artifacts import onnx_model, saved_model
+from pullback_export.derivatives.plan import Derivatives
+from pullback_export.derivatives.requests import Request, parse_request
+from pullback_export.derivatives.tracing import trace
 from pullback_export.errors import ExportError
-from pullback_export.gate_order import own_gate_order
-from pullback_export.input_gradients import input_gradients
-from pullback_export.requests import Request, parse_request
-from pullback_export.safe_convolution import safe_convolution
-from pullback_export.scaling import with_scaling
-from pullback_export.source import open_source
-from pullback_export.tracing import trace
+from pullback_export.gate.check import check
+from pullback_export.gate.finite_differences import surrogate_ops
+from pullback_export.overrides.block_lstm_gradient import own_gate_order
+from pullback_export.overrides.indexed_slices import dense_gradients
+from pullback_export.overrides.no_kernel_gradient import input_gradients
+from pullback_export.overrides.strided_1x1_convolution import safe_convolution
+from pullback_export.sources.opening import open_source
+from pullback_export.sources.scaling import with_scaling
 
 FORMATS = ("onnx", "saved_model")
 
@@ -98,7 +100,7 @@ def export(
             specs = []
             for one in traced:
                 # In training mode rows may depend on each other: nobody may take the batch apart.
-                built = onnx_graph.build(one, source.batched, opset, limit, "N" if training else "B")
+                built = onnx_model.build(one, source.batched, opset, limit, "N" if training else "B")
                 specs.append(built.spec)
                 if "onnx" in chosen:
                     staging.write_bytes(f"{built.spec.name}.onnx", built.content)
@@ -108,7 +110,7 @@ def export(
                 saved_model.write(staging.path / "saved_model", traced, specs, limit, source.trackable)
             say("comparing with the live model")
             surrogates = surrogate_ops(traced[0].concrete.graph)
-            checked = parity.check(source, functions, staging.path, chosen, samples or {}, limit, training, surrogates)
+            checked = check(source, functions, staging.path, chosen, samples or {}, limit, training, surrogates)
             checked.report.require(f"export of {target.name}")
             staging.finish(specs, opset, limit, checked, producer())
     say(f"wrote {target}")

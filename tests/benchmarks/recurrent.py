@@ -15,10 +15,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import tensorflow as tf
-from pullback_export.lowering.convert import Converter
-from pullback_export.lowering.dims import Dim
-from pullback_export.lowering.graph import Graph
-from pullback_export.lowering.serialization import to_model
+from pullback_export.graph.dims import Dim
+from pullback_export.graph.graph import Graph
+from pullback_export.graph.serialization import to_model
+from pullback_export.lowering.converter import Converter
 
 UNITS, STEPS, FEATURES = 64, 200, 16
 

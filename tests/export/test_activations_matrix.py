@@ -15,7 +15,7 @@ import pullback
 import pytest
 import tensorflow as tf
 from pullback_export import Request, export
-from pullback_export.requests import parse_request
+from pullback_export.derivatives.requests import parse_request
 
 ACTIVATIONS = sorted(
     name

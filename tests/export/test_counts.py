@@ -17,15 +17,15 @@ import onnx
 import pytest
 from pullback.manifest import Tolerance
 from pullback.onnx_file import screen
-from pullback_export import onnx_graph
-from pullback_export.derivatives import Derivatives
-from pullback_export.lowering import serialization
-from pullback_export.lowering.dims import Dim
-from pullback_export.lowering.graph import Graph, Value
-from pullback_export.lowering.serialization import to_model
-from pullback_export.requests import parse_request
-from pullback_export.source import open_source
-from pullback_export.tracing import trace
+from pullback_export.artifacts import onnx_model
+from pullback_export.derivatives.plan import Derivatives
+from pullback_export.derivatives.requests import parse_request
+from pullback_export.derivatives.tracing import trace
+from pullback_export.graph import serialization
+from pullback_export.graph.dims import Dim
+from pullback_export.graph.graph import Graph, Value
+from pullback_export.graph.serialization import to_model
+from pullback_export.sources.opening import open_source
 
 L = keras.layers
 
@@ -132,7 +132,7 @@ def exported(network: Any, *requests: str) -> onnx.ModelProto:
     source = open_source(network, None, ["y"], None, False)
     functions = Derivatives(source, [parse_request(item) for item in requests], "error").functions()
     chosen = functions[-1] if len(functions) > 1 else functions[0]
-    return onnx.load_from_string(onnx_graph.build(trace(chosen), source.batched, 18, Tolerance()).content)
+    return onnx.load_from_string(onnx_model.build(trace(chosen), source.batched, 18, Tolerance()).content)
 
 
 def types_of(graph: onnx.GraphProto) -> Counter[str]:

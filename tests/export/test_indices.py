@@ -10,11 +10,11 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 from pullback.manifest import Tolerance
-from pullback_export import onnx_graph
-from pullback_export.derivatives import Derivatives
-from pullback_export.requests import parse_request
-from pullback_export.source import open_source
-from pullback_export.tracing import trace
+from pullback_export.artifacts import onnx_model
+from pullback_export.derivatives.plan import Derivatives
+from pullback_export.derivatives.requests import parse_request
+from pullback_export.derivatives.tracing import trace
+from pullback_export.sources.opening import open_source
 
 SIZE = 5
 TABLE = tf.constant(np.random.default_rng(0).normal(size=(SIZE, 3)).astype(np.float32))
@@ -42,7 +42,7 @@ def test_out_of_range_is_refused(pick: Callable[[Any, Any], Any]) -> None:
     live = tf.function(lambda x, i: {"y": pick(x, i)}, input_signature=signature)
     source = open_source(live, None, None, None, False)
     (function,) = Derivatives(source, [parse_request("vjp(y, x)")], "error").functions()[:1]
-    content = onnx_graph.build(trace(function), source.batched, 18, Tolerance()).content
+    content = onnx_model.build(trace(function), source.batched, 18, Tolerance()).content
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     x = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32)
     for indices in ([0, 1, SIZE - 1, 0], [-1, 0, 0, 0], [0, 0, SIZE, 0], [0, -SIZE - 1, 0, 0]):

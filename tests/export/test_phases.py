@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from pullback_export.lowering import serialization
-from pullback_export.lowering.dims import Dim
-from pullback_export.lowering.graph import Graph
-from pullback_export.lowering.serialization import to_model
+from pullback_export.graph import serialization
+from pullback_export.graph.dims import Dim
+from pullback_export.graph.graph import Graph
+from pullback_export.graph.serialization import to_model
 
 CHANNELS = 8
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import onnx
 import pytest
-from pullback_export.lowering import serialization
+from pullback_export.graph import serialization
 
 from tests.export.test_counts import exported
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from pullback_export import export
-from pullback_export.vectorization import NotVectorizable, is_vectorizable, one_by_one, vectorized
+from pullback_export.derivatives.vectorization import NotVectorizable, is_vectorizable, one_by_one, vectorized
 
 from tests.lowering.case import Case
 from tests.lowering.test_rules import ROWS

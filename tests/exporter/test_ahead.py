@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from pullback_export.ahead import ahead
+from pullback_export.gate.prefetch import ahead
 
 
 def noting(begun: list[int], number: int) -> Callable[[], int]:

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from pullback.parity import Report
-from pullback_export import differences, reference
-from pullback_export.derivatives import Derivatives
-from pullback_export.differences import FLOAT64
-from pullback_export.parity_samples import Sample
-from pullback_export.reference import live
-from pullback_export.requests import parse_request
-from pullback_export.source import Source, open_source
+from pullback_export.derivatives.plan import Derivatives
+from pullback_export.derivatives.requests import parse_request
+from pullback_export.gate import finite_differences, live_model
+from pullback_export.gate.finite_differences import FLOAT64
+from pullback_export.gate.live_model import live
+from pullback_export.gate.samples import Sample
+from pullback_export.sources.opening import Source, open_source
 
 X = np.array([[0.3, -0.2, 0.9], [1.1, 0.4, -0.7], [-0.5, 0.8, 0.2]])
 
@@ -53,7 +53,9 @@ def check(source: Source, points: list[Any], text: str, factor: Any = 1.0) -> Re
     reference[request.name] = reference[request.name] * factor
     points.clear()
     sample = Sample("it", {"x": X}, 3, True, True)
-    return differences.check(source, differences.Twin(source, sample), function, sample, {"x": X}, reference)
+    return finite_differences.check(
+        source, finite_differences.Twin(source, sample), function, sample, {"x": X}, reference
+    )
 
 
 @pytest.mark.parametrize("text", ["gradient(y, x)", "hessian(y, x)", "laplacian(y, x)"])
@@ -91,7 +93,7 @@ def test_a_wrong_derivative_between_kinks_is_contradicted() -> None:
 
 @pytest.fixture
 def two_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reference, "BYTES_AT_ONCE", 2 * X[0].nbytes)
+    monkeypatch.setattr(live_model, "BYTES_AT_ONCE", 2 * X[0].nbytes)
 
 
 def rows_of(points: list[Any]) -> list[int]:
@@ -146,17 +148,17 @@ def narrow() -> tuple[Source, list[Any]]:
 @pytest.mark.parametrize("pieces", [1, 2])
 def test_a_twin_is_asked_for_the_centre_once(pieces: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it is compared with the live model; the differences are measured from the same values."""
-    monkeypatch.setattr(reference, "BYTES_AT_ONCE", 12 * 3 // pieces)
+    monkeypatch.setattr(live_model, "BYTES_AT_ONCE", 12 * 3 // pieces)
     source, points = narrow()
     sample = Sample("it", {"x": X.astype(np.float32)}, 3, True, True)
     (function,) = Derivatives(source, [parse_request("gradient(y, x)")], "error").functions()
     found = live(function, sample.inputs)
     assert found is not None
-    twin = differences.twin_of(source, sample, found, True)
+    twin = finite_differences.twin_of(source, sample, found, True)
     assert twin is not None
-    assert differences.check(source, twin, function, sample, sample.inputs, found).ok
+    assert finite_differences.check(source, twin, function, sample, sample.inputs, found).ok
     assert len({point.tobytes() for point in points}) == len(points)
     wide = [len(point) for point in points if np.array_equal(point, point.astype(np.float32))]
     assert wide == ([3] if pieces == 1 else [1, 1, 1])
     wrong = {name: array * np.float32(1.01) for name, array in found.items()}
-    assert differences.twin_of(source, sample, wrong, True) is None
+    assert finite_differences.twin_of(source, sample, wrong, True) is None

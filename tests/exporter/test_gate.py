@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from pullback.parity import Report
-from pullback_export import ExportError, artifacts, export, parity
-from pullback_export.artifacts import Answer, Arrays, Artifact
-from pullback_export.comparison import compare_with_bundle
+from pullback_export import ExportError, export
+from pullback_export.gate import check, written_files
+from pullback_export.gate.existing_bundle import compare_with_bundle
+from pullback_export.gate.written_files import Answer, Arrays, Artifact
 
-STAGES = ("SavedModel", *(f"ONNX Runtime, optimisation {level}" for level in artifacts.LEVELS))
+STAGES = ("SavedModel", *(f"ONNX Runtime, optimisation {level}" for level in written_files.LEVELS))
 SAMPLES = ("7 random rows", "1 random row", "2 rows of zeros", "2 rows of large values")
 SPEC = tf.TensorSpec([None, 3], tf.float32, name="x")
 
@@ -84,10 +85,10 @@ def test_what_an_artifact_refuses_counts_where_the_live_model_takes_it(
     def refusal(sample: Mapping[str, Any]) -> Arrays:
         raise ExportError("no rows")
 
-    honest = artifacts._answer
-    monkeypatch.setattr(artifacts, "_answer", answer)
+    honest = written_files._answer
+    monkeypatch.setattr(written_files, "_answer", answer)
     if refuses:
-        monkeypatch.setattr("pullback_export.reference._takes", lambda source, sample: False)
+        monkeypatch.setattr("pullback_export.gate.live_model._takes", lambda source, sample: False)
         report = compare_with_bundle(Model(), bundle)
         assert report.ok
         assert any(note.startswith("0 rows: the live model does not take it") for note in report.notes)
@@ -100,13 +101,13 @@ def test_a_file_that_does_not_open_is_an_error(bundle: pathlib.Path, monkeypatch
     def opened(*_: Any) -> Any:
         raise OSError("unreadable")
 
-    monkeypatch.setattr(artifacts, "_onnx_session", opened)
+    monkeypatch.setattr(written_files, "_onnx_session", opened)
     with pytest.raises(OSError, match="unreadable"):
         compare_with_bundle(Model(), bundle)
 
 
 def test_answers_wait_for_every_artifact_of_a_function() -> None:
-    assert len(STAGES) <= parity.WAITING_ANSWERS
+    assert len(STAGES) <= check.WAITING_ANSWERS
 
 
 def centred(x: Any) -> Any:

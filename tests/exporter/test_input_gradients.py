@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from pullback_export.input_gradients import input_gradients
-from pullback_export.safe_convolution import safe_convolution
+from pullback_export.overrides.no_kernel_gradient import input_gradients
+from pullback_export.overrides.strided_1x1_convolution import safe_convolution
 
 Function = Callable[[Any, Any], Any]
 CONVOLUTIONS: dict[str, tuple[Function, tuple[int, ...], tuple[int, ...]]] = {

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from pullback.manifest import Tolerance
-from pullback_export import parity
-from pullback_export.derivatives import Derivatives, Function
-from pullback_export.live_answers import Judged
-from pullback_export.parity_samples import Sample
-from pullback_export.requests import parse_request
-from pullback_export.rounding import PROBES, Rounding
-from pullback_export.source import open_source
-from pullback_export.vectorization import mostly_one_by_one
+from pullback_export.derivatives.plan import Derivatives, Function
+from pullback_export.derivatives.requests import parse_request
+from pullback_export.derivatives.vectorization import mostly_one_by_one
+from pullback_export.gate.check import _compare
+from pullback_export.gate.live_answers import Judged
+from pullback_export.gate.rounding_noise import PROBES, Rounding
+from pullback_export.gate.samples import Sample
+from pullback_export.sources.opening import open_source
 
 TOLERANCE = Tolerance()
 ROWS = 5
@@ -56,7 +56,7 @@ def off_by(item: Judged, error: Any) -> dict[str, Any]:
 
 
 def check(item: Judged, actual: dict[str, Any]) -> Any:
-    return parity._compare("it", item, actual, TOLERANCE, set(), {})
+    return _compare("it", item, actual, TOLERANCE, set(), {})
 
 
 def test_nothing_is_asked_where_the_tolerance_decides() -> None:

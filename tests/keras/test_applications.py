@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from pullback_export.safe_convolution import safe_convolution
+from pullback_export.overrides.strided_1x1_convolution import safe_convolution
 
 from tests.lowering.case import Arg, convert, run_onnx
 

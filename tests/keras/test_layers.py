@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from pullback_export.safe_convolution import safe_convolution
+from pullback_export.overrides.strided_1x1_convolution import safe_convolution
 
 from tests.keras.layer_row import LayerRow
 from tests.keras.layer_rows import EXCLUDED, RECURRENT, ROWS

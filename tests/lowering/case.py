@@ -11,10 +11,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import tensorflow as tf
-from pullback_export.lowering.convert import Converter
-from pullback_export.lowering.dims import Dim
-from pullback_export.lowering.graph import Graph
-from pullback_export.lowering.serialization import to_model
+from pullback_export.graph.dims import Dim
+from pullback_export.graph.graph import Graph
+from pullback_export.graph.serialization import to_model
+from pullback_export.lowering.converter import Converter
 
 OPSET = 18
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
@@ -148,7 +148,7 @@ def op_types(graph: Any) -> set[str]:
 
 def convert(concrete: Any, args: Sequence[Arg], free: bool) -> onnx.ModelProto:
     """The ONNX model of a traced function; complex outputs come as ``name`` and ``name_imag``."""
-    from pullback_export.lowering.complex import ComplexValue
+    from pullback_export.lowering.flows.complex_value import ComplexValue
 
     graph = Graph()
     inputs = []

@@ -18,11 +18,11 @@ import pytest
 import tensorflow as tf
 from hypothesis import HealthCheck
 from hypothesis import strategies as st
-from pullback_export.lowering.convert import Converter
-from pullback_export.lowering.dims import Dim
-from pullback_export.lowering.graph import Graph
-from pullback_export.lowering.serialization import to_model
-from pullback_export.safe_convolution import safe_convolution
+from pullback_export.graph.dims import Dim
+from pullback_export.graph.graph import Graph
+from pullback_export.graph.serialization import to_model
+from pullback_export.lowering.converter import Converter
+from pullback_export.overrides.strided_1x1_convolution import safe_convolution
 
 from tests.lowering.case import OPSET, Arg, _differentiable, _gradients, assert_close, run_onnx
 

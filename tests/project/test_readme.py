@@ -68,7 +68,7 @@ def test_commands_run(folder: pathlib.Path) -> None:
 
 
 def test_the_table_of_kinds_is_complete() -> None:
-    from pullback_export.requests import KINDS
+    from pullback_export.derivatives.requests import KINDS
 
     table = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `")]
     assert set(KINDS) <= {line.split("`")[1].split("(")[0] for line in table}
@@ -79,5 +79,5 @@ def test_the_example_rule_is_the_real_one() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text()
     shown = text[text.index('   @lowers("SoftsignGrad")') :].split("```")[0]
     lines = "\n".join(line[3:] for line in shown.rstrip().splitlines())
-    rules = [path.read_text() for path in (ROOT / "exporter/pullback_export/lowering").glob("*.py")]
+    rules = [path.read_text() for path in (ROOT / "exporter/pullback_export/lowering").rglob("*.py")]
     assert any(lines in rule for rule in rules)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
 import numpy as np
 
-from pullback_export.lowering.dims import Size, broadcast, without_rest
-from pullback_export.lowering.finiteness import is_finite
-from pullback_export.lowering.graph import Graph, Value
+from pullback_export.graph.dims import Size, broadcast, without_rest
+from pullback_export.graph.finiteness import is_finite
+from pullback_export.graph.graph import Graph, Value
 
 if TYPE_CHECKING:
-    from pullback_export.lowering.convert import Converter
+    from pullback_export.lowering.converter import Converter
 
 # Inputs that the ONNX specification wants as int64, by position.
 _INT64_INPUTS: dict[str, tuple[int, ...]] = {

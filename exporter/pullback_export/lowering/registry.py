@@ -1,7 +1,7 @@
 """The closed table of rules: one function for each TensorFlow op.
 
 A rule is called as ``rule(op, *inputs)`` with an :class:`~pullback_export.lowering.context.OpContext` and one
-:class:`~pullback_export.lowering.graph.Value` for each data input, and returns one value for each output.
+:class:`~pullback_export.graph.graph.Value` for each data input, and returns one value for each output.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def lowers(*op_types: str, complex_parts: bool = False) -> Callable[[F], F]:
     """Registers a function as the rule of ``op_types``; a second rule for an op is an error.
 
     ``complex_parts``: the op is linear and structural, so on complex values the rule is applied to the real
-    and to the imaginary part. Other rules see :class:`~pullback_export.lowering.complex.ComplexValue`.
+    and to the imaginary part. Other rules see :class:`~pullback_export.lowering.flows.complex_value.ComplexValue`.
     """
 
     def register(rule: F) -> F:
@@ -38,8 +38,8 @@ def lowers(*op_types: str, complex_parts: bool = False) -> Callable[[F], F]:
 
 
 def load_rules() -> dict[str, Rule]:
-    """Imports every family file of this package and returns the table."""
+    """Imports every file below this package and returns the table."""
     package = importlib.import_module("pullback_export.lowering")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"pullback_export.lowering.{module.name}")
+    for module in pkgutil.walk_packages(package.__path__, "pullback_export.lowering."):
+        importlib.import_module(module.name)
     return RULES

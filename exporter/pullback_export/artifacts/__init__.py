@@ -1,0 +1,1 @@
+"""The two written forms of a function: an ONNX file and a SavedModel."""

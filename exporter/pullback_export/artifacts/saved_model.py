@@ -1,0 +1,65 @@
+"""The same functions as signatures of a SavedModel that holds no Keras objects."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+from pullback.manifest import SAVED_MODEL_SPEC, FunctionSpec, Tolerance, functions_to_json
+
+from pullback_export.derivatives.tracing import Traced
+from pullback_export.errors import ExportError
+
+
+def write(
+    path: pathlib.Path,
+    traced: Sequence[Traced],
+    specs: Sequence[FunctionSpec],
+    tolerance: Tolerance,
+    trackable: Any,
+) -> None:
+    """Writes ``path/``; ``evaluate`` is also ``serving_default``. Variables are stored once, for all signatures."""
+    module = tf.Module()
+    variables = {id(item): item for one in traced for item in one.concrete.graph.variables}
+    module.variables_of_the_model = list(variables.values())
+    if trackable is not None and not _is_keras(trackable):
+        module.source = trackable
+    signatures = {
+        one.function.name: _for_any_batch(one) if spec.batched and _vectorised(one) else one.concrete
+        for one, spec in zip(traced, specs, strict=True)
+    }
+    signatures["serving_default"] = signatures["evaluate"]
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    try:
+        tf.saved_model.save(module, str(path), signatures=signatures, options=options)
+    except tf.errors.OpError as problem:
+        raise ExportError(
+            f"{path.parent.name}: cannot write the SavedModel: {problem.message}; nothing was left behind"
+        ) from problem
+    extra = path / SAVED_MODEL_SPEC
+    extra.parent.mkdir(parents=True, exist_ok=True)
+    extra.write_text(functions_to_json(specs, tolerance), encoding="utf-8")
+
+
+def _vectorised(traced: Traced) -> bool:
+    return any(request.kind in ("jacobian", "hessian", "laplacian") for request in traced.function.requests)
+
+
+def _for_any_batch(traced: Traced) -> Any:
+    """The function with a row of zeros in place of no rows, whose shapes ``tf.vectorized_map`` gets wrong."""
+
+    def serve(*tensors: Any) -> dict[str, Any]:
+        rows = tf.shape(tensors[0])[0]
+        missing = tf.maximum(1 - rows, 0)
+        padded = [tf.pad(tensor, [[0, missing]] + [[0, 0]] * (tensor.shape.rank - 1)) for tensor in tensors]
+        return {name: result[:rows] for name, result in traced.concrete(*padded).items()}
+
+    return tf.function(serve).get_concrete_function(*traced.function.inputs)
+
+
+def _is_keras(trackable: Any) -> bool:
+    return type(trackable).__module__.split(".")[0] == "keras" or any(
+        base.__module__.split(".")[0] == "keras" for base in type(trackable).__mro__
+    )

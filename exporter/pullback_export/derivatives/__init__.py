@@ -1,0 +1,1 @@
+"""Requests, and how each kind of derivative is computed with tapes."""

@@ -1,0 +1,216 @@
+"""One differentiation: a target on a tape, with respect to one input or inner layer, for one seed or for many."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from pullback_export.derivatives.requests import Request, Selection
+from pullback_export.derivatives.vectorization import (
+    NotVectorizable,
+    Vectorize,
+    in_chunks,
+    one_after_another,
+    unit_seeds,
+)
+from pullback_export.errors import ExportError
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One differentiation of ``target`` with respect to ``source`` on a tape that was left already.
+
+    ``level`` counts the differentiations before this one; ``lead`` is the number of batch axes, 0 or 1;
+    ``suits`` says that ``vectorize`` is right for this graph; ``on_copies(count)`` is the same step on ``count`` copies
+    of the batch.
+    """
+
+    request: Request
+    level: int
+    tape: Any
+    target: Any
+    source: Any
+    lead: int
+    unconnected: str
+    vectorize: Vectorize
+    suits: bool
+    on_copies: Callable[[Any], Step]
+
+    @property
+    def wrt(self) -> Selection:
+        return self.request.wrt[min(self.level, len(self.request.wrt) - 1)]
+
+    def vjp(self, seed: Any, select: bool = True) -> Any:
+        """``seed`` pulled back to the input; one pass."""
+        pulled = self.tape.gradient(self.target, self.source, output_gradients=seed)
+        if pulled is None:
+            pulled = self._unconnected()
+        pulled = tf.convert_to_tensor(pulled)
+        return self._pick(pulled, self.lead) if select else pulled
+
+    def gradient(self) -> Any:
+        return self.vjp(None)
+
+    def jvp(self, tangent: Any) -> Any:
+        """``tangent`` pushed forward: the transpose of the (linear) pullback, so that reverse rules suffice."""
+        return self._pushforward()(tangent)
+
+    def _pushforward(self) -> Callable[[Any], Any]:
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as linear:
+            seed = tf.zeros_like(self.target)
+            linear.watch(seed)
+            pulled = self.vjp(seed, select=False)
+
+        def push(tangent: Any) -> Any:
+            pushed = linear.gradient(pulled, seed, output_gradients=tangent)
+            return tf.zeros_like(self.target) if pushed is None else tf.convert_to_tensor(pushed)
+
+        return push
+
+    def jacobian(self) -> Any:
+        """Shape ``(B, *out, *in)``; reverse or forward mode, whichever needs fewer passes."""
+        out, into = self._sample(self.target), self._sample(self.source)
+        count_out, count_in = _count(out), _count(into)
+        if count_out == 1 and self.request.mode != "forward":
+            return self._shaped(self.vjp(None), out, self._picked(into))
+        chosen = len(self._chosen(into)) if count_in is not None else math.inf
+        forward = self.request.mode == "forward" or (self.request.mode is None and chosen < (count_out or math.inf))
+        return self._forward(out, into) if forward else self._reverse(out, into)
+
+    def _reverse(self, out: tuple[Any, ...], into: tuple[Any, ...]) -> Any:
+        count = tf.reduce_prod(tf.shape(self.target)[self.lead :]) if _count(out) is None else _count(out)
+        pulled = self._passes(Step._pullback, unit_seeds(count, self.target.dtype))
+        if self.lead:
+            pulled = tf.transpose(pulled, [1, 0, *range(2, len(pulled.shape))])
+        return self._shaped(pulled, out, self._picked(into))
+
+    def _forward(self, out: tuple[Any, ...], into: tuple[Any, ...]) -> Any:
+        count = _count(into)
+        if count is None:
+            raise ExportError(f"{self.request}: the size of {self.wrt} is free; use mode='reverse' or jvp")
+        seeds = unit_seeds(count, self.source.dtype)
+        if self.wrt.index:
+            seeds = tf.gather(seeds, self._chosen(into))
+        pushed = self._passes(Step._pushforward_of_seeds, seeds)
+        return self._shaped(tf.transpose(pushed, [*range(1, len(pushed.shape)), 0]), out, self._picked(into))
+
+    def trace(self) -> Any:
+        """Sum of the unmixed second derivatives, ``(B, *out)``; ``target`` is the Jacobian ``(B, *out, *in)``."""
+        picked = self._picked(self._sample(self.source))
+        out = self._sample(self.target)[: len(self._sample(self.target)) - len(picked)]
+        blocks, size = _count(out), _count(picked)
+        if blocks is None or size is None:
+            raise ExportError(f"{self.request}: the sizes of {self.request.of} and {self.wrt} must be fixed")
+        terms = self._passes(Step._diagonal, unit_seeds(blocks * size, self.target.dtype))
+        batch = tf.shape(terms)[1:]
+        summed = tf.reduce_sum(tf.reshape(terms, tf.concat([[blocks, size], batch], 0)), 1)
+        return self._shaped(tf.transpose(summed) if self.lead else summed, out, ())
+
+    def trace_of(self, hessian: Any) -> Any:
+        """The same from a Hessian ``(B, *out, *in, *in)``."""
+        picked = self._picked(self._sample(self.source))
+        kept = len(hessian.shape) - 2 * len(picked)
+        size = math.prod(picked)
+        square = tf.reshape(hessian, tf.concat([tf.shape(hessian)[:kept], [size, size]], 0))
+        return tf.linalg.trace(square)
+
+    def _passes(self, pass_of: Callable[[Step], Callable[[Any], Any]], seeds: Any) -> Any:
+        """One pass for each seed, ``(seeds, B, ...)``.
+
+        They are vectorised, except through what TensorFlow cannot vectorise well. There each seed has its own copy of
+        the batch, as samples do not influence each other; without a batch the seeds follow one another.
+        """
+        if self.suits:
+            with contextlib.suppress(NotVectorizable):
+                return self.vectorize(pass_of(self), seeds, self.request.chunk)
+        return self._passes_on_copies(pass_of, seeds) if self.lead else one_after_another(pass_of(self), seeds)
+
+    def _passes_on_copies(self, pass_of: Callable[[Step], Callable[[Any], Any]], seeds: Any) -> Any:
+        batch = tf.shape(self.source)[:1]
+
+        def passes(some: Any) -> Any:
+            count = tf.shape(some)[0]
+            rows = pass_of(self.on_copies(count))(tf.repeat(some, batch, axis=0))
+            stacked = tf.reshape(rows, tf.concat([count[tf.newaxis], batch, tf.shape(rows)[1:]], 0))
+            return tf.ensure_shape(stacked, [some.shape[0], self.source.shape[0], *rows.shape[1:]])
+
+        return in_chunks(passes, seeds, self.request.chunk)
+
+    def _pullback(self) -> Callable[[Any], Any]:
+        return lambda seed: self.vjp(self._spread(seed, self.target))
+
+    def _pushforward_of_seeds(self) -> Callable[[Any], Any]:
+        push = self._pushforward()
+        return lambda seed: push(self._spread(seed, self.source))
+
+    def _diagonal(self) -> Callable[[Any], Any]:
+        """One unmixed second derivative: the component of a pulled back unit vector along that vector."""
+        picked = self._picked(self._sample(self.source))
+
+        def term(seed: Any) -> Any:
+            pulled = self.vjp(self._spread(seed, self.target))
+            blocks = seed.shape[-1] // max(math.prod(picked), 1)
+            of_each = tf.reshape(seed, [*([-1] * (seed.shape.rank - 1)), blocks, *picked])
+            component = tf.reduce_sum(of_each, seed.shape.rank - 1)
+            return tf.reduce_sum(pulled * component, list(range(self.lead, pulled.shape.rank)))
+
+        return term
+
+    def _spread(self, seed: Any, tensor: Any) -> Any:
+        """A seed for every sample, or a matrix with a seed for each, in the shape of ``tensor``."""
+        sizes = self._sample(tensor) if _count(self._sample(tensor)) is not None else tf.shape(tensor)[self.lead :]
+        shaped = tf.reshape(seed, tf.concat([tf.fill([self.lead], -1), sizes], 0))
+        return tf.broadcast_to(shaped, tf.shape(tensor))
+
+    def _sample(self, tensor: Any) -> tuple[Any, ...]:
+        return tuple(tensor.shape.as_list()[self.lead :])
+
+    def _shaped(self, result: Any, out: tuple[Any, ...], into: tuple[Any, ...]) -> Any:
+        """Reshapes to ``(B, *out, *into)``; sizes that are free are read from the tensors."""
+        sizes = [*out, *into]
+        batch = tf.shape(self.target)[: self.lead]
+        if None not in sizes:
+            # The batch is read, not inferred: -1 says nothing where there are no rows.
+            return tf.reshape(result, tf.concat([batch, sizes], 0)) if self.lead else tf.reshape(result, sizes)
+        dynamic_out = tf.shape(self.target)[self.lead : self.lead + len(out)]
+        # Forward mode has the input's components on one axis; their sizes are known then.
+        sizes_in = into if None not in into else tf.shape(result)[result.shape.rank - len(into) :]
+        return tf.reshape(result, tf.concat([batch, dynamic_out, tf.cast(sizes_in, tf.int32)], 0))
+
+    def _pick(self, pulled: Any, lead: int) -> Any:
+        if not self.wrt.index:
+            return pulled
+        return pulled[(slice(None),) * lead + self.wrt.sample_index(lead + len(self._sample(self.source)), self.lead)]
+
+    def _chosen(self, into: tuple[Any, ...]) -> list[int]:
+        """Flat positions of the selected components of the input."""
+        numbers = np.arange(math.prod(into)).reshape(into)
+        if self.wrt.index:
+            numbers = numbers[self.wrt.sample_index(len(into) + self.lead, self.lead)]
+        return [int(item) for item in np.ravel(numbers)]
+
+    def _picked(self, into: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Shape of the selected part of the input, per sample."""
+        if not self.wrt.index:
+            return into
+        index = self.wrt.sample_index(len(into) + self.lead, self.lead)
+        return tuple(np.empty([1 if size is None else size for size in into])[index].shape)
+
+    def _unconnected(self) -> Any:
+        if self.unconnected == "zero":
+            return tf.zeros_like(self.source)
+        raise ExportError(
+            f"{self.request}: {self.request.of} does not depend on {self.wrt}"
+            + (" beyond first order (a piecewise linear model?)" if self.request.order > 1 else "")
+            + "; leave the request out, or export with unconnected='zero' for zeros"
+        )
+
+
+def _count(shape: Sequence[int | None]) -> int | None:
+    return None if any(size is None for size in shape) else math.prod(size or 0 for size in shape)

@@ -1,0 +1,1 @@
+"""Parity: samples, the live model, the written files, central differences, the report."""

@@ -1,0 +1,210 @@
+"""The gate: the live model against both artifacts and against central differences, before a bundle appears.
+
+The reference is the live model, eagerly, one backward pass per seed (vectorised beyond 64 seeds). An output passes
+within the tolerance, scaled by its largest reference value. Where a derivative cancels almost wholly, or inputs are
+extreme, rounding alone exceeds that; then the bound is what rounding does to the live model itself (see
+:mod:`pullback_export.gate.rounding_noise`), and the row says so. The artifacts answer in a thread of their own
+meanwhile.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pullback import golden
+from pullback.manifest import Tolerance
+from pullback.parity import Report, Row, compare
+
+from pullback_export.derivatives.plan import Function
+from pullback_export.gate.live_answers import Judged, ask
+from pullback_export.gate.live_model import Arrays
+from pullback_export.gate.prefetch import ahead
+from pullback_export.gate.samples import draw_samples
+from pullback_export.gate.written_files import Answer, Artifact, artifacts
+from pullback_export.sources.opening import Source
+
+# Rows of a sample that go into golden.npz at most.
+GOLDEN_ROWS = 64
+GOLDEN_BYTES = 2**20
+# Artifacts whose answers wait for those of the live model: all of one function.
+WAITING_ANSWERS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """What the gate found: the report, the golden cases, and the range of the samples per input."""
+
+    report: Report
+    golden: dict[str, list[golden.Case]]
+    ranges: dict[str, tuple[float, float]]
+
+    def summary(self) -> dict[str, object]:
+        """The worst row of each stage and output, for the manifest."""
+        worst: dict[tuple[str, str], Row] = {}
+        for row in self.report.rows:
+            key = (row.stage.split(":")[0], row.output)
+            if key not in worst or row.relative_error > worst[key].relative_error:
+                worst[key] = row
+        return Report(tuple(worst.values()), self.report.notes).to_dict()
+
+
+def check(
+    source: Source,
+    functions: Sequence[Function],
+    folder: pathlib.Path,
+    formats: Sequence[str],
+    samples: Mapping[str, Any],
+    tolerance: Tolerance,
+    training: bool,
+    surrogates: Sequence[str] = (),
+) -> Checked:
+    """Compares every artifact in ``folder`` with the live ``source``; the report may hold failures.
+
+    ``surrogates``: ops of the model whose gradient is not their derivative, see :func:`differences.surrogate_ops`.
+
+    Raises :class:`ExportError` where samples of a "batched" model influence each other.
+    """
+    drawn = draw_samples(source, samples)
+    inputs = [[_with_seeds(function, sample.inputs, source.batched) for sample in drawn] for function in functions]
+    written = [artifacts(function, folder, formats) for function in functions]
+    tasks = [
+        functools.partial(artifact.answers, given)
+        for found, given in zip(written, inputs, strict=True)
+        for artifact in found
+    ]
+    report = Report()
+    cases: dict[str, list[golden.Case]] = {}
+    # What artifacts answer depends on nothing that the live model says: both are asked at the same time.
+    with ahead(tasks, WAITING_ANSWERS) as answered:
+        live = ask(source, functions, drawn, inputs, tolerance, training)
+        for index, function in enumerate(functions):
+            measured = live.measured(index, surrogates)
+            judged = live.judged(index)
+            report += live.left_out(index) + _compare_all(function, judged, written[index], answered, tolerance)
+            report += measured
+            cases[function.name] = [
+                _golden(item.inputs, item.reference, None if live.interacting else item.sample.rows)
+                for item in judged.values()
+                if item.sample.golden
+            ]
+    return Checked(_without_repeated_warnings(report), cases, _ranges(source, samples))
+
+
+def _compare_all(
+    function: Function,
+    judged: Mapping[int, Judged],
+    written: Sequence[Artifact],
+    answered: Iterator[list[Answer]],
+    tolerance: Tolerance,
+) -> Report:
+    """Every artifact on every sample; ``answered`` gives the answers of the next artifact to all samples."""
+    report = Report()
+    names = {request.name for request in function.requests}
+    usual = _scales([item.reference for item in judged.values() if item.sample.smooth])
+    for artifact in written:
+        answers = next(answered)
+        for index, item in judged.items():
+            label, least = f"{artifact.stage}: {item.sample.label}", {} if item.sample.smooth else usual
+            report += _compare(label, item, answers[index](), tolerance, names, least)
+    return report
+
+
+def _scales(answers: Sequence[Arrays]) -> dict[str, float]:
+    """The size of each output on ordinary samples; extreme ones, where derivatives vanish, are judged by it."""
+    scales: dict[str, float] = {}
+    for answer in answers:
+        for name, array in answer.items():
+            finite = np.abs(array[np.isfinite(array)]) if array.dtype.kind == "f" else np.zeros(0)
+            scales[name] = max(scales.get(name, 0.0), float(finite.max(initial=0.0)))
+    return scales
+
+
+def _compare(
+    stage: str, judged: Judged, actual: Arrays, tolerance: Tolerance, derivatives: set[str], least: Mapping[str, float]
+) -> Report:
+    """What rounding does takes long to find, and is asked for only where it decides and as far as it does."""
+    reference = judged.reference
+    report = again = compare(reference, actual, tolerance, stage=stage, derivatives=derivatives, scales=least)
+    if report.ok or any(row.problem and not np.isfinite(row.max_error) for row in report.rows):
+        return report
+    for found in judged.rounding.scales(_rows_off(report, reference, actual), tolerance):
+        scales = {name: max(scale, least.get(name, 0.0)) for name, scale in found.items()}
+        again = compare(reference, actual, tolerance, stage=stage, derivatives=derivatives, scales=scales)
+        if again.ok:
+            break
+    rows = tuple(
+        dataclasses.replace(new, warning="within what rounding does to the live model itself")
+        if new.ok and not old.ok
+        else new
+        for old, new in zip(report.rows, again.rows, strict=True)
+    )
+    return Report(rows, again.notes)
+
+
+def _rows_off(report: Report, reference: Arrays, actual: Arrays) -> list[int]:
+    """The first indices of what is off by more than the bound."""
+    found: set[int] = set()
+    for row in report.failures:
+        want = np.atleast_1d(reference[row.output].astype(np.float64))
+        error = np.abs(np.atleast_1d(actual[row.output].astype(np.float64)) - want)
+        found |= set(np.argwhere(error > row.bound * row.scale)[:, 0].tolist())
+    return sorted(found)
+
+
+def _golden(inputs: Arrays, reference: Arrays, rows: int | None) -> golden.Case:
+    """The case, cut to as many rows as fit :data:`GOLDEN_BYTES` where there are rows."""
+    if not rows:
+        return golden.Case(dict(inputs), reference)
+    size = sum(array.nbytes for array in (*inputs.values(), *reference.values())) / rows
+    kept = int(max(1, min(rows, GOLDEN_ROWS, GOLDEN_BYTES // max(size, 1))))
+    return golden.Case({k: a[:kept] for k, a in inputs.items()}, {k: a[:kept] for k, a in reference.items()})
+
+
+def _with_seeds(function: Function, inputs: Mapping[str, Any], batched: bool) -> Arrays:
+    """The sample, and random seeds for the inputs that a product has more."""
+    rng = np.random.default_rng(0)
+    full = dict(inputs)
+    for spec in function.inputs:
+        if spec.name not in full:
+            shape = _seed_shape(function, spec, inputs, batched)
+            full[spec.name] = rng.normal(size=shape).astype(spec.dtype.as_numpy_dtype)
+    return {spec.name: full[spec.name] for spec in function.inputs}
+
+
+def _seed_shape(function: Function, spec: Any, inputs: Mapping[str, Any], batched: bool) -> tuple[int, ...]:
+    """Free sizes of a seed follow from the tensor that it belongs to; the model need not run for the batch alone."""
+    sizes = spec.shape.as_list()
+    if batched and None not in sizes[1:]:
+        return (len(next(iter(inputs.values()))), *sizes[1:])
+    if None not in sizes:
+        return tuple(sizes)
+    if batched and len(next(iter(inputs.values()))) == 0:  # not every model runs for no rows
+        row = {name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in inputs.items()}
+        return (0, *function.seed_shape(spec.name, row)[1:])
+    return function.seed_shape(spec.name, inputs)
+
+
+def _ranges(source: Source, samples: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Smallest and largest value of each real input; drawn ones say nothing about where the model was trained."""
+    ranges = {}
+    for spec in source.inputs:
+        array = np.asarray(samples.get(spec.name, ()))
+        finite = array[np.isfinite(array)] if array.dtype.kind in "fiu" else np.zeros(0)
+        if finite.size:
+            ranges[spec.name] = (float(finite.min()), float(finite.max()))
+    return ranges
+
+
+def _without_repeated_warnings(report: Report) -> Report:
+    """A zero derivative on the sample of zeros alone says little; keep the warning where every sample has it."""
+    alive = {row.output for row in report.rows if row.scale > 0}
+    rows = tuple(
+        dataclasses.replace(row, warning="") if row.output in alive and "zero in every sample" in row.warning else row
+        for row in report.rows
+    )
+    return Report(rows, report.notes)

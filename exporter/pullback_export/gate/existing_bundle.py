@@ -1,0 +1,92 @@
+"""Does an existing bundle still say what a live model says? The gate of the export, without writing anything."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import pullback
+import tensorflow as tf
+from pullback.manifest import DerivativeSpec, Manifest
+from pullback.parity import Report
+
+from pullback_export.derivatives.plan import Derivatives
+from pullback_export.derivatives.requests import KINDS, Request, parse_request
+from pullback_export.derivatives.tracing import trace
+from pullback_export.errors import ExportError
+from pullback_export.gate.check import check
+from pullback_export.gate.finite_differences import surrogate_ops
+from pullback_export.overrides.block_lstm_gradient import own_gate_order
+from pullback_export.overrides.indexed_slices import dense_gradients
+from pullback_export.overrides.no_kernel_gradient import input_gradients
+from pullback_export.overrides.strided_1x1_convolution import safe_convolution
+from pullback_export.sources.opening import Source, open_source
+
+
+def compare_with_bundle(
+    model: Any,
+    bundle: str | os.PathLike[str],
+    samples: Mapping[str, Any] | None = None,
+    *,
+    training: bool = False,
+    signature: str | None = None,
+) -> Report:
+    """Compares the bundle's artifacts with ``model`` (anything :func:`export` takes) on new samples.
+
+    Returns the report; ``report.require("...")`` raises :class:`pullback.ParityError` where it failed.
+
+    Raises:
+        ExportError: the model has not the inputs and outputs that the bundle was made from.
+        pullback.BundleError: the bundle is damaged.
+    """
+    manifest = _load(bundle).manifest
+    if manifest is None:
+        raise ExportError(f"{bundle}: a bare file has no manifest; give the bundle's folder")
+    with safe_convolution(), input_gradients(), own_gate_order(), dense_gradients():
+        evaluate = manifest.functions[0].function
+        derived = {item.name for item in evaluate.derivatives}
+        plain = [spec.name for spec in evaluate.outputs if spec.name not in derived]
+        requests = [_request(item) for graph in manifest.functions for item in graph.function.derivatives]
+        source = open_source(model, None, None, evaluate.batched, training, signature)
+        source = _renamed(source, [spec.name for spec in evaluate.inputs], plain)
+        functions = Derivatives(source, requests, "zero").functions()
+        formats = _formats(manifest)
+        surrogates = surrogate_ops(trace(functions[0]).concrete.graph)
+        return check(
+            source, functions, pathlib.Path(bundle), formats, samples or {}, manifest.tolerance, training, surrogates
+        ).report
+
+
+def _load(bundle: str | os.PathLike[str]) -> pullback.Bundle:
+    try:
+        return pullback.load(bundle)
+    except pullback.NotExportedError:  # there is only a SavedModel
+        return pullback.load(bundle, backend="saved_model")
+
+
+def _request(spec: DerivativeSpec) -> Request:
+    parsed = parse_request(spec.request)
+    wrt = [str(item) for item in parsed.wrt]
+    if spec.kind in ("hessian",) and len(set(wrt)) == 1:
+        wrt = wrt[:1]
+    return KINDS[spec.kind](str(parsed.of), *wrt, scale=spec.scale, name=spec.name)
+
+
+def _formats(manifest: Manifest) -> tuple[str, ...]:
+    onnx = ("onnx",) if all(graph.file is not None for graph in manifest.functions) else ()
+    return onnx + (("saved_model",) if manifest.saved_model else ())
+
+
+def _renamed(source: Source, inputs: list[str], plain: list[str]) -> Source:
+    """The source under the bundle's names, which the caller of :func:`export` may have chosen."""
+    outputs = [name for name in plain if name not in source.layers or name in source.outputs]
+    if len(inputs) != len(source.inputs) or len(outputs) != len(source.outputs):
+        raise ExportError(
+            f"the bundle has inputs {inputs} and outputs {outputs}, the model {[s.name for s in source.inputs]} and"
+            f" {list(source.outputs)}: it is another model"
+        )
+    specs = tuple(tf.TensorSpec(spec.shape, spec.dtype, name) for spec, name in zip(source.inputs, inputs, strict=True))
+    return dataclasses.replace(source, inputs=specs, outputs=tuple(outputs))

@@ -1,0 +1,326 @@
+"""Central differences: an opinion on the derivatives that owes nothing to automatic differentiation.
+
+Each derivative is contracted with a random direction on its last input and compared with the difference of the
+function one order below, ``(f(x + h t) - f(x - h t)) / 2h``, sample by sample. In float64 where the source is float64
+or has a float64 twin; else in float32, with larger steps and a wider bound. A sample whose one-sided differences
+disagree lies at a kink and is left out; the report says how many.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from pullback.parity import Report, Row
+
+from pullback_export.derivatives.plan import Derivatives, Function
+from pullback_export.derivatives.requests import Request
+from pullback_export.derivatives.vectorization import mostly_one_by_one
+from pullback_export.gate.difference_quotient import Judge
+from pullback_export.gate.live_model import in_pieces, rows_at_once
+from pullback_export.gate.samples import Sample
+from pullback_export.sources.opening import Source
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Precision:
+    """How differences are taken in one dtype: steps relative to the input's size, and the bound that suits them."""
+
+    dtype: str
+    steps: tuple[float, ...]
+    bound: float
+
+
+FLOAT64 = Precision("float64", (1e-5, 1e-6, 1e-4, 1e-7, 1e-8), 1e-5)
+# The model is float32, its twin float64: the steps are fine, and the bound has room for the model's own rounding.
+MIXED = Precision("float64", FLOAT64.steps, 1e-3)
+FLOAT32 = Precision("float32", (1e-2, 3e-3, 3e-2, 1e-3), 2e-2)
+_SURROGATES = ("StopGradient", "PreventGradient", "FakeQuant", "QuantizeAndDequantize")
+# Rows of a sample that are checked, and components of a Laplacian.
+MOST_ROWS = 8
+MOST_COMPONENTS = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Twin:
+    """The source in float64, and the outputs that it gave for one sample; none where the source is float64 itself."""
+
+    source: Source
+    sample: Sample
+    outputs: Mapping[str, Array] = dataclasses.field(default_factory=dict)
+
+
+def float64_function(twin: Twin | None, function: Function) -> Function | None:
+    """``function`` of a float64 twin, or None where there is none."""
+    if twin is None:
+        return None
+    functions = Derivatives(twin.source, function.all_requests, "zero").functions()
+    return next(item for item in functions if item.name == function.name)
+
+
+def in_float64(function: Function, inputs: Mapping[str, Any]) -> dict[str, Array] | None:
+    """What ``function``, that of a float64 twin, gives on inputs in any precision; None where there is no kernel."""
+    tensors = [_tensor(inputs[spec.name], spec.dtype) for spec in function.inputs]
+    try:
+        results = function.compute(mostly_one_by_one, *tensors)
+    except tf.errors.OpError as problem:
+        if not _lacks_kernel(problem):
+            raise
+        return None
+    return {name: np.asarray(item) for name, item in zip(function.outputs, results, strict=True)}
+
+
+def twin_of(source: Source, sample: Sample, live: Mapping[str, Array] | None, parted: bool) -> Twin | None:
+    """``source`` in float64, or None; a twin that does not give its ``live`` answers to the sample is none.
+
+    ``parted``: rows do not influence each other.
+    """
+    if source.dtype == "float64":
+        return Twin(source, sample)
+    call = source.twin() if source.twin is not None else None
+    if call is None or live is None:
+        return None
+    specs = tuple(
+        tf.TensorSpec(spec.shape, tf.float64 if spec.dtype.is_floating else spec.dtype, spec.name)
+        for spec in source.inputs
+    )
+    twin = dataclasses.replace(source, inputs=specs, call=call, tapped=None, layers=(), twin=None)
+
+    def outputs(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        results = call(*(_tensor(inputs[spec.name], spec.dtype) for spec in specs))
+        return {name: np.asarray(item) for name, item in zip(source.outputs, results, strict=True)}
+
+    try:
+        answers = in_pieces(outputs, sample.inputs, rows_at_once(sample.inputs)) if parted else outputs(sample.inputs)
+    except tf.errors.OpError as problem:
+        if not _lacks_kernel(problem):
+            raise
+        return None
+    assert answers is not None
+    if not all(_agree(answers[name], live[name]) for name in source.outputs):
+        return None
+    return Twin(twin, sample, answers)
+
+
+def _lacks_kernel(problem: tf.errors.OpError) -> bool:
+    """TensorFlow has no float64 kernel of some operators: AvgPool3D on CPU, or MaxPool3D anywhere."""
+    if isinstance(problem, tf.errors.NotFoundError | tf.errors.UnimplementedError):
+        return True
+    return isinstance(problem, tf.errors.InvalidArgumentError) and "not in the list of allowed values" in str(problem)
+
+
+def _agree(twin: Array, live: Array) -> bool:
+    """Far closer than models that differ in more than their precision."""
+    scale = float(np.abs(live[np.isfinite(live)]).max(initial=0.0))
+    return twin.shape == live.shape and bool(np.allclose(twin, live, rtol=0, atol=1e-3 * scale, equal_nan=True))
+
+
+def check(
+    source: Source,
+    twin: Twin | None,
+    function: Function,
+    sample: Sample,
+    inputs: Mapping[str, Array],
+    reference: Mapping[str, Array],
+    interacting: bool = False,
+    surrogates: Sequence[str] = (),
+) -> Report:
+    """One row for each request of ``function`` that differences can judge; a note for each that they cannot.
+
+    ``inputs`` are those of ``sample``, with seeds; ``reference`` holds the live model's results for them.
+    ``interacting``: samples influence each other, so that only sums over the batch can be compared. ``surrogates``:
+    ops that TensorFlow gives another gradient than their derivative on purpose; with them a difference is a warning.
+    """
+    report = Report()
+    for request in function.requests:
+        reason = _cannot_judge(source, function, request, inputs)
+        if reason:
+            report += Report(notes=(f"{request}: no central differences: {reason}",))
+            continue
+        try:
+            found = _check(source, twin, request, sample, inputs, reference, interacting)
+        except tf.errors.OpError as problem:
+            if twin is None or twin.source is source or not _lacks_kernel(problem):
+                raise
+            found = _check(source, None, request, sample, inputs, reference, interacting)
+        report += _as_warnings(found, surrogates) if surrogates else found
+    return report
+
+
+def surrogate_ops(graph: Any) -> tuple[str, ...]:
+    """Ops in a traced graph whose gradient is a convention, such as ``StopGradient`` or a ``tf.custom_gradient``."""
+    definition = graph.as_graph_def()
+    nodes = [*definition.node, *(node for function in definition.library.function for node in function.node_def)]
+    found = {node.op for node in nodes if node.op.startswith(_SURROGATES)}
+    if any(node.op == "IdentityN" and "_gradient_op_type" in node.attr for node in nodes):
+        found.add("tf.custom_gradient")
+    return tuple(sorted(found))
+
+
+def _as_warnings(report: Report, surrogates: Sequence[str]) -> Report:
+    because = f"the model has {', '.join(surrogates)}, whose gradient TensorFlow defines otherwise"
+    rows = tuple(
+        dataclasses.replace(row, problem="", warning=f"{row.problem}; {because}") if row.problem else row
+        for row in report.rows
+    )
+    return Report(rows, report.notes)
+
+
+def _check(
+    source: Source,
+    twin: Twin | None,
+    request: Request,
+    sample: Sample,
+    inputs: Mapping[str, Array],
+    reference: Mapping[str, Array],
+    interacting: bool,
+) -> Report:
+    precision = FLOAT32 if twin is None else FLOAT64 if source.dtype == "float64" else MIXED
+    known = twin.outputs if twin is not None and twin.sample is sample else {}
+    parted = source.batched and not interacting
+    some = slice(MOST_ROWS) if parted else ...
+    judge = Judge(
+        twin.source if twin is not None else source,
+        request,
+        {name: array[some] for name, array in inputs.items()},
+        parted,
+        {name: array[some] for name, array in known.items()},
+    )
+    over_batch = sample.rows if interacting else None
+    result = np.asarray(reference[request.name], np.float64)[some] / request.scale
+    attempts: list[_Attempt] = []
+    steps = _after_one_row(judge, result, precision) if parted and judge.is_large else list(precision.steps)
+    while steps:
+        step = steps.pop(0)
+        attempts.append(_attempt(judge, result, step, precision.bound, over_batch))
+        if not attempts[-1].covers:
+            steps = _past_kinks(steps, step, attempts[-1], precision.bound)
+        elif attempts[-1].worst <= precision.bound * attempts[-1].size:
+            break
+    best = min(attempts, key=lambda attempt: (not attempt.covers, attempt.relative))
+    return _report(request, sample, precision, best, _settled(attempts, precision.bound))
+
+
+def _after_one_row(judge: Judge, result: Array, precision: Precision) -> list[float]:
+    """The steps in the order in which to try them, where rows are large: one of them shows if the first meets kinks."""
+    first, *others = precision.steps
+    attempt = _attempt(judge.first_row(), result[:1], first, precision.bound, None)
+    return [first, *others] if attempt.covers else [*_past_kinks(others, first, attempt, precision.bound), first]
+
+
+def _attempt(judge: Judge, result: Array, step: float, bound: float, summed_rows: int | None) -> _Attempt:
+    """Differences at ``step`` beside what ``result``, the derivative, predicts; ``summed_rows`` only as their sum."""
+
+    def over_batch(array: Array) -> Array:
+        return array if summed_rows is None else np.asarray(array.sum(axis=0))
+
+    predicted = over_batch(judge.predicted(result))
+    measured, apart = (over_batch(array).reshape(predicted.shape) for array in judge.measured(step))
+    noise = judge.noise(step) * (summed_rows or 1)
+    size = max(float(np.abs(array[np.isfinite(array)]).max(initial=0.0)) for array in (predicted, measured))
+    smooth = (apart <= bound * size + noise) & np.isfinite(measured - predicted)
+    return _Attempt(predicted, measured, smooth, noise, size)
+
+
+def _past_kinks(steps: Sequence[float], step: float, attempt: _Attempt, bound: float) -> list[float]:
+    """The steps that are left, where ``step`` met too many kinks: first the smallest that rounding hardly touches.
+
+    Longer ones meet more kinks, and come last.
+    """
+    allowed = 1e-3 * bound * attempt.size
+    fine = sorted(left for left in steps if left < step and attempt.noise * step / left <= allowed)
+    shorter = [left for left in steps if left < step and left not in fine]
+    return fine + shorter + [left for left in steps if left > step]
+
+
+def _cannot_judge(source: Source, function: Function, request: Request, inputs: Mapping[str, Array]) -> str:
+    names = {spec.name for spec in source.inputs}
+    if not {item.name for item in request.wrt} <= names or request.of.name not in source.outputs:
+        return "it is about an inner layer"
+    if sum(other.name == request.name for other in function.requests) > 1:
+        return "it adds up several requests"
+    components = int(np.prod(inputs[request.wrt[0].name].shape[1 if source.batched else 0 :]))
+    if request.kind == "laplacian" and components > MOST_COMPONENTS:
+        return f"it has more than {MOST_COMPONENTS} components"
+    return ""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Attempt:
+    """Differences at one step; ``smooth`` marks the entries that do not lie at a kink."""
+
+    predicted: Array
+    measured: Array
+    smooth: Array
+    noise: float
+    size: float
+
+    @functools.cached_property
+    def worst(self) -> float:
+        """The largest difference from the prediction, beyond the noise."""
+        return _distance(self.measured, self.predicted, self.smooth, self.noise)
+
+    @property
+    def covers(self) -> bool:
+        """Whether at least half of the entries could be judged."""
+        return not self.smooth.size or bool(self.smooth.mean() >= 0.5)
+
+    @property
+    def relative(self) -> float:
+        return self.worst / self.size if self.size else 0.0
+
+
+def _distance(left: Array, right: Array, where: Array, noise: float) -> float:
+    """The largest difference beyond the noise."""
+    return float(np.where(where, np.maximum(np.abs(left - right) - noise, 0), 0).max(initial=0.0))
+
+
+def _settled(attempts: Sequence[_Attempt], bound: float) -> bool:
+    """Whether two steps agree with each other: only then can differences contradict anything."""
+    for i, one in enumerate(attempts):
+        for other in attempts[i + 1 :]:
+            where = one.smooth & other.smooth
+            if where.mean() < 0.5:
+                continue
+            largest = float(np.where(where, np.abs(one.measured), 0).max(initial=0.0))
+            if _distance(one.measured, other.measured, where, one.noise + other.noise) <= bound * largest:
+                return True
+    return len(attempts) == 1
+
+
+def _report(request: Request, sample: Sample, precision: Precision, best: _Attempt, settled: bool) -> Report:
+    error = np.where(best.smooth, np.abs(best.measured - best.predicted), 0)
+    at = tuple(int(i) for i in np.unravel_index(int(np.argmax(error)), error.shape)) if error.size else None
+    rms = float(np.sqrt(np.mean(error**2))) if error.size else 0.0
+    problem = warning = ""
+    if best.relative > precision.bound and settled:
+        problem = f"differs from central differences by {best.relative:.2g} of the scale"
+    elif best.relative > precision.bound:
+        warning = "central differences settle at no step, so they say nothing here"
+    stage = f"central differences in {precision.dtype}: {sample.label}"
+    row = Row(
+        stage,
+        request.name,
+        precision.dtype,
+        error.shape,
+        best.worst,
+        rms,
+        best.size,
+        precision.bound,
+        at,
+        problem,
+        warning,
+    )
+    kinks = int((~best.smooth).sum())
+    left_out = f"{request}: {kinks} of {error.size} central differences lie at a kink and were left out"
+    return Report((row,), (left_out,) if kinks else ())
+
+
+def _tensor(array: Any, dtype: Any) -> Any:
+    return tf.constant(np.asarray(array).astype(dtype.as_numpy_dtype), dtype)

@@ -1,0 +1,104 @@
+"""The files that were written, as functions from arrays to arrays: the SavedModel, and ONNX Runtime at every level."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import tensorflow as tf
+
+from pullback_export.derivatives.plan import Function
+from pullback_export.errors import ExportError
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+Run = Callable[[Mapping[str, Any]], Arrays]
+# What an artifact gave for one sample: the arrays, or the error that it raised, raised again.
+Answer = Callable[[], Arrays]
+LEVELS = {
+    "off": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """A file that holds ``function``; ``stage`` names it in reports, ``opened()`` gives what runs it."""
+
+    stage: str
+    function: Function
+    opened: Callable[[], Run]
+
+    def answers(self, samples: Sequence[Mapping[str, Any]]) -> list[Answer]:
+        """What it gives for each of the samples; the file is open only meanwhile, and its memory freed after.
+
+        Raises what opening the file raises. That a sample is refused is an answer: the live model may not take it.
+        """
+        run = self.opened()
+        return [_answer(run, sample) for sample in samples]
+
+
+def artifacts(function: Function, folder: pathlib.Path, formats: Sequence[str]) -> list[Artifact]:
+    """Every way to run ``function`` that was written to ``folder``."""
+    found = []
+    if "saved_model" in formats:
+        opened = functools.partial(_saved_model, folder / "saved_model", function)
+        found.append(Artifact("SavedModel", function, opened))
+    if "onnx" in formats:
+        for label, level in LEVELS.items():
+            opened = functools.partial(_onnx_session, folder / f"{function.name}.onnx", level)
+            found.append(Artifact(f"ONNX Runtime, optimisation {label}", function, opened))
+    return found
+
+
+def _answer(run: Run, sample: Mapping[str, Any]) -> Answer:
+    try:
+        arrays = run(sample)
+    except Exception as problem:  # whatever it is, it is raised where the answer is wanted
+        return functools.partial(_raise, problem)
+    return lambda: arrays
+
+
+def _raise(problem: Exception) -> Arrays:
+    raise problem
+
+
+def _saved_model(folder: pathlib.Path, function: Function) -> Run:
+    loaded = tf.saved_model.load(str(folder))
+    signature = loaded.signatures[function.name]
+
+    def run(inputs: Mapping[str, Any]) -> Arrays:
+        tensors = {spec.name: tf.constant(inputs[spec.name], spec.dtype) for spec in function.inputs}
+        try:
+            results = signature(**tensors)
+        except tf.errors.OpError as problem:
+            raise ExportError(f"the traced graph fails on a sample that the live model takes: {problem}") from problem
+        return {name: results[name].numpy() for name in function.outputs}
+
+    run.keep_alive = loaded  # type: ignore[attr-defined]  # the signature only holds its variables weakly
+    return run
+
+
+def _onnx_session(path: pathlib.Path, level: Any) -> Run:
+    """Runs the file at one graph optimisation level, on half of the cores: the live model computes meanwhile."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = level
+    options.log_severity_level = 3
+    options.enable_cpu_mem_arena = False  # what a run took is free again for the live model
+    options.intra_op_num_threads = max(1, (os.cpu_count() or 1) // 2)
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    taken = [item.name for item in session.get_inputs()]
+    names = [item.name for item in session.get_outputs()]
+
+    def run(inputs: Mapping[str, Any]) -> Arrays:
+        return dict(zip(names, session.run(None, {name: inputs[name] for name in taken}), strict=True))
+
+    return run

@@ -1,0 +1,1 @@
+"""The ONNX graph under construction: values, sizes, folding, serialization. Knows nothing of TensorFlow."""

@@ -1,0 +1,90 @@
+"""Which values are finite whatever the model's inputs are: decides where a product may stand for a selection.
+
+``x * mask`` is many times as fast as ``Where(mask, x, 0)``, but NaN where ``x`` is infinite or NaN and the mask 0. The
+cotangents of piecewise linear layers consist of weights and masks only. What depends on the numbers in an input may
+be NaN, and a selection is how a model says that this must not count.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pullback_export.graph.graph import Node, Value
+
+_KEEPING = {
+    "Add",
+    "Sub",
+    "Mul",
+    "Neg",
+    "Abs",
+    "Relu",
+    "LeakyRelu",
+    "Max",
+    "Min",
+    "Sum",
+    "Clip",
+    "Cast",
+    "Identity",
+    "Tanh",
+    "Sigmoid",
+    "Sin",
+    "Cos",
+    "Sign",
+    "MatMul",
+    "Gemm",
+    "Conv",
+    "ConvTranspose",
+    "Einsum",
+    "ReduceSum",
+    "CumSum",
+    "Where",
+    "Transpose",
+    "Reshape",
+    "Expand",
+    "Tile",
+    "Concat",
+    "Slice",
+    "Gather",
+    "GatherND",
+    "GatherElements",
+    "Split",
+    "Pad",
+    "Squeeze",
+    "Unsqueeze",
+    "ScatterND",
+    "ScatterElements",
+}
+_known: weakref.WeakKeyDictionary[Node, bool] = weakref.WeakKeyDictionary()
+
+
+def is_finite(value: Value) -> bool:
+    """Whether ``value`` is made of finite constants, integers and truth values only."""
+    stack = [] if _settled(value) else [value.node]
+    while stack:
+        node = stack[-1]
+        assert node is not None
+        operands = [item for item in node.inputs if item is not None] if node.op_type in _KEEPING else []
+        open_ones = [item.node for item in operands if not _settled(item) and item.node not in _known]
+        if open_ones and all(_finite(item) for item in operands if _settled(item)):
+            stack.extend(open_ones)
+            continue
+        _known[node] = node.op_type in _KEEPING and not open_ones and all(map(_finite, operands))
+        stack.pop()
+    return _finite(value)
+
+
+def _settled(value: Value) -> bool:
+    """Whether the answer does not depend on the node that makes the value."""
+    return value.dtype.kind != "f" or value.node is None
+
+
+def _finite(value: Value) -> bool:
+    if value.dtype.kind != "f":
+        return True
+    if value.const is not None:
+        return bool(np.isfinite(value.const).all())
+    return value.node is not None and _known[value.node]

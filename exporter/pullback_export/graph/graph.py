@@ -1,0 +1,444 @@
+"""The ONNX graph under construction: values that know dtype, shape and, where possible, their contents.
+
+``Graph.emit`` is the one door through which a node enters. It first simplifies, folds constants and sizes,
+reuses an equal node, and moves work that does not depend on a loop out of the loop; only then is a node made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback_export.graph import folding
+from pullback_export.graph.dims import Dim, Shape, Size
+from pullback_export.graph.shapes import inference
+from pullback_export.optimize.local import identities, repeated_rows, signs_and_factors, transposes
+
+Attribute = Any  # int, float, str, list of these, np.ndarray, or Graph
+
+
+@dataclasses.dataclass(eq=False)
+class Node:
+    """One ONNX node; ``outputs`` may hold None for outputs that nobody names."""
+
+    op_type: str
+    inputs: list[Value | None]
+    attributes: dict[str, Attribute]
+    outputs: list[Value] = dataclasses.field(default_factory=list)
+
+
+class Value:
+    """A tensor in the graph: ``dtype`` (NumPy), ``shape`` of ints and :class:`Dim`, or None for an unknown rank.
+
+    ``const`` holds the contents of a constant, ``sizes`` the symbolic contents of an integer vector that was
+    computed from shapes, ``fill`` the one number that the tensor repeats.
+    """
+
+    __slots__ = ("_sizes", "const", "dtype", "fill", "graph", "node", "shape")
+
+    def __init__(self, graph: Graph, dtype: np.dtype[Any], shape: Shape | None, node: Node | None = None) -> None:
+        self.graph = graph
+        self.dtype = np.dtype(dtype)
+        self.shape = shape
+        self.node = node
+        self.const: np.ndarray[Any, Any] | None = None
+        self.fill: float | None = None
+        self._sizes: np.ndarray[Any, Any] | None = None
+
+    @property
+    def sizes(self) -> np.ndarray[Any, Any] | None:
+        """Contents as an object array of ints and :class:`Dim`, where every element is known."""
+        if self._sizes is None and self.const is not None and self.dtype.kind in "iu" and self.const.size <= 4096:
+            self._sizes = folding.as_objects(self.const)
+        return self._sizes
+
+    @property
+    def rank(self) -> int:
+        return len(self.dims)
+
+    @property
+    def dims(self) -> Shape:
+        """The shape, which must have a known rank."""
+        if self.shape is None:
+            raise UnknownRank("a tensor of unknown rank; give the inputs shapes of known rank")
+        return self.shape
+
+    def __repr__(self) -> str:
+        origin = "const" if self.const is not None else self.node.op_type if self.node else "input"
+        return f"<{origin} {self.dtype.name}{list(self.shape) if self.shape is not None else '?'}>"
+
+    def _binary(self, op_type: str, other: Operand, swap: bool = False) -> Value:
+        right = self.graph.root.constant(other, self.dtype) if not isinstance(other, Value) else other
+        return self.graph.emit(op_type, [right, self] if swap else [self, right])
+
+    def __add__(self, other: Operand) -> Value:
+        return self._binary("Add", other)
+
+    def __radd__(self, other: Operand) -> Value:
+        return self._binary("Add", other, swap=True)
+
+    def __sub__(self, other: Operand) -> Value:
+        return self._binary("Sub", other)
+
+    def __rsub__(self, other: Operand) -> Value:
+        return self._binary("Sub", other, swap=True)
+
+    def __mul__(self, other: Operand) -> Value:
+        return self._binary("Mul", other)
+
+    def __rmul__(self, other: Operand) -> Value:
+        return self._binary("Mul", other, swap=True)
+
+    def __truediv__(self, other: Operand) -> Value:
+        return self._binary("Div", other)
+
+    def __rtruediv__(self, other: Operand) -> Value:
+        return self._binary("Div", other, swap=True)
+
+    def __pow__(self, other: Operand) -> Value:
+        return self * self if isinstance(other, int) and other == 2 else self._binary("Pow", other)
+
+    def __matmul__(self, other: Value) -> Value:
+        return self._binary("MatMul", other)
+
+    def __neg__(self) -> Value:
+        return self.graph.emit("Neg", [self])
+
+    def __lt__(self, other: Operand) -> Value:  # type: ignore[misc]  # a node, whichever side is asked
+        return self._binary("Less", other)
+
+    def __le__(self, other: Operand) -> Value:  # type: ignore[misc]  # a node, whichever side is asked
+        return self._binary("LessOrEqual", other)
+
+    def __gt__(self, other: Operand) -> Value:  # type: ignore[misc]  # a node, whichever side is asked
+        return self._binary("Greater", other)
+
+    def __ge__(self, other: Operand) -> Value:  # type: ignore[misc]  # a node, whichever side is asked
+        return self._binary("GreaterOrEqual", other)
+
+    def equals(self, other: Operand) -> Value:
+        """Elementwise equality (``==`` stays identity, so that values can be looked up)."""
+        return self._binary("Equal", other)
+
+    def __and__(self, other: Value) -> Value:
+        return self._binary("And", other)
+
+    def __or__(self, other: Value) -> Value:
+        return self._binary("Or", other)
+
+    def __invert__(self) -> Value:
+        return self.graph.emit("Not", [self])
+
+
+Number = bool | int | float
+Operand = Value | Number | np.ndarray[Any, Any]
+
+
+class UnknownRank(ValueError):
+    """A rule needs the rank of a tensor that TensorFlow does not know."""
+
+
+class Graph:
+    """Nodes in order of creation. ``parent`` is set for the body of a Loop or the branch of an If.
+
+    ``hoists``: nodes of a loop body whose inputs all live outside of it are put outside of it.
+    """
+
+    def __init__(self, parent: Graph | None = None, hoists: bool = False) -> None:
+        self.parent = parent
+        self.hoists = hoists
+        self.root: Graph = parent.root if parent else self
+        self.depth: int = parent.depth + 1 if parent else 0
+        self.nodes: list[Node] = []
+        self.inputs: list[tuple[str, Value]] = []
+        self.outputs: list[tuple[str, Value]] = []
+        self._seen: dict[Any, list[Value]] = {}
+        self._constants: dict[Any, Value] = {}
+        self._fresh = 0
+        self.assumption: tuple[Value, bool] | None = None  # of a branch: its predicate, and what that is here
+        self.active: Graph = self  # of the root: the graph that rules are writing to
+
+    def input(self, name: str, dtype: np.dtype[Any], shape: Shape | None) -> Value:
+        value = Value(self, dtype, shape)
+        self.inputs.append((name, value))
+        return value
+
+    def constant(self, array: Any, dtype: Any = None) -> Value:
+        """A constant of the whole model; equal contents are stored once."""
+        if self.root is not self:
+            return self.root.constant(array, dtype)
+        contents = np.asarray(array, dtype)
+        if not contents.flags.c_contiguous:
+            contents = np.ascontiguousarray(contents).reshape(contents.shape)
+        key = (contents.dtype.str, contents.shape, _digest(contents))
+        if key not in self._constants:
+            value = Value(self, contents.dtype, contents.shape)
+            value.const = contents
+            if contents.size and contents.size <= 4096 and (contents == contents.flat[0]).all():
+                value.fill = contents.flat[0].item()
+            self._constants[key] = value
+        return self._constants[key]
+
+    def fresh_size(self, hint: str = "d") -> Dim:
+        """A free size that nothing is known about."""
+        self.root._fresh += 1
+        return Dim.atom(f"{hint}{self.root._fresh}")
+
+    def emit(
+        self, op_type: str, inputs: Sequence[Value | None], attributes: dict[str, Attribute] | None = None
+    ) -> Value:
+        """One node with one output; see the module's docstring."""
+        return self.emit_many(op_type, inputs, attributes, 1)[0]
+
+    def emit_many(
+        self, op_type: str, inputs: Sequence[Value | None], attributes: dict[str, Attribute] | None, outputs: int
+    ) -> list[Value]:
+        attributes = {key: item for key, item in (attributes or {}).items() if item is not None}
+        operands = list(inputs)
+        while operands and operands[-1] is None:
+            operands.pop()
+        target = self._innermost(operands)
+        if target is not self:
+            return target.emit_many(op_type, operands, attributes, outputs)
+        operands = identities.shrink_operands(op_type, operands)
+        short = self._shortcut(op_type, operands, attributes) if outputs == 1 else None
+        if short is not None:
+            return [short]
+        folded = self._fold(op_type, operands, attributes) if outputs == 1 else None
+        if folded is not None and folded.const is not None:
+            return [folded]
+        owner = self._owner(operands, attributes)
+        key = _key(op_type, operands, attributes, outputs)
+        sizes_key = None
+        if folded is not None and folded._sizes is not None:
+            sizes_key = ("sizes", folded.dtype.str, folded._sizes.shape, tuple(folded._sizes.flat))
+        for candidate in (key, sizes_key):
+            known = owner._lookup(candidate) if candidate is not None else None
+            if known is not None:
+                return known
+        if op_type == "MaxPool" and (shared := self._shared_pool(owner, operands, attributes, outputs)) is not None:
+            return shared
+        inferred = inference.infer(owner, op_type, operands, attributes, outputs)
+        if op_type not in ("Expand", "If", "Loop", "Scan"):
+            empty = [self._empty(dtype, shape) for dtype, shape in inferred]
+            if all(value is not None for value in empty):
+                return [value for value in empty if value is not None]
+        node = Node(op_type, operands, attributes)
+        node.outputs = [Value(owner, dtype, shape, node) for dtype, shape in inferred]
+        if folded is not None:
+            node.outputs[0]._sizes = folded._sizes
+            node.outputs[0].shape = folded.shape
+        if outputs == 1:
+            node.outputs[0].fill = identities.fill_of(op_type, operands)
+        owner.nodes.append(node)
+        for candidate in (key, sizes_key):
+            if candidate is not None:
+                owner._seen[candidate] = node.outputs
+        return node.outputs
+
+    def emit_unfolded(self, op_type: str, inputs: list[Value | None], **attributes: Attribute) -> Value:
+        """One node of the whole model, also of constants: ONNX Runtime computes it when the session opens."""
+        if self.root is not self:
+            return self.root.emit_unfolded(op_type, inputs, **attributes)
+        key = _key(op_type, inputs, attributes, 1)
+        if key not in self._seen:
+            ((dtype, shape),) = inference.infer(self, op_type, inputs, attributes, 1)
+            node = Node(op_type, inputs, attributes)
+            node.outputs = [Value(self, dtype, shape, node)]
+            self.nodes.append(node)
+            self._seen[key] = node.outputs
+        return self._seen[key][0]
+
+    def _empty(self, dtype: np.dtype[Any], shape: Shape | None) -> Value | None:
+        """A tensor without elements needs no computation, of which ONNX Runtime is not always capable."""
+        if shape is None or 0 not in shape:
+            return None
+        if all(isinstance(size, int) for size in shape):
+            return self.constant(np.zeros([int(str(size)) for size in shape], dtype))
+        if not all(map(self.knows_size, shape)):
+            return None
+        return self.emit("Expand", [self.constant(0, dtype), self.sizes_value(shape)])
+
+    def _shared_pool(
+        self, owner: Graph, operands: list[Value | None], attributes: dict[str, Attribute], outputs: int
+    ) -> list[Value] | None:
+        """A maximum pooling that differs in its outputs only: the gradient wants to know where the maxima are."""
+        known = owner._lookup(_key("MaxPool", operands, attributes, 3 - outputs))
+        if known is not None and outputs == 2 and len(known) == 1:
+            dtype, shape = inference.infer(owner, "MaxPool", operands, attributes, 2)[1]
+            known.append(Value(known[0].graph, dtype, shape, known[0].node))
+        return known
+
+    def _innermost(self, operands: Iterable[Value | None]) -> Graph:
+        """The graph in which a node can see all of its operands: the one being written, or that of an operand."""
+        innermost = self.root.active if self.root.active.depth > self.depth else self
+        for value in operands:
+            if value is not None and value.graph.depth > innermost.depth:
+                innermost = value.graph
+        return innermost
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """While this lasts, operators of values that live further out put their nodes here."""
+        before, self.root.active = self.root.active, self
+        try:
+            yield
+        finally:
+            self.root.active = before
+
+    def mark(self) -> list[tuple[Graph, int, int]]:
+        """What this graph and those around it hold now, for :meth:`rollback`."""
+        around = [self]
+        while around[-1].parent is not None:
+            around.append(around[-1].parent)
+        return [(graph, len(graph.nodes), len(graph._seen)) for graph in around]
+
+    @staticmethod
+    def rollback(mark: list[tuple[Graph, int, int]]) -> None:
+        """Takes back every node that was made since ``mark``."""
+        for graph, nodes, seen in mark:
+            del graph.nodes[nodes:]
+            while len(graph._seen) > seen:
+                graph._seen.popitem()
+
+    def name_size(self, number: Value, size: Dim) -> None:
+        """Gives the contents of an int64 scalar the name ``size``, as which axes may have it from now on."""
+        objects = np.empty((), object)
+        objects[()] = size
+        number._sizes = objects
+        number.graph._seen[("sizes", np.dtype(np.int64).str, (), (size,))] = [number]
+        number.graph.emit("Reshape", [number, self.constant(np.array([1], np.int64))])
+
+    def _shortcut(self, op_type: str, operands: list[Value | None], attributes: dict[str, Attribute]) -> Value | None:
+        rewrites = (
+            identities.simplify,
+            signs_and_factors.regrouped,
+            repeated_rows.before_expansion,
+            transposes.after_rearrangement,
+        )
+        for rewrite in rewrites:
+            short = rewrite(self, op_type, operands, attributes)
+            if short is not None:
+                return short
+        return None
+
+    def _lookup(self, key: Any) -> list[Value] | None:
+        graph: Graph | None = self
+        while graph is not None:
+            if key in graph._seen:
+                return graph._seen[key]
+            graph = graph.parent
+        return None
+
+    def _owner(self, operands: Iterable[Value | None], attributes: dict[str, Attribute]) -> Graph:
+        """The graph that the node goes to: out of every loop that none of its inputs is made in."""
+        if any(isinstance(item, Graph) for item in attributes.values()):
+            return self
+        deepest = max((value.graph.depth for value in operands if value is not None), default=0)
+        owner = self
+        while owner.parent is not None and owner.hoists and deepest < owner.depth:
+            owner = owner.parent
+        return owner
+
+    def _fold(self, op_type: str, operands: list[Value | None], attributes: dict[str, Attribute]) -> Value | None:
+        arrays = [value.const if value is not None else None for value in operands]
+        if all(value is None or value.const is not None for value in operands):
+            result = folding.fold(op_type, arrays, attributes)
+            if result is not None:
+                return self.constant(result)
+        sizes = folding.fold_sizes(op_type, operands, attributes)
+        if sizes is None:
+            return None
+        contents, dtype = sizes
+        if all(isinstance(item, int) for item in contents.flat):
+            return self.constant(contents.astype(dtype))
+        value = Value(self, dtype, contents.shape)
+        value._sizes = contents
+        return value
+
+    def sizes_value(self, sizes: Sequence[Size]) -> Value:
+        """An int64 vector with these contents; every free size must be the size of some axis in the graph."""
+        if all(isinstance(size, int) for size in sizes):
+            return self.constant(np.array(sizes, np.int64))
+        parts = [self._size_value(size) for size in sizes]
+        return self.emit("Concat", parts, {"axis": 0})
+
+    def knows_size(self, size: Size) -> bool:
+        """Whether a size can be computed here."""
+        try:
+            self.sizes_value([size])
+        except KeyError:
+            return False
+        return True
+
+    def _size_value(self, size: Size) -> Value:
+        """A vector of one element that holds ``size``."""
+        if isinstance(size, int):
+            return self.constant(np.array([size], np.int64))
+        known = self._lookup(("sizes", np.dtype(np.int64).str, (1,), (size,)))
+        if known is not None:
+            return known[0]
+        total: Value | None = None
+        for names, factor in size.terms:
+            term = self.constant(np.array([factor], np.int64))
+            for name in names:
+                term = term * self._axis_size(name)
+            total = term if total is None else total + term
+        assert total is not None
+        return total
+
+    def _axis_size(self, name: str) -> Value:
+        atom = Dim.atom(name)
+        known = self._lookup(("sizes", np.dtype(np.int64).str, (1,), (atom,)))
+        if known is not None:
+            return known[0]
+        graph: Graph | None = self
+        while graph is not None:
+            sources = [value for _, value in graph.inputs] + [v for node in graph.nodes for v in node.outputs]
+            for value in sources:
+                if value.shape is not None and atom in value.shape:
+                    axis = value.shape.index(atom)
+                    return self.emit("Shape", [value], {"start": axis, "end": axis + 1})
+            for value in sources:
+                for axis, size in enumerate(value.shape or ()):
+                    if isinstance(size, Dim) and (solved := size.solve(name)) is not None:
+                        factor, rest = solved
+                        whole = self.emit("Shape", [value], {"start": axis, "end": axis + 1})
+                        return (whole - rest) / factor
+            graph = graph.parent
+        recipe = getattr(name, "recipe", None)
+        if recipe is not None:
+            return self._computed_size(*recipe)
+        raise KeyError(f"no tensor of the graph has an axis of size {name}")
+
+    def _computed_size(self, operation: str, a: Size, b: Size) -> Value:
+        left, right = self._size_value(a), self._size_value(b)
+        if operation == "broadcast":
+            return self.emit("Where", [left.equals(1), right, left])
+        op_type = {"floor": "Div", "mod": "Mod", "max": "Max"}[operation]
+        return self.emit(op_type, [left, right])
+
+
+def _key(op_type: str, operands: list[Value | None], attributes: dict[str, Attribute], outputs: int) -> Any:
+    if any(isinstance(item, Graph) for item in attributes.values()) or op_type in inference.RANDOM:
+        return None
+    frozen = tuple(sorted((name, _frozen(item)) for name, item in attributes.items()))
+    return op_type, tuple(id(value) for value in operands), frozen, outputs
+
+
+def _frozen(item: Attribute) -> Any:
+    if isinstance(item, np.ndarray):
+        return item.dtype.str, item.shape, _digest(item)
+    return tuple(item) if isinstance(item, list | tuple) else item
+
+
+def _digest(contents: np.ndarray[Any, Any]) -> bytes:
+    """The bytes of a small array, and what stands for those of a large one: no weight is kept twice."""
+    if contents.nbytes <= 256:
+        return contents.tobytes()
+    return hashlib.blake2b(np.ascontiguousarray(contents).reshape(-1).view(np.uint8).data).digest()

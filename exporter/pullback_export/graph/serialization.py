@@ -1,0 +1,170 @@
+"""From the graph under construction to an ONNX model: rewritten once more, live nodes only, names that depend on
+nothing but the graph.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from pullback_export.graph.graph import Graph, Node, Value
+from pullback_export.graph.pruning import prune
+from pullback_export.optimize.final.blocked_channels import blocked_scalar
+from pullback_export.optimize.final.common_factor import factor_taken_out, from_known_product
+from pullback_export.optimize.final.cropped_convtranspose import cropped
+from pullback_export.optimize.final.engine import rewrite
+from pullback_export.optimize.final.hessian_seeds import seeds_apart
+from pullback_export.optimize.final.matmul_add import sum_in_product
+from pullback_export.optimize.final.products import in_order, into_weights
+from pullback_export.optimize.final.scan_bodies import tighten
+from pullback_export.optimize.final.single_column import as_row
+from pullback_export.optimize.final.strided_convtranspose import in_phases
+
+FINAL_RULES = (
+    from_known_product,
+    factor_taken_out,
+    in_order,
+    into_weights,
+    seeds_apart,
+    as_row,
+    sum_in_product,
+    cropped,
+    in_phases,
+    blocked_scalar,
+)
+
+
+def to_model(graph: Graph, opset: int, metadata: Mapping[str, str]) -> onnx.ModelProto:
+    """The model of ``graph``; equal graphs give equal bytes in every process."""
+    tighten(graph)
+    rewrite(graph, FINAL_RULES)
+    writer = _Writer(graph)
+    proto = writer.graph_proto(graph, "pullback")
+    proto.initializer.extend(writer.initializers)
+    model = helper.make_model(
+        proto, opset_imports=[helper.make_opsetid("", opset)], producer_name="pullback", ir_version=_ir_version(opset)
+    )
+    for key in sorted(metadata):
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, metadata[key]
+    return model
+
+
+def _ir_version(opset: int) -> int:
+    return {18: 8, 19: 9, 20: 9, 21: 10, 22: 10}.get(opset, 10 if opset > 22 else 8)
+
+
+class _Writer:
+    def __init__(self, root: Graph) -> None:
+        self.initializers: list[onnx.TensorProto] = []
+        self.live = prune(root)
+        self.names: dict[int, str] = {}
+        self.counts: dict[str, int] = {}
+
+    def name(self, value: Value) -> str:
+        if id(value) not in self.names:
+            if value.const is None:
+                raise AssertionError(f"{value} is used before it is made")
+            name = self._new("weight" if value.const.size > 64 else "constant")
+            self.initializers.append(numpy_helper.from_array(value.const, name))
+            self.names[id(value)] = name
+        return self.names[id(value)]
+
+    def _new(self, stem: str) -> str:
+        self.counts[stem] = self.counts.get(stem, 0) + 1
+        return f"{stem}_{self.counts[stem]}"
+
+    def graph_proto(self, graph: Graph, title: str) -> onnx.GraphProto:
+        inputs = []
+        for name, value in graph.inputs:
+            label = name if graph.parent is None else self._new("argument")
+            self.names[id(value)] = label
+            inputs.append(_value_info(label, value))
+        nodes: list[onnx.NodeProto] = []
+        wanted = self._output_names(graph)
+        for node in graph.nodes:
+            if id(node) in self.live:
+                nodes.append(self._node(node, wanted))
+        outputs = []
+        taken: set[str] = set()
+        for name, value in graph.outputs:
+            label = name if graph.parent is None else self._result_name(graph, value, taken)
+            taken.add(label)
+            if self.names.get(id(value)) != label:
+                nodes.append(helper.make_node("Identity", [self.name(value)], [label], name=self._new("Identity")))
+            outputs.append(_value_info(label, value))
+        stated = [] if graph.parent is not None else self._widest(graph)
+        return helper.make_graph(nodes, title, inputs, outputs, value_info=stated)
+
+    def _widest(self, graph: Graph) -> list[onnx.ValueInfoProto]:
+        """The shape of the intermediate value that grows most with the batch: it tells how many rows fit the cache."""
+        results = {id(value) for _, value in graph.outputs}
+        found = [
+            (size, value)
+            for node in graph.nodes
+            if id(node) in self.live
+            for value in node.outputs
+            if id(value) not in results and (size := _row_size(value))
+        ]
+        if not found:
+            return []
+        _, widest = max(found, key=lambda pair: pair[0])
+        return [_value_info(self.names[id(widest)], widest)]
+
+    def _result_name(self, graph: Graph, value: Value, taken: set[str]) -> str:
+        """A result of a subgraph keeps the name of its node, unless it is made elsewhere or was a result before."""
+        if value.node is not None and value.graph is graph and self.names[id(value)] not in taken:
+            return self.names[id(value)]
+        return self._new("result")
+
+    def _output_names(self, graph: Graph) -> dict[int, str]:
+        """Results of the model keep their public name, unless one value has two or is an input or a constant."""
+        if graph.parent is not None:
+            return {}
+        names: dict[int, str] = {}
+        for name, value in graph.outputs:
+            if value.const is None and value.node is not None and value.graph is graph:
+                names.setdefault(id(value), name)
+        return names
+
+    def _node(self, node: Node, wanted: Mapping[int, str]) -> onnx.NodeProto:
+        label = self._new(node.op_type)
+        inputs = [self.name(value) if value is not None else "" for value in node.inputs]
+        outputs = []
+        for index, value in enumerate(node.outputs):
+            name = wanted.get(id(value), label if len(node.outputs) == 1 else f"{label}_{index}")
+            self.names[id(value)] = name
+            outputs.append(name)
+        attributes = [self._attribute(key, item) for key, item in sorted(node.attributes.items())]
+        proto = onnx.NodeProto(op_type=node.op_type, name=label, input=inputs, output=outputs)
+        proto.attribute.extend(attributes)
+        return proto
+
+    def _attribute(self, key: str, item: Any) -> onnx.AttributeProto:
+        if isinstance(item, Graph):
+            return helper.make_attribute(key, self.graph_proto(item, key))
+        if key in ("to", "dtype"):
+            return helper.make_attribute(key, helper.np_dtype_to_tensor_dtype(np.dtype(item)))
+        if isinstance(item, np.ndarray):
+            return helper.make_attribute(key, numpy_helper.from_array(item))
+        if isinstance(item, bool):
+            return helper.make_attribute(key, int(item))
+        return helper.make_attribute(key, item)
+
+
+def _row_size(value: Value) -> int:
+    """Bytes for each row of the batch, of a value with one free axis; 0 for any other."""
+    free = [size for size in value.shape or () if not isinstance(size, int)]
+    if value.dtype.kind != "f" or [str(size) for size in free] != ["B"]:
+        return 0
+    return math.prod(size for size in value.dims if isinstance(size, int)) * value.dtype.itemsize
+
+
+def _value_info(name: str, value: Value) -> onnx.ValueInfoProto:
+    shape = None if value.shape is None else [size if isinstance(size, int) else str(size) for size in value.shape]
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), shape)

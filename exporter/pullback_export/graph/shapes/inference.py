@@ -1,0 +1,207 @@
+"""Dtype and shape of what a node returns, with free sizes kept as symbols (ONNX operator specification)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pullback_export.graph.dims import Shape, Size, broadcast, product
+from pullback_export.graph.shapes import products, rearranging
+from pullback_export.graph.shapes.operands import Attributes, CannotInfer, Operands, Rule, constant, dims_of, unknown
+
+if TYPE_CHECKING:
+    from pullback_export.graph.graph import Graph, Value
+
+DType = np.dtype[Any]
+Inferred = list[tuple[DType, "Shape | None"]]
+
+RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
+_BOOL, _INT64 = np.dtype(bool), np.dtype(np.int64)
+_COMPARISONS = {"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Xor"}
+_BROADCASTING = {
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Pow",
+    "Max",
+    "Min",
+    "Mod",
+    "Sum",
+    "Mean",
+    "PRelu",
+    "BitwiseAnd",
+    "BitwiseOr",
+    "BitwiseXor",
+    "BitShift",
+} | _COMPARISONS
+_REDUCTIONS = {
+    "ReduceSum",
+    "ReduceMean",
+    "ReduceMax",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSum",
+    "ReduceLogSumExp",
+    "ReduceSumSquare",
+}
+
+
+def infer(graph: Graph, op_type: str, operands: Operands, attributes: Attributes, outputs: int) -> Inferred:
+    if op_type in ("Loop", "If", "Scan"):
+        return _subgraph_outputs(graph, op_type, attributes, outputs)
+    first = next((value for value in operands if value is not None), None)
+    dtype = _dtype(op_type, operands, attributes, first)
+    rule = _SHAPES.get(op_type, _same)
+    if any(value is not None and value.shape is None for value in operands) and op_type not in ("Reshape", "Expand"):
+        return [(dtype, None)] * outputs
+    try:
+        shapes = rule(graph, operands, attributes, outputs)
+    except CannotInfer:
+        return [(dtype, None)] * outputs
+    if op_type == "TopK" or (op_type == "MaxPool" and outputs == 2):
+        return [(dtype, shapes[0]), (_INT64, shapes[0])]
+    if op_type == "Unique":
+        return [(dtype if index == 0 else _INT64, shape) for index, shape in enumerate(shapes)]
+    return [(dtype, shape) for shape in shapes]
+
+
+def _dtype(op_type: str, operands: Operands, attributes: Attributes, first: Value | None) -> DType:
+    if op_type in _COMPARISONS or op_type in ("Not", "IsNaN", "IsInf"):
+        return _BOOL
+    if op_type in ("Shape", "Size", "ArgMax", "ArgMin", "NonZero"):
+        return _INT64
+    if op_type in ("Cast", "EyeLike", "RandomNormal", "RandomUniform") and "to" in attributes:
+        return np.dtype(attributes["to"])
+    if op_type == "Where":
+        assert operands[1] is not None
+        return operands[1].dtype
+    if op_type == "OneHot":
+        assert operands[2] is not None
+        return operands[2].dtype
+    assert first is not None
+    return first.dtype
+
+
+def _same(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+    return [dims_of(operands)] * outputs
+
+
+def _broadcast(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+    shape: Shape = ()
+    for value in operands:
+        assert value is not None
+        shape = broadcast(shape, value.dims)
+    return [shape]
+
+
+def _reduce(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+    shape, axes = dims_of(operands), constant(operands, 1)
+    if axes is None and "axes" in attributes:
+        axes = np.asarray(attributes["axes"])
+    if axes is None or axes.size == 0:
+        if attributes.get("noop_with_empty_axes"):
+            return [shape]
+        axes = np.arange(len(shape))
+    reduced = {int(axis) % len(shape) for axis in axes.ravel()} if shape else set()
+    if attributes.get("keepdims", 1):
+        return [tuple(1 if axis in reduced else size for axis, size in enumerate(shape))]
+    return [tuple(size for axis, size in enumerate(shape) if axis not in reduced)]
+
+
+def _arg_reduce(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+    shape = list(dims_of(operands))
+    axis = attributes.get("axis", 0) % len(shape)
+    if attributes.get("keepdims", 1):
+        shape[axis] = 1
+    else:
+        del shape[axis]
+    return [tuple(shape)]
+
+
+def _one_hot(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+    indices, depth = list(dims_of(operands)), operands[1]
+    assert depth is not None
+    size: Size = graph.fresh_size("depth") if depth.sizes is None else depth.sizes.ravel()[0]
+    axis = attributes.get("axis", -1)
+    indices.insert(axis if axis >= 0 else len(indices) + 1 + axis, size)
+    return [tuple(indices)]
+
+
+def _top_k(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+    shape, k = list(dims_of(operands)), operands[1]
+    assert k is not None
+    shape[attributes.get("axis", -1)] = graph.fresh_size("k") if k.sizes is None else k.sizes.ravel()[0]
+    return [tuple(shape)] * outputs
+
+
+def _range(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+    start, limit, delta = (value.sizes if value is not None else None for value in operands)
+    if start is not None and limit is not None and delta is not None and delta.item() == 1:
+        return [(limit.item() - start.item(),)]
+    return [(graph.fresh_size("range"),)]
+
+
+def _non_zero(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+    return [(len(dims_of(operands)), graph.fresh_size("nonzero"))]
+
+
+def _unique(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+    """Values, first places, the place of each element, counts."""
+    shape, found = dims_of(operands), graph.fresh_size("unique")
+    axis = attributes.get("axis")
+    values = (found,) if axis is None else (*shape[:axis], found, *shape[axis + 1 :])
+    return [values, (found,), (product(shape) if axis is None else shape[axis],), (found,)][:outputs]
+
+
+def _constant_of_shape(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+    if operands[0] is None or operands[0].sizes is None:
+        raise CannotInfer
+    return [tuple(operands[0].sizes)]
+
+
+def _shape(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+    count = len(dims_of(operands)[attributes.get("start", 0) : attributes.get("end", len(dims_of(operands)))])
+    return [(count,)]
+
+
+def _scalar(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+    return [()]
+
+
+def _subgraph_outputs(graph: Graph, op_type: str, attributes: Attributes, outputs: int) -> Inferred:
+    """Loop: state as the body gives it, scan outputs with a leading free size. If: from the first branch."""
+    body: Graph = attributes["then_branch" if op_type == "If" else "body"]
+    inner = [value for _, value in body.outputs]
+    if op_type == "If":
+        return [(value.dtype, value.shape) for value in inner]
+    inner = inner[1:]
+    states = len(body.inputs) - 2
+    steps = graph.fresh_size("steps")
+    return [
+        (value.dtype, value.shape if index < states or value.shape is None else (steps, *value.shape))
+        for index, value in enumerate(inner)
+    ]
+
+
+_SHAPES: dict[str, Rule] = {
+    **rearranging.RULES,
+    **products.RULES,
+    **dict.fromkeys(_BROADCASTING, _broadcast),
+    **dict.fromkeys(_REDUCTIONS, _reduce),
+    "Where": _broadcast,
+    "ArgMax": _arg_reduce,
+    "ArgMin": _arg_reduce,
+    "OneHot": _one_hot,
+    "TopK": _top_k,
+    "Range": _range,
+    "NonZero": _non_zero,
+    "ConstantOfShape": _constant_of_shape,
+    "Shape": _shape,
+    "Size": _scalar,
+    "Compress": unknown,
+    "Unique": _unique,
+}

@@ -1,0 +1,1 @@
+"""What travels between operators besides tensors: complex numbers, lists, optionals, resources."""

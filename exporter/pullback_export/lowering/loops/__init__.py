@@ -1,0 +1,1 @@
+"""Loops and branches: from While and If to Loop, Scan and If."""

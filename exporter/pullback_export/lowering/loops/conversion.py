@@ -1,0 +1,357 @@
+"""TensorFlow's ``While`` as an ONNX loop, whatever its variables are.
+
+The body is converted under assumptions about each variable, from the most useful to the most general: it never changes;
+it counts; it is a list whose writes can be collected; it is a tensor of fixed sizes; it is a tensor of changing sizes.
+Where the converted body contradicts an assumption, or allows a better one, the body is converted again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback_export.graph.dims import Size
+from pullback_export.graph.graph import Graph, Value
+from pullback_export.lowering.context import OpContext
+from pullback_export.lowering.flows.forms import leaves, rebuild, same_form
+from pullback_export.lowering.flows.tensor_lists import Ragged, TensorList
+from pullback_export.lowering.loops.attempt import (
+    Assumption,
+    Attempt,
+    SlotList,
+    as_rows,
+    from_rows,
+    tensor_leaves,
+    unknown_elements,
+)
+from pullback_export.lowering.loops.induction import (
+    affine,
+    conjuncts,
+    iterations_while,
+    smallest,
+    unbounded,
+)
+from pullback_export.lowering.loops.list_variables import Demoted, LoopList, OneElement, settled
+from pullback_export.lowering.loops.writing import LoopWriter
+
+# Each attempt weakens the assumption about at least one variable, and there are few kinds of them.
+_ATTEMPTS_EACH = 6
+
+
+class LoopConversion:
+    """Converts one ``While``; :meth:`run` returns the variables after the loop, None for those not wanted."""
+
+    def __init__(self, op: OpContext, initial: Sequence[Any]) -> None:
+        self.op = op
+        self.converter = op.converter
+        graph, tf_op = op.tf_op.graph, op.tf_op
+        self.condition = self.converter.function(graph, tf_op.get_attr("cond").name)
+        self.body = self.converter.function(graph, tf_op.get_attr("body").name)
+        self.initial = list(initial)
+        self.variables = sorted(self.converter.liveness.loop_variables(tf_op, op.wanted))
+        self.assumptions = {index: self._first_assumption(index) for index in self.variables}
+        self._find_counters()
+
+    def _first_assumption(self, index: int) -> Assumption:
+        flow = self.initial[index]
+        if _passes_through(self.body, index):
+            return Assumption("fixed")
+        if isinstance(flow, OneElement):
+            flow = self.initial[index] = flow.expanded(self.op)
+        if isinstance(flow, TensorList):
+            return Assumption("list")
+        if isinstance(flow, LoopList | SlotList):
+            raise Demoted(flow.attempt, flow.place)
+        return Assumption("state") if leaves(flow) else Assumption("fixed")
+
+    def _find_counters(self) -> None:
+        """Looks at the whole numbers among the variables before anything is indexed by them."""
+        numbers = [
+            index
+            for index in self.variables
+            if isinstance(flow := self.initial[index], Value)
+            and flow.dtype.kind in "iu"
+            and flow.shape == ()
+            and self.assumptions[index].kind == "state"
+        ]
+        mark, missing = self.op.graph.mark(), self.converter.snapshot()
+        found: dict[int, Assumption] = {}
+        if numbers:
+            attempt = Attempt(self.op, {index: Assumption("state") for index in numbers}, self.initial)
+            given = {**attempt.arguments, **self._fixed()}
+            for index in numbers:
+                counter = self._as_counter(attempt, index, given)
+                if counter is not None:
+                    found[index] = counter
+        self.op.graph.rollback(mark)
+        self.converter.restore(missing)
+        self.assumptions.update(found)
+
+    def _fixed(self) -> dict[int, Any]:
+        return {index: self.initial[index] for index, item in self.assumptions.items() if item.kind == "fixed"}
+
+    def _as_counter(self, attempt: Attempt, index: int, given: dict[int, Any]) -> Assumption | None:
+        """What a whole number does in an iteration, if it only depends on its like and on what never changes."""
+        if not self.converter.liveness.loop_arguments(self.op.tf_op, index) <= given.keys():
+            return None
+        flows = [given.get(place) for place in range(len(self.initial))]
+        result = self.converter.convert(self.body, flows, attempt.body, [index])[index]
+        with attempt.body.writing():
+            return _counter(attempt.inner, result, attempt.arguments[index])
+
+    def run(self) -> list[Any]:
+        op = self.op
+        for _ in range(_ATTEMPTS_EACH * (len(self.variables) + 4)):
+            mark, missing = op.graph.mark(), self.converter.snapshot()
+            try:
+                attempt = Attempt(op, self.assumptions, self.initial)
+                self._convert(attempt)
+                settled_now = not self._revise(attempt)
+                if settled_now:
+                    return self._write(attempt)
+            except Demoted as demoted:
+                if demoted.attempt.op is not op or demoted.attempt.initial is not self.initial:
+                    raise
+                self._demote(demoted)
+            op.graph.rollback(mark)
+            self.converter.restore(missing)
+        raise op.unsupported("no form of this loop's variables was found")
+
+    def _convert(self, attempt: Attempt) -> None:
+        flows = [attempt.arguments.get(index) for index in range(len(self.initial))]
+        results = self.converter.convert(self.body, flows, attempt.body, self.variables)
+        attempt.results = {index: results[index] for index in self.variables}
+
+    def _demote(self, demoted: Demoted) -> None:
+        assumption = self.assumptions[demoted.index]
+        if assumption.kind == "list" and demoted.slot is not None:
+            self.assumptions[demoted.index] = Assumption("slot", slot=demoted.slot, element=demoted.element)
+        else:
+            self.assumptions[demoted.index] = Assumption("state", element=demoted.element or assumption.element)
+
+    def _revise(self, attempt: Attempt) -> bool:
+        """Changes assumptions that the converted body contradicts, or allows to be better; whether there were any."""
+        changed = False
+        with attempt.body.writing():
+            for index in self.variables:
+                changed |= self._revise_one(attempt, index, self.assumptions[index])
+        return changed
+
+    def _revise_one(self, attempt: Attempt, index: int, assumption: Assumption) -> bool:
+        result, argument = attempt.results[index], attempt.arguments[index]
+        if assumption.kind == "fixed":
+            if result is argument or all(a is b for a, b in zip(leaves(result), leaves(argument), strict=True)):
+                return False
+            raise AssertionError("a loop variable that passes through was changed")
+        if assumption.kind == "counter":
+            return False
+        if assumption.kind == "list":
+            return self._revise_list(attempt, index, assumption, result)
+        if assumption.kind == "slot":
+            if not isinstance(result, SlotList) or result.place != index:
+                raise Demoted(attempt, index)
+            return self._loosen(assumption, argument.element, result.element)
+        if isinstance(argument, Value) and isinstance(result, Value):
+            if result is argument:
+                self.assumptions[index] = Assumption("fixed")
+                return True
+            counter = _counter(attempt.inner, result, argument)
+            if counter is not None:
+                self.assumptions[index] = counter
+                return True
+        if assumption.element is None and unknown_elements(argument):
+            made = settled(attempt.inner, result)
+            assumption.element = made.template
+            if made.template is None:
+                raise self.op.unsupported("a list whose elements have no known shape")
+            return True
+        attempt.results[index] = result = as_rows(attempt.inner, result, None)
+        before = as_rows(attempt.inner, argument, None)
+        if not same_form(before, result):
+            if assumption.element is None and isinstance(result, TensorList) and result.template is not None:
+                assumption.element = result.template
+                return True
+            raise self.op.unsupported("a loop variable that changes its form")
+        return self._loosen(assumption, before, result)
+
+    def _revise_list(self, attempt: Attempt, index: int, assumption: Assumption, result: Any) -> bool:
+        if isinstance(result, TensorList) and result is self.initial[index]:
+            self.assumptions[index] = Assumption("fixed")
+            return True
+        if not isinstance(result, LoopList) or result.place != index or result.attempt is not attempt:
+            raise Demoted(attempt, index)
+        stack = bool(result.popped or result.pushed)
+        if stack and not assumption.stack:
+            assumption.stack = True
+            if not result.popped or result.popped == assumption.pops:
+                return True
+        if result.popped and result.popped != assumption.pops:
+            assumption.pops = result.popped
+            return True
+        if not result.consistent():
+            raise Demoted(attempt, index)
+        return False
+
+    def _loosen(self, assumption: Assumption, before: Any, after: Any) -> bool:
+        changed = False
+        for place, (old, new) in enumerate(zip(tensor_leaves(before), tensor_leaves(after), strict=True)):
+            axes = assumption.loose.get(place, set())
+            if axes is None or old.shape is None:
+                continue
+            if new.shape is None or len(new.shape) != len(old.shape):
+                assumption.loose[place] = None
+                changed = True
+                continue
+            different = {axis for axis, (a, b) in enumerate(zip(old.shape, new.shape, strict=True)) if a != b}
+            if different - axes:
+                assumption.loose[place] = axes | different
+                changed = True
+        return changed
+
+    def _write(self, attempt: Attempt) -> list[Any]:
+        op = self.op
+        writer = LoopWriter(op, attempt.body, attempt.iteration)
+        finals = self._add_states(attempt, writer)
+        lists = {index: flow for index, flow in attempt.results.items() if isinstance(flow, LoopList)}
+        requests: list[tuple[Value, bool]] = []
+        ragged: dict[Value, tuple[Value, Value]] = {}
+        for index in sorted(lists.keys() & op.wanted):
+            for value, backward in lists[index].requests():
+                if lists[index].pushed and not self._is_stable(value):
+                    if value not in ragged:
+                        ragged[value] = self._add_ragged(attempt, writer, value)
+                    requests.append((ragged[value][1], False))
+                else:
+                    requests.append((value, backward))
+        count = self._write_nodes(attempt, writer, requests)
+        for value, (flat, shape) in ragged.items():
+            shapes = attempt.series(shape, False)
+            ends = op.CumSum(op.ReduceProd(shapes, [1], keepdims=0), np.int64(0))
+            attempt.ragged[value] = Ragged(flat, ends, shapes, self._common_dims(value))
+        return [self._after(attempt, index, finals, count) for index in range(len(self.initial))]
+
+    def _after(self, attempt: Attempt, index: int, finals: dict[int, Any], count: Value) -> Any:
+        """A variable after ``count`` iterations."""
+        if index not in self.op.wanted:
+            return None
+        assumption, initial = self.assumptions[index], self.initial[index]
+        if assumption.kind == "counter":
+            total = self.op.cast(initial, np.int64) + count * assumption.step
+            return self.op.cast(total, initial.dtype)
+        if assumption.kind == "list":
+            return attempt.results[index].after(self.op, count)
+        if assumption.kind == "slot":
+            return initial.set(self.op, self.op.const(np.int64(assumption.slot)), finals[index])
+        if assumption.kind == "state":
+            return from_rows(self.op, attempt.carried(index), finals[index])
+        return initial
+
+    def _add_states(self, attempt: Attempt, writer: LoopWriter) -> dict[int, Any]:
+        """Declares the carried tensors; returns what they are after the loop: an element for a slot, else tensors."""
+        finals: dict[int, Any] = {}
+        for index in self.variables:
+            assumption, argument, result = self.assumptions[index], attempt.arguments[index], attempt.results[index]
+            if assumption.kind == "slot":
+                first = attempt.first_element(index)
+                last = self._carry(writer, assumption, argument.element, first, result.element)
+                finals[index] = rebuild(argument.element, last)
+            elif assumption.kind == "state":
+                first = attempt.carried(index)
+                finals[index] = self._carry(writer, assumption, as_rows(attempt.inner, argument, None), first, result)
+        return finals
+
+    def _carry(self, writer: LoopWriter, assumption: Assumption, argument: Any, first: Any, result: Any) -> list[Value]:
+        parts = zip(tensor_leaves(argument), tensor_leaves(first), tensor_leaves(result), strict=True)
+        return [
+            writer.add_state(mine, start, following, assumption.loose.get(place, set()) != set())
+            for place, (mine, start, following) in enumerate(parts)
+        ]
+
+    def _is_stable(self, value: Value) -> bool:
+        """Whether all iterations give ``value`` one shape: its sizes are those of tensors outside of the loop."""
+        return None not in self._common_dims(value)
+
+    def _common_dims(self, value: Value) -> tuple[Size | None, ...]:
+        """The shape of a tensor of the body, with None for sizes that are not known outside of the loop."""
+        if value.shape is None:
+            raise self.op.unsupported("a list of tensors of unknown rank")
+        return tuple(size if self.op.graph.knows_size(size) else None for size in value.shape)
+
+    def _add_ragged(self, attempt: Attempt, writer: LoopWriter, value: Value) -> tuple[Value, Value]:
+        """Collects tensors of different sizes one after the other; returns all of them and each one's shape."""
+        inner = attempt.inner
+        with attempt.body.writing():
+            shape = inner.graph.emit("Shape", [value])
+            so_far = Value(attempt.body, value.dtype, (attempt.body.fresh_size("varying"),))
+            longer = inner.Concat(so_far, inner.Reshape(value, [-1]), axis=0)
+        flat = writer.add_state(so_far, self.op.const(np.zeros(0, value.dtype)), longer, True)
+        return flat, shape
+
+    def _write_nodes(self, attempt: Attempt, writer: LoopWriter, requests: list[tuple[Value, bool]]) -> Value:
+        """The loop itself; returns the number of iterations."""
+        op = self.op
+        with attempt.body.writing():
+            now = self._holds(attempt.arguments, attempt.body)
+            counts = [
+                iterations_while(attempt.inner, part, attempt.iteration) for part in conjuncts(now) if not _always(part)
+            ]
+        bounds = [count for count in counts if count is not None and not unbounded(count)]
+        if all(count is not None for count in counts) and bounds:
+            count = smallest(op, bounds)
+            attempt.rows_of = writer.write_counted(count, requests)
+            return count
+        first = self._holds(dict(enumerate(self.initial)), op.graph)
+        with attempt.body.writing():
+            following = {index: self._next(attempt, index) for index in self.variables}
+            whole = self._holds(following, attempt.body)
+            parts = [
+                part for part in conjuncts(whole) if iterations_while(attempt.inner, part, attempt.iteration) is None
+            ]
+            go_on = attempt.inner.const(np.bool_(True))
+            for place, part in enumerate(parts):
+                go_on = go_on & part if place else part
+        limit = smallest(op, bounds) if bounds else None
+        attempt.rows_of, count = writer.write_open(limit, first, go_on, requests)
+        return count
+
+    def _next(self, attempt: Attempt, index: int) -> Any:
+        """A variable as the next iteration sees it."""
+        assumption, argument = self.assumptions[index], attempt.arguments[index]
+        if assumption.kind == "counter":
+            start = self.op.cast(self.initial[index], np.int64)
+            return attempt.inner.cast(start + (attempt.iteration + 1) * assumption.step, argument.dtype)
+        result = attempt.results[index]
+        if assumption.kind == "state":
+            return from_rows(attempt.inner, result, tensor_leaves(result))
+        return result
+
+    def _holds(self, flows: dict[int, Any], graph: Graph) -> Value:
+        arguments = [flows.get(index) for index in range(len(self.initial))]
+        (value,) = self.converter.convert(self.condition, arguments, graph)
+        if not isinstance(value, Value):
+            raise self.op.unsupported("a condition that is not a tensor")
+        return value if value.shape == () else graph.emit("Reshape", [value, graph.constant(np.zeros(0, np.int64))])
+
+
+def _counter(op: OpContext, result: Any, argument: Value) -> Assumption | None:
+    """A variable that grows by the same number in each iteration."""
+    if not isinstance(result, Value) or argument.dtype.kind not in "iu" or argument.shape != ():
+        return None
+    place = affine(op, result, argument)
+    if place is None or place.step != 1 or place.start.const is None:
+        return None
+    return Assumption("counter", step=int(place.start.const.item()))
+
+
+def _always(condition: Value) -> bool:
+    return condition.const is not None and bool(condition.const.item())
+
+
+def _passes_through(body: Any, index: int) -> bool:
+    """Whether the body hands a variable on as it is."""
+    tensor = body.outputs[index]
+    while tensor.op.type == "Identity":
+        tensor = tensor.op.inputs[0]
+    return tensor is body.inputs[index] or tensor.ref() == body.inputs[index].ref()

@@ -1,0 +1,412 @@
+"""Writes a converted loop as ONNX: ``Scan`` where the number of iterations is known beforehand, else ``Loop``.
+
+``Scan`` hands each iteration its rows of the inputs and collects rows of the outputs without copies, in either
+direction. It refuses to run zero times, so a free number of iterations puts it into an ``If``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from pullback_export.graph.dims import Dim, Size
+from pullback_export.graph.graph import Graph, Node, Value
+from pullback_export.lowering.context import OpContext
+from pullback_export.lowering.loops.induction import inside, size_of
+from pullback_export.lowering.loops.series import Batcher, Series
+
+_CHEAP = {
+    "Tanh",
+    "Sigmoid",
+    "Relu",
+    "Neg",
+    "Add",
+    "Sub",
+    "Mul",
+    "Split",
+    "Slice",
+    "Reshape",
+    "Unsqueeze",
+    "Squeeze",
+    "Abs",
+    "Sign",
+    "Cast",
+    "Transpose",
+}
+_SHRINKING = {"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "Slice", "Gather", "Split"}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class State:
+    """A tensor that goes from one iteration to the next; ``final`` is what is left at the end."""
+
+    argument: Value
+    initial: Value
+    following: Value
+    final: Value
+    loose: bool
+
+
+class LoopWriter:
+    """The body of one loop, its states, and the series that are wanted of it. ``op`` writes outside of the loop."""
+
+    def __init__(self, op: OpContext, body: Graph, iteration: Value) -> None:
+        self.op = op
+        self.body = body
+        self.iteration = iteration
+        self.states: list[State] = []
+        self.promised: dict[Value, Series] = {}
+        self.repeated: set[Value] = set()  # computed in the loop, and once more outside
+        self.steps: Size = 0
+
+    def add_state(self, argument: Value, initial: Value, following: Value, loose: bool) -> Value:
+        """Declares a state; returns its value after the loop. ``loose``: its sizes change on the way."""
+        shape = argument.shape
+        if loose and shape is not None:
+            shape = tuple(
+                size
+                if isinstance(size, int)
+                else self.op.graph.fresh_size("last")
+                if _born_in(size, argument)
+                else size
+                for size in shape
+            )
+        final = Value(self.op.graph, argument.dtype, shape)
+        self.states.append(State(argument, initial, following, final, loose))
+        return final
+
+    def _promise(self, value: Value, backward: bool) -> Series:
+        """The rows that the loop is going to collect of ``value``."""
+        if value not in self.promised:
+            shape = None if value.shape is None else (self.steps, *value.shape)
+            self.promised[value] = Series(Value(self.op.graph, value.dtype, shape), backward)
+        return self.promised[value]
+
+    def write_counted(self, count: Value, requests: list[tuple[Value, bool]]) -> Callable[[Value, bool], Value]:
+        """A loop of ``count`` iterations; the result gives the series of a requested value, in either order."""
+        self.steps = size_of(count)
+        batcher = Batcher(self.op, self.body, self.iteration, count)
+        wanted = [value for value, _ in requests]
+        for node in self._live(wanted):
+            if not batcher.lift(node):
+                batcher.reassociate(node)
+        rest = [node for node in self._live(wanted) if not batcher.is_lifted(node)]
+        loose = any(state.loose for state in self.states)
+        backward = bool(requests) and not loose and all(reverse for _, reverse in requests)
+        late = self._sinkable(rest, wanted, batcher)
+        place = len(self.op.graph.nodes)
+        collected = self._collect(rest, late, wanted, batcher, backward)
+        after = self.op.graph.nodes[place:]
+        del self.op.graph.nodes[place:]
+        early = [node for node in rest if node not in late]
+        if self.states or collected:
+            self._write_counted(early, collected, batcher, backward, count)
+        tail = self.op.graph.nodes[place:] + after
+        self.op.graph.nodes[place:] = _in_order(tail)
+        return batcher.rows
+
+    def _collect(
+        self, rest: list[Node], late: set[Node], wanted: list[Value], batcher: Batcher, backward: bool
+    ) -> list[Value]:
+        """Promises the series that the loop has to collect, and does the ``late`` work on them."""
+        needed = [value for value in wanted if value not in batcher.series]
+        made_late = {value for node in late for value in node.outputs}
+        for node in rest:
+            if node in late:
+                needed += [v for v in node.inputs if v is not None and inside(v, self.body) and v not in batcher.series]
+        candidates = [value for value in dict.fromkeys(needed) if value not in made_late]
+        before = {state.argument: state for state in self.states if not loose_or_outer(state, self.body, batcher)}
+        shifted = [before[value] for value in candidates if value in before]
+        candidates = [value for value in candidates if value not in before]
+        candidates = list(dict.fromkeys(candidates + [state.following for state in shifted]))
+        collected, again = self._recomputable(candidates, batcher)
+        for value in collected:
+            batcher.series[value] = self._promise(value, backward)
+        for node in [*again, *(node for node in rest if node in late)]:
+            if node in again:
+                self.repeated.update(node.outputs)
+        for state in shifted:
+            if state.following in collected:
+                self._shift(state, batcher)
+        for node in rest:
+            if (node in late or node in again) and not batcher.lift(node):
+                raise AssertionError(f"{node.op_type} could not be moved out of its loop")
+        for state in shifted:
+            if state.following not in collected:
+                self._shift(state, batcher)
+        return collected
+
+    def _recomputable(self, candidates: list[Value], batcher: Batcher) -> tuple[list[Value], set[Node]]:
+        """Which values to collect so that cheap work on them, done again after the loop, gives all the others.
+
+        A collected value costs each iteration as much as an op. The gates of a cell are functions of one
+        matrix product, and ``tanh(c)`` of the state ``c``: one series instead of four, or none.
+        """
+        chains = {value: _cheap_chain(value, batcher) for value in candidates}
+        roots = {value: chain[-1][1] if chain else value for value, chain in chains.items()}
+        count = Counter(roots.values())
+        collected: dict[Value, None] = {}
+        again: set[Node] = set()
+        for value in candidates:
+            root = roots[value]
+            if root is value or not (count[root] > 1 or root in candidates):
+                collected[value] = None
+            else:
+                collected[root] = None
+                again.update(node for node, _ in chains[value])
+        return list(collected), again
+
+    def _shift(self, state: State, batcher: Batcher) -> None:
+        """What a state was before each iteration: its first value, then what it was after the iteration before."""
+        op, found = self.op, batcher.find(state.following)
+        assert found is not None
+        count = op.sizes([self.steps])
+        first = op.Slice(op.Unsqueeze(state.initial, [0]), [0], count, [0])
+        if found.backward:
+            rows = op.Concat(op.Slice(found.rows, [1], [2**31 - 1], [0]), first, axis=0)
+        else:
+            rows = op.Concat(first, op.Slice(found.rows, [0], [-1], [0]), axis=0)
+        rows.shape = found.rows.shape
+        batcher.series[state.argument] = Series(rows, found.backward)
+        self.repeated.add(state.argument)
+
+    def _live(self, wanted: list[Value]) -> list[Node]:
+        """The nodes of the body that lead to a state or to a wanted series."""
+        live: set[int] = set()
+        stack = [*wanted, *(state.following for state in self.states)]
+        while stack:
+            node = stack.pop().node
+            if node is not None and id(node) not in live:
+                live.add(id(node))
+                stack.extend(_reads(node))
+        return [node for node in self.body.nodes if id(node) in live]
+
+    def _sinkable(self, rest: list[Node], wanted: list[Value], batcher: Batcher) -> set[Node]:
+        """Nodes that only lead to series and read one value of the iteration: they can wait until after the loop."""
+        users: dict[Value, list[Node]] = {}
+        for node in rest:
+            for value in _reads(node):
+                users.setdefault(value, []).append(node)
+        kept = {state.following for state in self.states}
+        late: set[Node] = set()
+        for node in reversed(rest):
+            if any(value in kept for value in node.outputs) or any(
+                user not in late for value in node.outputs for user in users.get(value, [])
+            ):
+                continue
+            fresh = {value for value in _reads(node) if batcher.is_fresh(value)}
+            if len(fresh) == 1 and node.op_type not in _SHRINKING and batcher.could_lift(node, fresh):
+                late.add(node)
+        return late
+
+    def _write_counted(
+        self, nodes: list[Node], collected: list[Value], batcher: Batcher, backward: bool, count: Value
+    ) -> None:
+        body = self.body
+        slices: dict[Value, Value] = {}
+
+        def read(value: Value) -> Value:
+            if (
+                value in self.promised
+                or value in self.repeated
+                or not inside(value, body)
+                or batcher.find(value) is None
+            ):
+                return value
+            if value not in slices:
+                slices[value] = Value(body, value.dtype, value.shape)
+            return slices[value]
+
+        following = [read(state.following) for state in self.states]
+        for node in nodes:
+            replace_inputs(node, read)
+        body.nodes = nodes
+        body.outputs = [("state", value) for value in following] + [("row", value) for value in collected]
+        finals = [state.final for state in self.states] + [self.promised[value].rows for value in collected]
+        if any(state.loose for state in self.states):
+            self._write_loop(slices, batcher, finals, count)
+            return
+        node = self._scan_node(slices, batcher, backward, len(collected))
+        if _positive(self.steps):
+            _give(self.op.graph, node, finals)
+        else:
+            self._write_unless_empty(node, finals, count)
+
+    def _scan_node(self, slices: dict[Value, Value], batcher: Batcher, backward: bool, collected: int) -> Node:
+        if not slices:
+            slices = {self.iteration: Value(self.body, np.dtype(np.int64), ())}
+        series = [batcher.find(value) for value in slices]
+        self.body.inputs = [("state", state.argument) for state in self.states]
+        self.body.inputs += [("row", value) for value in slices.values()]
+        attributes = {
+            "body": self.body,
+            "num_scan_inputs": len(slices),
+            "scan_input_directions": [int(item.backward) for item in series if item is not None],
+        }
+        if collected:
+            attributes["scan_output_directions"] = [int(backward)] * collected
+        rows = [item.rows for item in series if item is not None]
+        return Node("Scan", [*(state.initial for state in self.states), *rows], attributes)
+
+    def _write_loop(self, slices: dict[Value, Value], batcher: Batcher, finals: list[Value], count: Value) -> None:
+        """States that change their sizes need ``Loop``; rows are then picked by the number of the iteration."""
+        body = self.body
+        picks: list[Node] = []
+        for value, row in slices.items():
+            if value is self.iteration:
+                picks.append(Node("Identity", [self.iteration], {}, [row]))
+            else:
+                picks.append(Node("Gather", [batcher.rows(value, False), self.iteration], {"axis": 0}, [row]))
+            row.node = picks[-1]
+        body.nodes = picks + body.nodes
+        go_on = Value(body, np.dtype(bool), ())
+        true = self.op.const(np.bool_(True))
+        body.inputs = [("iteration", self.iteration), ("go_on", go_on)]
+        body.inputs += [("state", state.argument) for state in self.states]
+        body.outputs = [("go_on", true), *body.outputs]
+        _give(
+            self.op.graph,
+            Node("Loop", [count, true, *(state.initial for state in self.states)], {"body": body}),
+            finals,
+        )
+
+    def _write_unless_empty(self, node: Node, finals: list[Value], count: Value) -> None:
+        graph = self.op.graph
+        condition = count > 0
+        some, none = Graph(graph), Graph(graph)
+        results = [Value(some, final.dtype, final.shape) for final in finals]
+        _give(some, node, results)
+        self.body.parent = some
+        some.outputs = [("result", value) for value in results]
+        nothing = [state.initial for state in self.states]
+        for final in finals[len(self.states) :]:
+            nothing.append(_empty(none, final))
+        none.outputs = [("result", value) for value in nothing]
+        _give(graph, Node("If", [condition], {"then_branch": some, "else_branch": none}), finals)
+
+    def write_open(
+        self, limit: Value | None, initial: Value, following: Value, requests: list[tuple[Value, bool]]
+    ) -> tuple[Callable[[Value, bool], Value], Value]:
+        """A loop that asks a condition after each iteration; also returns how often it ran."""
+        op, body = self.op, self.body
+        argument = Value(body, np.dtype(np.int64), ())
+        zero = op.const(np.int64(0))
+        count = self.add_state(argument, zero, self.iteration + 1, False)
+        steps = self.steps = op.graph.fresh_size("steps")
+        collected = list(dict.fromkeys(value for value, _ in requests))
+        for value in collected:
+            self._promise(value, False)
+        go_on = Value(body, np.dtype(bool), ())
+        body.inputs = [("iteration", self.iteration), ("go_on", go_on)]
+        body.inputs += [("state", state.argument) for state in self.states]
+        body.outputs = [("go_on", following), *(("state", state.following) for state in self.states)]
+        body.outputs += [("row", value) for value in collected]
+        node = Node("Loop", [limit, initial, *(state.initial for state in self.states)], {"body": body})
+        finals = [state.final for state in self.states] + [self.promised[value].rows for value in collected]
+        _give(op.graph, node, finals)
+        op.graph.name_size(count, steps)
+
+        def rows(value: Value, backward: bool) -> Value:
+            found = self.promised[value].rows
+            return op.Slice(found, [-1], [-(2**62)], [0], [-1]) if backward else found
+
+        return rows, count
+
+
+def _give(graph: Graph, node: Node, results: list[Value]) -> None:
+    """Puts a node into a graph, with results that were promised before."""
+    node.outputs = results
+    for value in results:
+        value.node = node
+    graph.nodes.append(node)
+
+
+def _in_order(nodes: list[Node]) -> list[Node]:
+    """The nodes in an order in which each comes after those it reads from."""
+    among = {id(node) for node in nodes}
+    order: list[Node] = []
+    done: set[int] = set()
+    waiting = nodes
+    while waiting:
+        later = []
+        for node in waiting:
+            made_by = [value.node for value in _reads(node)]
+            if all(other is None or id(other) not in among or id(other) in done for other in made_by):
+                done.add(id(node))
+                order.append(node)
+            else:
+                later.append(node)
+        if len(later) == len(waiting):
+            raise AssertionError("a loop depends on itself")
+        waiting = later
+    return order
+
+
+def _reads(node: Node) -> Iterator[Value]:
+    """Every value that a node uses, also inside of its subgraphs."""
+    yield from (value for value in node.inputs if value is not None)
+    for item in node.attributes.values():
+        if isinstance(item, Graph):
+            yield from (value for _, value in item.outputs)
+            for inner in item.nodes:
+                yield from _reads(inner)
+
+
+def replace_inputs(node: Node, read: Callable[[Value], Value]) -> None:
+    """``read`` of every value that a node uses, also inside of its subgraphs."""
+    node.inputs = [None if value is None else read(value) for value in node.inputs]
+    for item in node.attributes.values():
+        if isinstance(item, Graph):
+            for inner in item.nodes:
+                replace_inputs(inner, read)
+            item.outputs = [(name, read(value)) for name, value in item.outputs]
+
+
+def loose_or_outer(state: State, body: Graph, batcher: Batcher) -> bool:
+    """Whether the values of a state before the iterations do not follow from those after them."""
+    same = state.initial.shape == state.following.shape and state.initial.shape is not None
+    return (
+        state.loose
+        or not same
+        or not inside(state.following, body)
+        or state.following in batcher.series
+        or state.following.node is None
+    )
+
+
+def _cheap_chain(value: Value, batcher: Batcher) -> list[tuple[Node, Value]]:
+    """The cheap ops between a value and the value of the same iteration that it is computed from, last one first."""
+    chain: list[tuple[Node, Value]] = []
+    while value.node is not None and value.node.op_type in _CHEAP and inside(value, batcher.body):
+        fresh = {item for item in value.node.inputs if item is not None and batcher.is_fresh(item)}
+        if len(fresh) != 1 or not batcher.could_lift(value.node, fresh):
+            break
+        (source,) = fresh
+        if value.node.op_type == "Add" and source.node is not None and source.node.op_type == "MatMul":
+            break  # one step of the loop computes both, see scan_steps
+        chain.append((value.node, source))
+        value = source
+    return chain
+
+
+def _positive(size: Size) -> bool:
+    if isinstance(size, int):
+        return size > 0
+    terms = dict(size.terms)
+    return all(factor > 0 for factor in terms.values()) and terms.get((), 0) > 0
+
+
+def _empty(graph: Graph, like: Value) -> Value:
+    """No rows of the shape that ``like`` has; sizes that are only known inside of the loop are 0."""
+    sizes: list[Value] = [graph.constant(np.zeros(1, np.int64))]
+    for size in like.dims[1:]:
+        sizes.append(graph.sizes_value([size if graph.knows_size(size) else 0]))
+    return graph.emit("Expand", [graph.constant(np.zeros((), like.dtype)), graph.emit("Concat", sizes, {"axis": 0})])
+
+
+def _born_in(size: Size, argument: Value) -> bool:
+    """Whether a size is one that the loop's argument brought in itself."""
+    return isinstance(size, Dim) and str(size).startswith("varying")

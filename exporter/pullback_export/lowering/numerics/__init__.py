@@ -1,0 +1,1 @@
+"""Algorithms that rules use, written in ONNX operators."""

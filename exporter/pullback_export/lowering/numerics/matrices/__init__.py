@@ -1,0 +1,1 @@
+"""Factorizations and spectra of batches of matrices."""

@@ -1,0 +1,1 @@
+"""One function for each TensorFlow operator, in one file per family."""

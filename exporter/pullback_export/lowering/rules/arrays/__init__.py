@@ -1,0 +1,1 @@
+"""Operators that rearrange, join, pick and scatter."""

@@ -1,0 +1,1 @@
+"""Ragged and sparse tensors, tensor lists."""

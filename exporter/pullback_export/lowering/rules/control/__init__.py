@@ -1,0 +1,1 @@
+"""Constants, calls, loops and branches."""

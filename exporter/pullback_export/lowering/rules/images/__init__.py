@@ -1,0 +1,1 @@
+"""Resizing, cropping, projecting, colors."""

@@ -1,0 +1,1 @@
+"""Operators behind Keras layers: convolutions, pooling, normalization, recurrent cells."""

@@ -1,0 +1,1 @@
+"""Products, factorizations, spectra, linear systems."""

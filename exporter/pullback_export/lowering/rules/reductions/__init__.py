@@ -1,0 +1,1 @@
+"""Sums and transforms along axes."""

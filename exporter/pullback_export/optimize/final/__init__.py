@@ -1,0 +1,1 @@
+"""Rewrites of the finished graph, which know who reads a value."""

@@ -1,0 +1,105 @@
+"""Rewrites of the finished graph: only there it is known who reads a value, so that nothing is computed twice.
+
+A rule gets one node and returns a value that takes the place of the node's only result, or None. Nodes that nobody
+reads any more are dropped when the model is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from pullback_export.graph.graph import Graph, Node, Value
+from pullback_export.graph.pruning import prune
+
+
+class Readers:
+    """Who reads what among the live nodes of a graph."""
+
+    def __init__(self, root: Graph) -> None:
+        self.live = prune(root)
+        self._readers: dict[int, list[Node | None]] = {}
+        self._graph(root)
+
+    def only(self, value: Value | None) -> Node | None:
+        """The node that reads ``value``, where it alone does and reads it once; results of a graph have a reader."""
+        found = self._readers.get(id(value), [])
+        return found[0] if len(found) == 1 else None
+
+    def all(self, value: Value) -> list[Node | None]:
+        """The nodes that read ``value``, and None for each time that it is a result."""
+        return self._readers.get(id(value), [])
+
+    def move(self, old: Value, new: Value) -> None:
+        """``new`` is read by those who read ``old``."""
+        self._readers[id(new)] = self._readers.get(id(old), [])
+
+    def _graph(self, graph: Graph) -> None:
+        for node in graph.nodes:
+            if id(node) not in self.live:
+                continue
+            for value in node.inputs:
+                self._readers.setdefault(id(value), []).append(node)
+            for body in bodies(node):
+                self._graph(body)
+        for _, value in graph.outputs:
+            self._readers.setdefault(id(value), []).append(None)
+
+
+Rule = Callable[[Graph, Node, Readers], Value | None]
+
+
+def rewrite(root: Graph, rules: Iterable[Rule]) -> None:
+    """Applies the rules, one after the other, to every live node of ``root`` itself, in order."""
+    for rule in rules:
+        _Replay(root, rule).run()
+
+
+class _Replay:
+    """The nodes once more, with what the rule puts in the place of some."""
+
+    def __init__(self, root: Graph, rule: Rule) -> None:
+        self.root, self.rule = root, rule
+        self.readers = Readers(root)
+        self.replaced: dict[int, tuple[Value, Value]] = {}
+
+    def run(self) -> None:
+        nodes, self.root.nodes = self.root.nodes, []
+        self.root._seen = {}  # a node may only use what stands before it
+        for node in nodes:
+            if id(node) in self.readers.live:
+                self._node(node)
+        self._outputs(self.root)
+
+    def _node(self, node: Node) -> None:
+        redirected = self._redirect(node)
+        value = self.rule(self.root, node, self.readers) if len(node.outputs) == 1 else None
+        if value is None and redirected and node.op_type == "Reshape":  # of a reshaped value: one of them suffices
+            value = self.root.emit("Reshape", node.inputs, node.attributes)
+        if value is None:
+            self.root.nodes.append(node)
+            return
+        before = node.outputs[0]
+        value.shape = before.shape
+        self.replaced[id(before)] = before, value
+        self.readers.move(before, value)
+
+    def _redirect(self, node: Node) -> bool:
+        inputs = [self._now(value) for value in node.inputs]
+        changed = any(old is not new for old, new in zip(node.inputs, inputs, strict=True))
+        node.inputs = inputs
+        for body in bodies(node):
+            for inner in body.nodes:
+                self._redirect(inner)
+            self._outputs(body)
+        return changed
+
+    def _outputs(self, graph: Graph) -> None:
+        graph.outputs = [(name, self._now(value) or value) for name, value in graph.outputs]
+
+    def _now(self, value: Value | None) -> Value | None:
+        return self.replaced[id(value)][1] if id(value) in self.replaced else value
+
+
+def bodies(node: Node) -> Iterator[Graph]:
+    """The graphs of a loop or branch."""
+    return (item for item in node.attributes.values() if isinstance(item, Graph))

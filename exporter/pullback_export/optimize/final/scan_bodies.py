@@ -1,0 +1,150 @@
+"""Fewer operators in each step of a ``Scan``: ONNX Runtime takes about a microsecond for each, whatever its size."""
+
+from __future__ import annotations
+
+from pullback_export.graph.graph import Graph, Node, Value
+from pullback_export.lowering.loops.writing import replace_inputs
+from pullback_export.optimize.final.engine import Readers, bodies
+from pullback_export.optimize.final.matmul_add import joined_sum
+
+
+def tighten(root: Graph) -> None:
+    """Rewrites the body of every ``Scan`` in ``root``; what no step reads any more is dropped with the dead nodes."""
+    _graph(root, Readers(root))
+
+
+def _graph(graph: Graph, readers: Readers) -> None:
+    nodes, graph.nodes = graph.nodes, []
+    graph._seen = {}  # a node may only use what stands before it
+    for node in nodes:
+        for body in bodies(node):
+            _graph(body, readers)
+        if node.op_type == "Scan":
+            scan = _Scan(graph, node, readers)
+            scan.start_with_what_is_zero_later()
+            scan.join_products()
+            scan.join_sums()
+            graph.nodes.append(node)
+            scan.drop_equal_states()
+        else:
+            graph.nodes.append(node)
+
+
+class _Scan:
+    """One ``Scan`` of ``graph``, whose nodes so far are those that stand before it."""
+
+    def __init__(self, graph: Graph, node: Node, readers: Readers) -> None:
+        self.graph, self.node, self.readers = graph, node, readers
+        self.body: Graph = node.attributes["body"]
+        self.states = len(self.body.inputs) - int(node.attributes["num_scan_inputs"])
+
+    def start_with_what_is_zero_later(self) -> None:
+        """``s + t`` with states ``s`` and ``t``, where ``t`` is zero after the first step: ``s`` starts with the sum.
+
+        The gradient of a recurrent layer's last output is such a ``t``.
+        """
+        for later in range(self.states):
+            argument, following = self.body.inputs[later][1], self.body.outputs[later][1]
+            reader = self.readers.only(argument)
+            if following.fill != 0 or following.graph is self.body or self.readers.all(self.node.outputs[later]):
+                continue
+            if reader is None or reader.op_type != "Add":
+                continue
+            other = next((value for value in reader.inputs if value is not None and value is not argument), None)
+            kept = self._state_of(other)
+            if kept is None or other is None or self.readers.only(other) is not reader or other.shape != argument.shape:
+                continue
+            starts = [self.node.inputs[state] for state in (kept, later)]
+            self.node.inputs[kept] = self.graph.emit("Add", starts)
+            self._redirect(reader.outputs[0], other)
+
+    def _state_of(self, value: Value | None) -> int | None:
+        arguments = [argument for _, argument in self.body.inputs[: self.states]]
+        return next((index for index, argument in enumerate(arguments) if argument is value), None)
+
+    def _redirect(self, old: Value, new: Value) -> None:
+        def read(value: Value) -> Value:
+            return new if value is old else value
+
+        for node in self.body.nodes:
+            replace_inputs(node, read)
+        self.body.outputs = [(name, read(value)) for name, value in self.body.outputs]
+        self.readers.move(old, new)
+
+    def join_products(self) -> None:
+        """``concat(a * r, b * s, ...)`` with rows ``r``, ``s``, ... as ``concat(a, b, ...) * concat(r, s, ...)``.
+
+        The rows are joined once, before the loop.
+        """
+        for node in list(self.body.nodes):
+            found = self._products(node) if node.op_type == "Concat" else None
+            if found is None:
+                continue
+            values, rows = zip(*found, strict=True)
+            whole = node.outputs[0]
+            joined = Node("Concat", list(values), dict(node.attributes))
+            joined.outputs = [Value(self.body, whole.dtype, whole.shape, joined)]
+            self.body.nodes.insert(self.body.nodes.index(node), joined)
+            node.op_type, node.attributes = "Mul", {}
+            node.inputs = [joined.outputs[0], self._row([*rows], int(joined.attributes["axis"]), whole)]
+
+    def _products(self, node: Node) -> list[tuple[Value, int]] | None:
+        """Value and position among the rows for each product that ``node`` joins, all of which run the same way."""
+        found = []
+        for value in node.inputs:
+            product = value.node if value is not None and self.readers.only(value) is node else None
+            pair = self._scaled_by_row(product) if product is not None and product.op_type == "Mul" else None
+            if pair is None or node.attributes["axis"] < 0:
+                return None
+            found.append(pair)
+        directions = self._directions()
+        return found if len({directions[row] for _, row in found}) == 1 else None
+
+    def _scaled_by_row(self, product: Node) -> tuple[Value, int] | None:
+        rows = [argument for _, argument in self.body.inputs[self.states :]]
+        for value, row in (product.inputs, product.inputs[::-1]):
+            position = next((index for index, argument in enumerate(rows) if argument is row), None)
+            if position is None or value is None or row is None or value.shape is None:
+                continue
+            if value.graph is self.body and value.shape == row.shape == product.outputs[0].shape:
+                return value, position
+        return None
+
+    def _directions(self) -> list[int]:
+        count = int(self.node.attributes["num_scan_inputs"])
+        return list(self.node.attributes.get("scan_input_directions", [0] * count))
+
+    def _row(self, positions: list[int], axis: int, like: Value) -> Value:
+        """A new row input: those at ``positions`` joined along ``axis`` of a step."""
+        directions = self._directions()
+        series = [self.node.inputs[self.states + position] for position in positions]
+        argument = Value(self.body, like.dtype, like.shape)
+        self.body.inputs.append(("row", argument))
+        self.node.inputs.append(self.graph.emit("Concat", series, {"axis": axis + 1}))
+        self.node.attributes["scan_input_directions"] = [*directions, directions[positions[0]]]
+        self.node.attributes["num_scan_inputs"] = len(directions) + 1
+        return argument
+
+    def join_sums(self) -> None:
+        """``a @ b + c`` as one ``Gemm``."""
+        for node in self.body.nodes:
+            inputs = joined_sum(node, self.readers)
+            if inputs is not None:
+                node.op_type, (node.inputs, node.attributes) = "Gemm", inputs
+
+    def drop_equal_states(self) -> None:
+        """States that no step reads and that end as another one does."""
+        for state in reversed(range(self.states)):
+            following = self.body.outputs[state][1]
+            others = (other for other in range(state + 1, self.states) if self.body.outputs[other][1] is following)
+            same = next(others, None)
+            if same is not None and not self.readers.all(self.body.inputs[state][1]):
+                self._drop(state, self.node.outputs[same])
+
+    def _drop(self, state: int, same: Value) -> None:
+        final = self.node.outputs.pop(state)
+        for items in (self.node.inputs, self.body.inputs, self.body.outputs):
+            del items[state]
+        self.states -= 1
+        final.node = Node("Identity", [same], {}, [final])
+        self.graph.nodes.append(final.node)

@@ -1,0 +1,1 @@
+"""Rewrites at emission: each sees one node before it is made."""

@@ -1,0 +1,349 @@
+"""Rewrites of one node that are always exact: each returns the value that the node would have computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pullback_export.graph.dims import Shape, broadcast, divide, product
+
+if TYPE_CHECKING:
+    from pullback_export.graph.graph import Graph, Value
+
+Attributes = dict[str, Any]
+Operands = Sequence["Value | None"]
+_BROADCASTING = {
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Pow",
+    "Max",
+    "Min",
+    "Where",
+    "Equal",
+    "Less",
+    "LessOrEqual",
+    "Greater",
+    "GreaterOrEqual",
+    "And",
+    "Or",
+}
+_PASS_FILL = {"Expand", "Reshape", "Unsqueeze", "Squeeze", "Transpose", "Tile", "Slice", "Gather", "Identity"}
+
+
+def shrink_operands(op_type: str, operands: list[Value | None]) -> list[Value | None]:
+    """Drops an ``Expand``, or leading axes of size 1, before an op that broadcasts; the others fix the shape."""
+    if op_type not in _BROADCASTING or any(value is None or value.shape is None for value in operands):
+        return operands
+    result = list(operands)
+    changed = True
+    while changed:
+        changed = False
+        for index, value in enumerate(result):
+            source = _unbroadcast(value)
+            if source is None:
+                continue
+            others: Shape = ()
+            for at, other in enumerate(result):
+                if at != index and other is not None:
+                    others = broadcast(others, other.dims)
+            assert value is not None
+            if broadcast(others, source.dims) == broadcast(others, value.dims):
+                result[index], changed = source, True
+    return result
+
+
+def _unbroadcast(value: Value | None) -> Value | None:
+    """What ``value`` only repeats, or gives more axes."""
+    if value is None or value.node is None or value.node.op_type not in ("Expand", "Reshape", "Unsqueeze"):
+        return None
+    source = value.node.inputs[0]
+    if source is None or source.shape is None:
+        return None
+    return source if value.node.op_type == "Expand" or _leads_with_ones(value, source) else None
+
+
+def _leads_with_ones(value: Value, source: Value) -> bool:
+    """Whether ``value`` is ``source`` with axes of size 1 in front, which broadcasting brings anyway."""
+    extra = value.rank - source.rank
+    return extra > 0 and value.dims == (1,) * extra + source.dims
+
+
+def fill_of(op_type: str, operands: Operands) -> float | None:
+    """The number that the result repeats, if it is only a rearrangement of such a tensor."""
+    if op_type in _PASS_FILL and operands and operands[0] is not None:
+        return operands[0].fill
+    return None
+
+
+def simplify(graph: Graph, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
+    rule = _RULES.get(op_type)
+    return rule(graph, operands, attributes) if rule is not None else None
+
+
+def _identity(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+    return operands[0]
+
+
+def _cast(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+    value = operands[0]
+    assert value is not None
+    if value.dtype == np.dtype(attributes["to"]):
+        return value
+    if np.dtype(attributes["to"]) == np.int64 and value.sizes is not None and value.rank == 1 and value.const is None:
+        try:  # TensorFlow's int32 shape arithmetic, read from the axes again
+            return graph.sizes_value(list(value.sizes))
+        except KeyError:
+            return None
+    return None
+
+
+def _neutral(number: float, either_side: bool) -> Callable[..., Value | None]:
+    """``x op number`` is ``x`` where the shape stays that of ``x``; else ``x`` expanded."""
+
+    def rule(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+        left, right = operands
+        assert left is not None and right is not None
+        if right.fill == number:
+            return _as_broadcast(graph, left, right)
+        if either_side and left.fill == number:
+            return _as_broadcast(graph, right, left)
+        return None
+
+    return rule
+
+
+def _as_broadcast(graph: Graph, value: Value, other: Value) -> Value | None:
+    if value.shape is None or other.shape is None:
+        return None
+    shape = broadcast(value.shape, other.shape)
+    if shape == value.shape:
+        return value
+    if any(str(size).startswith("broadcast(") for size in shape):
+        return None
+    try:
+        return graph.emit("Expand", [value, graph.sizes_value(shape)])
+    except KeyError:
+        return None
+
+
+def _transpose(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+    value, perm = operands[0], attributes.get("perm")
+    assert value is not None
+    if value.shape is None:
+        return None
+    perm = list(perm) if perm is not None else list(range(value.rank))[::-1]
+    attributes["perm"] = perm
+    if perm == sorted(perm):
+        return value
+    if value.node is not None and value.node.op_type == "Transpose" and value.node.inputs[0] is not None:
+        inner = value.node.attributes["perm"]
+        return graph.emit("Transpose", [value.node.inputs[0]], {"perm": [inner[axis] for axis in perm]})
+    moving = [axis for axis in perm if value.shape[axis] != 1]
+    if moving == sorted(moving):  # only axes of size 1 move: the memory stays as it is
+        sizes = [value.shape[axis] for axis in perm]
+        if sum(not isinstance(size, int) for size in sizes) <= 1:
+            target = _reshape_target(graph, value, sizes)
+            return graph.emit("Reshape", [value, target]) if target is not None else None
+    return None
+
+
+def _reshape_target(graph: Graph, value: Value, sizes: Sequence[Any]) -> Value | None:
+    """The constant target shape, if one can say it with 0 (copy) or else a single -1 (infer).
+
+    Not with both: where a copied size is 0, the other one cannot be inferred.
+    """
+    if 0 in sizes or value.shape is None:
+        return None
+    free = [axis for axis, size in enumerate(sizes) if not isinstance(size, int)]
+    if all(axis < len(value.shape) and value.shape[axis] == sizes[axis] for axis in free):
+        return graph.constant(np.array([size if isinstance(size, int) else 0 for size in sizes], np.int64))
+    if len(free) == 1:
+        return graph.constant(np.array([size if isinstance(size, int) else -1 for size in sizes], np.int64))
+    return None
+
+
+def _reshape(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+    value, target = operands[0], operands[1]
+    assert value is not None and target is not None
+    if target.sizes is None or value.shape is None:
+        return None
+    exact = bool(attributes.get("allowzero"))
+    sizes = list(target.sizes)
+    if 0 in sizes and not exact:
+        sizes = [value.shape[i] if size == 0 else size for i, size in enumerate(sizes)]
+    if -1 in sizes and 0 not in sizes:
+        at = sizes.index(-1)
+        inferred = divide(product(value.shape), product(sizes[:at] + sizes[at + 1 :]))
+        sizes[at] = -1 if inferred is None else inferred
+    if tuple(sizes) == value.shape:
+        return value
+    if -1 in sizes:
+        return None
+    if value.node is not None and value.node.op_type == "Reshape" and value.node.inputs[0] is not None:
+        source = value.node.inputs[0]
+        if source.shape == tuple(sizes):
+            return source
+        through = _reshape_target(graph, source, sizes)
+        if through is not None:
+            return graph.emit("Reshape", [source, through])
+    constant = _reshape_target(graph, value, sizes)
+    risky = sum(1 for size in target.sizes if not isinstance(size, int) or size in (0, -1)) > 1
+    if constant is not None and (target.const is None or exact or risky):
+        return graph.emit("Reshape", [value, constant]) if constant is not target or exact else None
+    if constant is None and (target.const is None or risky) and not exact:  # a free size may turn out to be 0
+        known = target if sizes == list(target.sizes) else graph.sizes_value(sizes)
+        return graph.emit("Reshape", [value, known], {"allowzero": 1})
+    return None
+
+
+def _expand(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+    value, target = operands[0], operands[1]
+    assert value is not None and target is not None
+    if target.sizes is None or value.shape is None:
+        return None
+    shape = broadcast(value.shape, tuple(target.sizes))
+    if shape == value.shape:
+        return value
+    if value.node is not None and value.node.op_type == "Expand" and value.node.inputs[0] is not None:
+        source = value.node.inputs[0]
+        if source.shape is not None and broadcast(source.shape, tuple(target.sizes)) == shape:
+            return graph.emit("Expand", [source, target])
+    return None
+
+
+def _tile(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+    """Repeating axes of size 1 is an Expand, which later ops may drop."""
+    value, repeats = operands[0], operands[1]
+    assert value is not None and repeats is not None
+    if repeats.sizes is None or value.shape is None:
+        return None
+    counts = list(repeats.sizes)
+    if all(isinstance(count, int) and count == 1 for count in counts):
+        return value
+    if all(
+        size == 1 or (isinstance(count, int) and count == 1) for size, count in zip(value.shape, counts, strict=True)
+    ):
+        return graph.emit("Expand", [value, repeats])
+    return None
+
+
+def _reduce(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+    value = operands[0]
+    axes = operands[1] if len(operands) > 1 else None
+    assert value is not None
+    if axes is not None and axes.const is not None and axes.const.size == 0 and attributes.get("noop_with_empty_axes"):
+        return value
+    if axes is None or axes.const is None or value.shape is None or axes.const.size == 0:
+        return None
+    if all(value.shape[int(axis)] == 1 for axis in axes.const.ravel()):
+        return value if attributes.get("keepdims", 1) else graph.emit("Squeeze", [value, axes])
+    return None
+
+
+def _only_operand(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+    return operands[0] if len(operands) == 1 else None
+
+
+def _concat(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+    if len(operands) == 1:
+        return operands[0]
+    first = operands[0]
+    if first is None or first.shape is None:
+        return None
+    axis = attributes["axis"] % first.rank
+    kept = [value for value in operands if value is not None and (value.shape is None or value.shape[axis] != 0)]
+    return graph.emit("Concat", kept, attributes) if 0 < len(kept) < len(operands) else None
+
+
+def _slice(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+    value = operands[0]
+    if value is None or value.shape is None or any(item is None or item.sizes is None for item in operands[1:]):
+        return None
+    starts, ends = (list(item.sizes) for item in operands[1:3] if item is not None and item.sizes is not None)
+    axes = (
+        operands[3].const.tolist()
+        if len(operands) > 3 and operands[3] is not None and operands[3].const is not None
+        else list(range(len(starts)))
+    )
+    steps = (
+        list(operands[4].sizes)
+        if len(operands) > 4 and operands[4] is not None and operands[4].sizes is not None
+        else [1] * len(starts)
+    )
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        size = value.shape[axis]
+        whole = end == size or (isinstance(end, int) and (end >= 2**31 - 1 or (isinstance(size, int) and end >= size)))
+        if start != 0 or step != 1 or not whole:
+            return None
+    return value
+
+
+def _pad(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+    """No padding is the tensor itself. ``axes`` are written out: ONNX Runtime's transpose optimiser ignores them."""
+    value, pads = operands[0], operands[1]
+    if pads is not None and pads.const is not None and not pads.const.any():
+        return value
+    axes = operands[3] if len(operands) > 3 else None
+    if axes is None or axes.const is None or value is None or value.shape is None or pads is None:
+        return None
+    count, rank = axes.const.size, value.rank
+    places = np.full(2 * rank, 2 * count)
+    for position, axis in enumerate(axes.const.tolist()):
+        places[axis % rank], places[rank + axis % rank] = position, count + position
+    padded = graph.emit("Concat", [pads, graph.constant([0], pads.dtype)], {"axis": 0})
+    every = graph.emit("Gather", [padded, graph.constant(places)], {"axis": 0})
+    return graph.emit("Pad", [value, every, operands[2]], attributes)
+
+
+def _neg(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+    value = operands[0]
+    if value is not None and value.node is not None and value.node.op_type == "Neg":
+        return value.node.inputs[0]
+    return None
+
+
+def _squeeze(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+    """Squeeze and Unsqueeze as Reshape where that is a constant: neighbours then merge."""
+    from pullback_export.graph.shapes import inference
+
+    value = operands[0]
+    if value is None or value.shape is None:
+        return None
+    op_type = "Squeeze" if attributes.pop("_squeeze", None) else "Unsqueeze"
+    ((_, shape),) = inference.infer(graph, op_type, operands, attributes, 1)
+    if shape is None or sum(not isinstance(size, int) for size in shape) > 1 or not shape:
+        return None
+    target = _reshape_target(graph, value, shape)
+    return graph.emit("Reshape", [value, target]) if target is not None else None
+
+
+def _do_squeeze(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+    return _squeeze(graph, operands, {**attributes, "_squeeze": True})
+
+
+_RULES: dict[str, Callable[..., Value | None]] = {
+    "Identity": _identity,
+    "Cast": _cast,
+    "Add": _neutral(0.0, either_side=True),
+    "Sub": _neutral(0.0, either_side=False),
+    "Mul": _neutral(1.0, either_side=True),
+    "Div": _neutral(1.0, either_side=False),
+    "Transpose": _transpose,
+    "Reshape": _reshape,
+    "Expand": _expand,
+    "Tile": _tile,
+    **dict.fromkeys(("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd"), _reduce),
+    "Concat": _concat,
+    "Sum": _only_operand,
+    "Max": _only_operand,
+    "Min": _only_operand,
+    "Slice": _slice,
+    "Pad": _pad,
+    "Neg": _neg,
+    "Squeeze": _do_squeeze,
+    "Unsqueeze": _squeeze,
+}

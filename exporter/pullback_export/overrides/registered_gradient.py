@@ -1,0 +1,24 @@
+"""Puts another gradient function in the place of one that TensorFlow registers, for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pullback_export.overrides.temporary_change import TemporaryChange
+
+Gradient = Callable[..., Any]
+
+
+def replaced_gradient(op_type: str, replace: Callable[[Gradient], Gradient]) -> TemporaryChange:
+    """While it is active, tapes (eager and in functions) differentiate ``op_type`` with ``replace(original)``."""
+
+    def change() -> Callable[[], None]:
+        from tensorflow.python.framework import ops
+
+        entry = ops._gradient_registry._registry[op_type]
+        original = entry["type"]
+        entry["type"] = replace(original)
+        return lambda: entry.update(type=original)
+
+    return TemporaryChange(change)

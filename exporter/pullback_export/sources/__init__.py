@@ -1,0 +1,1 @@
+"""Whatever the user gave, as named inputs, named outputs and one function."""

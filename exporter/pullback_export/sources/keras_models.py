@@ -1,0 +1,253 @@
+"""Keras models as sources: names, training mode, inner layers, and the float64 twin."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from pullback_export.errors import ExportError, PrecisionError
+from pullback_export.overrides.time_distributed import steps_as_rows
+from pullback_export.sources.opening import Source, Tap, numbered, readable, rename, structure_names
+
+Inputs = Sequence[Any] | Mapping[str, Any] | None
+
+
+def keras_source(model: Any, inputs: Inputs, outputs: Sequence[str] | None, training: bool) -> Source:
+    """The function ``model(x, training=training)`` of a built Keras model (or of any Keras layer with ``inputs=``)."""
+    if keras.config.backend() != "tensorflow":
+        raise ExportError(f"Keras runs on {keras.config.backend()}: set KERAS_BACKEND=tensorflow before it is imported")
+    _check_precision(model)
+    template = _input_template(model, inputs)
+    flat = keras.tree.flatten(template)
+    names = _input_names(model, flat, inputs)
+    specs = tuple(
+        tf.TensorSpec(item.shape, tf.as_dtype(keras.backend.standardize_dtype(item.dtype)), name)
+        for item, name in zip(flat, names, strict=True)
+    )
+
+    def call(*tensors: Any) -> tuple[Any, ...]:
+        return _call(model, template, training, tensors)
+
+    count, found = _output_names(model, lambda *tensors: _results(model, template, training, tensors), specs)
+    chosen = rename(outputs, found if len(found) == count else numbered("y", count))
+    layers = tuple(layer.name for layer in model._flatten_layers(include_self=False))
+
+    @functools.cache
+    def twin() -> Callable[..., tuple[Any, ...]] | None:
+        return _float64_twin(model, template, training)
+
+    return Source(
+        "keras", specs, chosen, call, True, model, layers, lambda wanted, tap: _tapped(model, wanted, tap), twin
+    )
+
+
+def _call(model: Any, template: Any, training: bool, tensors: Sequence[Any]) -> tuple[Any, ...]:
+    results = _results(model, template, training, tensors)
+    return tuple(tf.convert_to_tensor(item) for item in keras.tree.flatten(results))
+
+
+def _results(model: Any, template: Any, training: bool, tensors: Sequence[Any]) -> Any:
+    """What the model returns, in its own structure."""
+    arguments = keras.tree.pack_sequence_as(template, list(tensors))
+    kwargs = {"training": training} if model._call_has_training_arg else {}
+    # In training mode layers update their statistics; that must neither change the live model nor enter the graph.
+    with keras.StatelessScope() if training else _inference():
+        return model(*arguments, **kwargs) if _are_arguments(model, template) else model(arguments, **kwargs)
+
+
+def _inference() -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if tf.executing_eagerly() else steps_as_rows()
+
+
+def _check_precision(model: Any) -> None:
+    for layer in model._flatten_layers():
+        policy = layer.dtype_policy
+        for dtype in (policy.compute_dtype, policy.variable_dtype):
+            if dtype in ("float16", "bfloat16") or str(dtype).startswith(("float8", "int8", "int4")):
+                raise PrecisionError(
+                    f"layer {layer.name!r} computes in {dtype} (policy {policy.name!r});"
+                    " export needs float32 or float64:"
+                    " rebuild the model with dtype='float32' and load its weights"
+                )
+
+
+def _are_arguments(model: Any, template: Any) -> bool:
+    """Whether ``call`` takes the inputs as so many arguments, ``call(self, u, t)``, and not as one list of them."""
+    if not isinstance(template, list) or len(template) == 1:
+        return False
+    given = [
+        item for name, item in inspect.signature(model.call).parameters.items() if name not in ("training", "mask")
+    ]
+    positional = [item for item in given if item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)]
+    required = [item for item in positional if item.default is item.empty]
+    named = [item.name for item in positional[: len(template)]] == [tensor.name for tensor in template]
+    return named or 1 < len(required) <= len(template) <= len(positional)
+
+
+def _given_template(model: Any, inputs: Sequence[Any] | Mapping[str, Any]) -> Any:
+    """What ``inputs=`` says, as a dictionary where it is one or where a subclassed model was built with one."""
+    if isinstance(inputs, Mapping):
+        return {
+            key: keras.KerasTensor(spec.shape, spec.dtype.name, name=spec.name or key) for key, spec in inputs.items()
+        }
+    items = [keras.KerasTensor(spec.shape, spec.dtype.name, name=spec.name) for spec in inputs]
+    built = _built_with(model)
+    if isinstance(built, dict) and set(built) == {spec.name for spec in inputs}:
+        return {item.name: item for item in items}
+    return items[0] if len(items) == 1 else items
+
+
+def _built_with(model: Any) -> Any:
+    """The shapes that a model without declared inputs was built with: one, or a dictionary of them."""
+    shapes = getattr(model, "_build_shapes_dict", None) or {}
+    return next(iter(shapes.values())) if len(shapes) == 1 else None
+
+
+def _example(model: Any) -> str:
+    """The ``inputs=`` that a user most likely has to write."""
+    built = _built_with(model)
+    named = built if isinstance(built, dict) else {"x": built}
+    sizes = {
+        name: ", ".join(map(str, shape[1:])) if isinstance(shape, list | tuple) else "3"
+        for name, shape in named.items()
+    }
+    specs = [f"tf.TensorSpec([None, {size}], tf.float32, name={name!r})" for name, size in sizes.items()]
+    return f"inputs=[{', '.join(specs)}]"
+
+
+def _input_template(model: Any, inputs: Inputs) -> Any:
+    if inputs is not None:
+        return _given_template(model, inputs)
+    template = getattr(model, "_inputs_struct", None)
+    if template is None and isinstance(model, keras.Sequential) and model._functional is not None:
+        template = model._functional._inputs_struct
+    if template is not None:
+        return template
+    known = getattr(model, "inputs", None)
+    if not known:
+        raise ExportError(
+            f"{model.name!r} does not say what its inputs are (it was not built, or is a subclass):"
+            f" give {_example(model)}"
+        )
+    return known[0] if len(known) == 1 else list(known)
+
+
+def _input_names(model: Any, flat: Sequence[Any], inputs: Inputs) -> tuple[str, ...]:
+    names = [re.sub(r"\W", "_", item.name or "input") for item in flat]
+    if isinstance(inputs, Mapping) or (inputs is not None and all(spec.name for spec in inputs)):
+        return tuple(names)
+    return readable(names, "x")
+
+
+def _output_names(model: Any, results: Callable[..., Any], specs: Sequence[Any]) -> tuple[int, tuple[str, ...]]:
+    functional = model._functional if isinstance(model, keras.Sequential) else model
+    # What a functional model returns is known; any other has to be traced.
+    structure = functional._outputs_struct if _is_functional(model) else _traced_structure(results, specs)
+    count = len(keras.tree.flatten(structure))
+    if isinstance(structure, dict) or hasattr(structure, "_fields"):
+        return count, tuple(re.sub(r"\W", "_", key) for key in structure_names(structure, count))
+    names = list(getattr(functional, "output_names", None) or [])
+    made_up = [_is_made_up(model, name) for name in names]
+    if not names or any(made_up) or len(set(names)) != len(names):
+        return count, numbered("y", count)
+    return count, tuple(re.sub(r"\W", "_", name) for name in names)
+
+
+def _is_functional(model: Any) -> bool:
+    """Whether a model is a graph of layers and nothing else: no subclass, which may return something else."""
+    if type(model) is keras.Sequential:
+        return model._functional is not None
+    return hasattr(model, "_outputs_struct") and type(model).__module__.split(".")[0] == "keras"
+
+
+def _traced_structure(results: Callable[..., Any], specs: Sequence[Any]) -> Any:
+    structure: list[Any] = []
+
+    def call(*tensors: Any) -> list[Any]:
+        structure[:] = [results(*tensors)]
+        return [tf.convert_to_tensor(item) for item in keras.tree.flatten(structure[0])]
+
+    tf.function(call, autograph=False).get_concrete_function(*specs)
+    return structure[0]
+
+
+def _is_made_up(model: Any, name: str) -> bool:
+    """Whether Keras counted the layer's name up: ``dense``, ``dense_4``; such names change from process to process."""
+    try:
+        layer = model.get_layer(name)
+    except (ValueError, AttributeError):
+        return True
+    stem = re.sub(r"(?<!^)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__).lower()
+    return re.fullmatch(rf"{re.escape(stem)}(_\d+)?", name) is not None
+
+
+@contextlib.contextmanager
+def _tapped(model: Any, wanted: Sequence[str], tap: Tap) -> Iterator[None]:
+    """Lets the output of each wanted layer pass through ``tap`` while the context lasts."""
+    layers = {layer.name: layer for layer in model._flatten_layers(include_self=False)}
+    originals = {name: layers[name].call for name in wanted}
+
+    def wrap(name: str) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return tap(name, originals[name](*args, **kwargs))
+
+        return call
+
+    try:
+        for name in wanted:
+            object.__setattr__(layers[name], "call", wrap(name))
+        yield
+    finally:
+        for name in wanted:
+            object.__delattr__(layers[name], "call")
+
+
+def _float64_twin(model: Any, template: Any, training: bool) -> Callable[..., tuple[Any, ...]] | None:
+    """The same model rebuilt from its config in float64 with the same weights; None where that does not work.
+
+    The global policy is float64 meanwhile: it is that of layers whose config names none, such as the model itself.
+    """
+    policy = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy("float64")
+        config = _in_float64(copy.deepcopy(model.get_config()))
+        twin = type(model).from_config(config)
+        if not twin.built:
+            specs = [tf.TensorSpec(item.shape, _wide(item.dtype)) for item in keras.tree.flatten(template)]
+            traced = tf.function(lambda *tensors: _call(twin, template, training, tensors), autograph=False)
+            traced.get_concrete_function(*specs)  # which builds it
+        twin.set_weights(model.get_weights())
+        for layer in twin._flatten_layers():
+            if hasattr(layer, "finalize_state"):  # what a preprocessing layer has adapted to is not all weights
+                layer.finalize_state()
+    except Exception:  # a custom layer may refuse in any way it likes; the caller then says which check it used
+        return None
+    finally:
+        keras.config.set_dtype_policy(policy)
+    if any(layer.compute_dtype not in ("float64", None) for layer in twin._flatten_layers()):
+        return None
+
+    def call(*tensors: Any) -> tuple[Any, ...]:
+        return _call(twin, template, training, tensors)
+
+    return call
+
+
+def _wide(dtype: str) -> str:
+    return "float64" if dtype == "float32" else dtype
+
+
+def _in_float64(config: Any) -> Any:
+    if isinstance(config, dict):
+        return {key: _in_float64(item) for key, item in config.items()}
+    if isinstance(config, list | tuple):
+        return type(config)(_in_float64(item) for item in config)
+    return "float64" if config == "float32" else config
