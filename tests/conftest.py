@@ -1,8 +1,11 @@
 """Settings for every environment that tests run in; nothing here needs TensorFlow."""
 
 import os
+from typing import Any
 
 import pytest
+
+from tests import rotation
 
 # Before TensorFlow is imported: no chatter, and one thread for each of the parallel test processes.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -11,6 +14,11 @@ for threads in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THR
 
 # What was installed is tested in the environments that the Makefile makes for it.
 collect_ignore = [] if "PULLBACK_INSTALLED" in os.environ else ["installed"]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Which variants of the tables' rows this run covered."""
+    terminalreporter.write_line(rotation.summary())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

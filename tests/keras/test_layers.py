@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 from pullback_export.overrides.strided_1x1_convolution import safe_convolution
 
+from tests import rotation
 from tests.keras.layer_row import LayerRow
 from tests.keras.layer_rows import EXCLUDED, RECURRENT, ROWS
 from tests.lowering.case import (
@@ -58,11 +59,12 @@ def draw(args: Sequence[Arg], dtype: str) -> list[np.ndarray[Any, Any]]:
 
 
 def rows_and_dtypes(rows: Sequence[LayerRow]) -> list[Any]:
-    """Every row in every dtype; the quick suite runs each row in one dtype, in turn."""
+    """Every row in every dtype; the quick suite runs each row in one dtype, in turn (see :mod:`tests.rotation`)."""
     pairs = []
-    for number, row in enumerate(rows):
+    for row in rows:
+        chosen = rotation.chosen(row.title, len(row.dtypes))
         for index, dtype in enumerate(row.dtypes):
-            slow = len(row.dtypes) > 1 and index != number % 2
+            slow = index != chosen
             pairs.append(pytest.param(row, dtype, id=f"{row.title}-{dtype}", marks=[pytest.mark.slow] if slow else []))
     return pairs
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import rotation
 from tests.lowering.case import (
     TOLERANCE,
     Case,
@@ -27,13 +27,13 @@ from tests.lowering.case import (
 
 
 def variants(cases: Iterable[Case]) -> list[Any]:
-    """Each row in each dtype with free and with fixed sizes. One of the four runs in ``make test``, which one depends
-    on the row's name; the others are marked slow and run in ``make test-all``.
+    """Each row in each dtype with free and with fixed sizes. One of the four runs in ``make test``, the next one at the
+    next commit (see :mod:`tests.rotation`); the others are marked slow and run in ``make test-all``.
     """
     parameters = []
     for case in cases:
         pairs = [(dtype, free) for dtype in case.dtypes for free in case.free]
-        chosen = zlib.crc32(case.name.encode()) % len(pairs)
+        chosen = rotation.chosen(case.name, len(pairs))
         for index, (dtype, free) in enumerate(pairs):
             label = f"{case.name}-{dtype}-{'free' if free else 'fixed'}"
             marks = [] if index == chosen else [pytest.mark.slow]

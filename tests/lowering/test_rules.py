@@ -16,8 +16,9 @@ from tests.lowering.row import check_row, variants
 
 ROWS: list[Case] = [
     case
-    for module in pkgutil.iter_modules(cases.__path__)
-    for case in importlib.import_module(f"tests.lowering.cases.{module.name}").CASES
+    for module in pkgutil.walk_packages(cases.__path__, "tests.lowering.cases.")
+    if not module.ispkg
+    for case in importlib.import_module(module.name).CASES
 ]
 
 

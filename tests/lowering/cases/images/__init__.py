@@ -1,0 +1,1 @@
+"""Tables of rows for ``lowering/rules/images``."""
