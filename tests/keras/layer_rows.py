@@ -471,8 +471,8 @@ EXCLUDED: dict[str, str] = {
     "Wrapper": "a base class",
     "InputLayer": "the place of an input, no computation",
     "InputSpec": "a description, not a layer",
-    "CategoryEncoding": "integer input, no derivative; beside other inputs: tests/export/test_rare_sources.py",
-    "Discretization": "integer output, no derivative; beside other inputs: tests/export/test_rare_sources.py",
+    "CategoryEncoding": "integers, no derivative; beside other inputs: tests/exporter/sources/test_rare_sources.py",
+    "Discretization": "integers, no derivative; beside other inputs: tests/exporter/sources/test_rare_sources.py",
     "HashedCrossing": "strings or integers, no derivative",
     "Hashing": "strings or integers, no derivative",
     "IntegerLookup": "integers, no derivative",
@@ -484,5 +484,5 @@ EXCLUDED: dict[str, str] = {
     "FlaxLayer": "runs JAX code, not TensorFlow",
     "JaxLayer": "runs JAX code, not TensorFlow",
     "TorchModuleWrapper": "runs PyTorch code, not TensorFlow",
-    "TFSMLayer": "a SavedModel, a source of its own (tests/export)",
+    "TFSMLayer": "a SavedModel, a source of its own (tests/exporter)",
 }

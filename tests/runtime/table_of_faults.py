@@ -50,31 +50,41 @@ GROUPS: list[tuple[str, Iterable[Sequence[Any]], str]] = [
 
 # What takes more than a row to try: where, what, the outcome, and the test.
 SCENARIOS: list[tuple[str, str, str, str]] = [
-    ("export", "disk full", "ExportError, nothing is left", "export/test_atomicity.py::test_full_disk_leaves_nothing"),
+    (
+        "export",
+        "disk full",
+        "ExportError, nothing is left",
+        "exporter/bundles/test_atomicity.py::test_full_disk_leaves_nothing",
+    ),
     (
         *("export", "kill -9", "no bundle; the next export works"),
-        "export/test_atomicity.py::test_kill_leaves_no_bundle_and_the_next_export_works",
+        "exporter/bundles/test_atomicity.py::test_kill_leaves_no_bundle_and_the_next_export_works",
     ),
     (
         *("export", "kill -9 while a bundle is replaced", "the old bundle, intact"),
-        "export/test_atomicity.py::test_kill_during_an_overwrite_keeps_the_old_bundle",
+        "exporter/bundles/test_atomicity.py::test_kill_during_an_overwrite_keeps_the_old_bundle",
     ),
     (
         *("export", "failure while a bundle is replaced", "the old bundle, intact"),
-        "export/test_atomicity.py::test_failed_overwrite_keeps_the_old_bundle",
+        "exporter/bundles/test_atomicity.py::test_failed_overwrite_keeps_the_old_bundle",
     ),
     (
         *("export", "a rule that is wrong by a factor", "ParityError, nothing is left"),
-        "export/test_atomicity.py::test_wrong_value_is_caught",
+        "exporter/bundles/test_atomicity.py::test_wrong_value_is_caught",
     ),
     (
         *("export", "two exports to one path at once", "one whole bundle; the other replaces it or ExportError"),
-        "export/test_in_production.py::test_two_exports_to_one_path",
+        "exporter/bundles/test_in_production.py::test_two_exports_to_one_path",
     ),
-    ("export", "non-ASCII and very long paths", "right answer", "export/test_in_production.py::test_strange_paths"),
+    (
+        "export",
+        "non-ASCII and very long paths",
+        "right answer",
+        "exporter/bundles/test_in_production.py::test_strange_paths",
+    ),
     (
         *("load", "a bundle replaced again and again while processes load it", "the old bundle or the new one, whole"),
-        "export/test_in_production.py::test_replaced_while_processes_load_it",
+        "exporter/bundles/test_in_production.py::test_replaced_while_processes_load_it",
     ),
     (
         "load",
@@ -102,7 +112,7 @@ SCENARIOS: list[tuple[str, str, str, str]] = [
     ),
     (
         *("call", "NaN, infinities, subnormal and huge numbers", "as the live model, see production.md"),
-        "export/test_in_production.py::test_edges_of_the_numbers",
+        "exporter/bundles/test_in_production.py::test_edges_of_the_numbers",
     ),
     ("call", "NaN with check_finite", "InputError", "runtime/test_bad_inputs.py::test_check_finite"),
     (

@@ -15,7 +15,7 @@ from pullback_export.errors import ExportError
 Vectorize = Callable[[Callable[[Any], Any], Any, "int | None"], Any]
 
 # What tf.vectorized_map makes of these is wrong, fails when it runs, or takes minutes to trace and is slow (loops).
-# tests/export/test_vectorization.py shows it, and that the rest is right.
+# tests/exporter/derivatives/test_vectorization.py shows it, and that the rest is right.
 _WRONG = ("While", "StatelessWhile", "TensorList", "Roll", "SparseSegment", "DynamicPartition")
 _CONVOLUTIONS = frozenset({"Conv2D", "Conv3D", "DepthwiseConv2dNative", "AvgPool", "AvgPool3D", "MaxPool", "MaxPool3D"})
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})

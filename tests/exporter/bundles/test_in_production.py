@@ -19,7 +19,7 @@ import tensorflow as tf
 from pullback_export import export
 from pullback_export.bundle_writer import staged
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 
 # Loads and calls whatever is at the path until it is told to stop, and says which bundles it saw.
 LOADER = """
@@ -70,7 +70,7 @@ def test_replaced_while_processes_load_it(tmp_path: pathlib.Path) -> None:
 TWO_EXPORTS = """
 import pathlib, sys, time
 from pullback_export import ExportError, export
-from tests.export.test_in_production import dense
+from tests.exporter.bundles.test_in_production import dense
 folder, seed, overwrite = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "overwrite"
 model = dense(seed)
 (folder / f"ready-{seed}").touch()

@@ -15,7 +15,7 @@ import pytest
 from pullback_export import export
 from pullback_export.lowering import registry
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 REQUEST = ["gradient(y, x)"]
 
 
@@ -78,7 +78,7 @@ def test_failed_overwrite_keeps_the_old_bundle(tmp_path: pathlib.Path, monkeypat
 FULL_DISK = """
 import pathlib, resource, signal, sys
 from pullback_export import ExportError, export
-from tests.export.test_atomicity import REQUEST, model
+from tests.exporter.bundles.test_atomicity import REQUEST, model
 
 it, path = model(), pathlib.Path(sys.argv[1]) / "it.pullback"
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -106,7 +106,7 @@ def test_full_disk_leaves_nothing(tmp_path: pathlib.Path) -> None:
 KILLED = """
 import os, pathlib, signal, sys
 from pullback_export import export
-from tests.export.test_atomicity import REQUEST, model
+from tests.exporter.bundles.test_atomicity import REQUEST, model
 
 def progress(line):
     if line.startswith(sys.argv[2]):

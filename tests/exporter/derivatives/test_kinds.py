@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from pullback_export import export
 
-from tests.export.live_models import INPUT_SHAPES, MODELS
+from tests.exporter.derivatives.live_models import INPUT_SHAPES, MODELS
 
 REQUESTS = (
     "jacobian(y, x)",

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from pullback_export.graph import serialization
 
-from tests.export.test_counts import exported
+from tests.exporter.optimize.test_counts import exported
 
 L = keras.layers
 

@@ -1,0 +1,1 @@
+"""Whole exports: the folder, the commands, the files."""

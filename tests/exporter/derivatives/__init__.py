@@ -1,0 +1,1 @@
+"""Every kind of derivative, over every kind of model."""

@@ -1,0 +1,1 @@
+"""What the gate catches and what it lets pass."""

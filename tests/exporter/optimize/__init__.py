@@ -1,0 +1,1 @@
+"""Rewrites, by the nodes that they save and the numbers that they keep."""
