@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
@@ -34,6 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--outputs", help="comma-separated names for the outputs")
     parser.add_argument("--unbatched", action="store_true", help="derivatives of the whole tensor, not per sample")
+    parser.add_argument(
+        "--axes",
+        action="append",
+        default=[],
+        metavar="INPUT:AXIS=NAME[,...]",
+        help="names of free axes, those of one name have one size: positions:0=atoms,species:0=atoms; repeatable",
+    )
     parser.add_argument("--unconnected", choices=("error", "zero"), default="error")
     parser.add_argument(
         "--format", action="append", choices=("onnx", "saved_model"), help="repeatable; both by default"
@@ -121,6 +129,7 @@ def _export(options: argparse.Namespace) -> None:
         unconnected=options.unconnected,
         opset=options.opset,
         tolerance=options.tolerance,
+        axes=_axes(options.axes),
         signature=options.signature,
         overwrite=options.overwrite,
         progress=_silent if options.quiet else print,
@@ -140,6 +149,18 @@ def _compare(options: argparse.Namespace) -> None:
     if not options.quiet:
         print(report)
     report.require(options.bundle)
+
+
+def _axes(texts: Sequence[str]) -> dict[str, dict[int, str]] | None:
+    from pullback_export.errors import ExportError
+
+    found: dict[str, dict[int, str]] = {}
+    for item in (part.strip() for text in texts for part in text.split(",")):
+        match = re.fullmatch(r"(\w+):(-?\d+)=(\w+)", item)
+        if match is None:
+            raise ExportError(f"--axes {item!r}: write INPUT:AXIS=NAME, such as positions:0=atoms,species:0=atoms")
+        found.setdefault(match[1], {})[int(match[2])] = match[3]
+    return found or None
 
 
 def _samples(path: str | None) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pullback
-from pullback.manifest import Tolerance
+from pullback.manifest import FunctionSpec, Tolerance
 
 from pullback_export import bundle_writer
 from pullback_export.artifacts import onnx_model, saved_model
@@ -21,10 +21,12 @@ from pullback_export.derivatives.tracing import trace
 from pullback_export.errors import ExportError
 from pullback_export.gate.check import check
 from pullback_export.gate.finite_differences import surrogate_ops
+from pullback_export.graph.dims import Shape
 from pullback_export.overrides.block_lstm_gradient import own_gate_order
 from pullback_export.overrides.indexed_slices import dense_gradients
 from pullback_export.overrides.no_kernel_gradient import input_gradients
 from pullback_export.overrides.strided_1x1_convolution import safe_convolution
+from pullback_export.sources.axes import axis_names, with_axes
 from pullback_export.sources.opening import open_source
 from pullback_export.sources.scaling import with_scaling
 
@@ -46,6 +48,7 @@ def export(
     opset: int = 18,
     tolerance: float | Tolerance | None = None,
     scaling: Mapping[str, tuple[Any, Any]] | None = None,
+    axes: Mapping[str, Mapping[int, str]] | None = None,
     signature: str | None = None,
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
@@ -70,6 +73,8 @@ def export(
             :class:`pullback.manifest.Tolerance`.
         scaling: ``{name: (offset, scale)}`` of inputs and outputs that the model only knows scaled, with
             ``physical = offset + scale * model``; values and derivatives are then in physical units.
+        axes: names of free axes, ``{"positions": {0: "atoms"}, "species": {0: "atoms"}}``: axes of one name have one
+            size, which the runtime checks. What is not named and belongs together is found where samples show it.
         signature: which signature of a SavedModel; None for ``serving_default``, or the only one.
         overwrite: replaces a bundle at ``path``; without it an existing path is an error.
         progress: called with one line at each stage.
@@ -89,6 +94,7 @@ def export(
     limit = _tolerance(tolerance)
     with safe_convolution(), input_gradients(), own_gate_order(), dense_gradients():
         source = with_scaling(open_source(model, inputs, outputs, batched, training, signature), scaling or {})
+        source = with_axes(source, axes)
         requests = [
             parse_request(item) for item in ([derivatives] if isinstance(derivatives, str | Request) else derivatives)
         ]
@@ -97,10 +103,14 @@ def export(
         traced = [trace(function) for function in functions]
         say("lowering to ONNX")
         with bundle_writer.staged(target, overwrite) as staging:
-            specs = []
+            specs: list[FunctionSpec] = []
+            # In training mode rows may depend on each other: nobody may take the batch apart.
+            batch = "N" if training else "B"
+            named = axis_names(source, batch)
+            owners: dict[str, Shape] = {}
             for one in traced:
-                # In training mode rows may depend on each other: nobody may take the batch apart.
-                built = onnx_model.build(one, source.batched, opset, limit, "N" if training else "B")
+                built = onnx_model.build(one, source.batched, opset, limit, batch, named, owners)
+                owners = {**built.shapes, **owners}  # ``evaluate`` comes first and has all that seeds belong to
                 specs.append(built.spec)
                 if "onnx" in chosen:
                     staging.write_bytes(f"{built.spec.name}.onnx", built.content)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy import ndarray
 
+from pullback.axes import inputs_of, sizes_that_follow
 from pullback.errors import InputError
 from pullback.manifest import BATCH_NAMES, FunctionSpec, TensorSpec, shape_text
 
@@ -25,7 +26,8 @@ class Binder:
 
     def __init__(self, spec: FunctionSpec) -> None:
         self._function = spec.name
-        self._specs = {tensor.name: tensor for tensor in spec.inputs}
+        self._specs = {tensor.name: tensor for tensor in inputs_of(spec)}
+        self._following = sizes_that_follow(spec)
         self._rows = tuple(_row(tensor) for tensor in spec.inputs)
         self._names = tuple(self._specs)
 
@@ -82,6 +84,7 @@ class Binder:
             value = self.convert(name, values[name])
             self._check_shape(tensor, value, values[name], free)
             feeds[name] = value
+        self._check_following(feeds, values, free)
         return feeds
 
     def convert(self, name: str, value: Any) -> Array:
@@ -114,6 +117,23 @@ class Binder:
             if first != size:
                 same = "it" if owner == tensor.name else f"input {owner!r}"
                 raise self._error(tensor, f"{_shown(value)}: {dim} is {size} here and {first} in {same}")
+
+    def _check_following(
+        self, feeds: Mapping[str, Array], values: Mapping[str, Any], free: Mapping[str, tuple[int, str]]
+    ) -> None:
+        sizes = {dim: size for dim, (size, _) in free.items()} if self._following else {}
+        for item in self._following:
+            try:
+                wanted = item.size(sizes)
+            except ArithmeticError:  # a remainder of nothing: the graph itself says so
+                continue
+            if feeds[item.seed].shape[item.axis] != wanted:
+                tensor = self._specs[item.seed]
+                others = ", ".join(
+                    f"{dim} is {size} in input {name!r}" for dim, (size, name) in free.items() if name != item.seed
+                )
+                why = f"axis {item.axis} must have size {wanted}, as {others}"
+                raise self._error(tensor, f"{_shown(values[item.seed])}: {why}")
 
     def _array(self, tensor: TensorSpec, value: Any) -> Array:
         if isinstance(value, np.ma.MaskedArray):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -12,7 +14,7 @@ from pullback.manifest import DerivativeSpec, FunctionSpec, TensorSpec, Toleranc
 from pullback_export.derivatives.plan import Function
 from pullback_export.derivatives.tracing import Traced
 from pullback_export.errors import ExportError
-from pullback_export.graph.dims import Dim, Shape
+from pullback_export.graph.dims import Dim, Shape, Size
 from pullback_export.graph.graph import Graph, Value
 from pullback_export.graph.serialization import to_model
 from pullback_export.lowering.converter import Converter
@@ -22,20 +24,32 @@ OPSETS = range(18, 24)
 
 @dataclasses.dataclass(frozen=True)
 class OnnxFunction:
-    """The ``.onnx`` file of one function and what the manifest says of it."""
+    """The ``.onnx`` file of one function, what the manifest says of it, and the shapes of its inputs and outputs."""
 
     content: bytes
     spec: FunctionSpec
+    shapes: Mapping[str, Shape]
 
 
-def build(traced: Traced, batched: bool, opset: int, tolerance: Tolerance, batch: str = "B") -> OnnxFunction:
+def build(
+    traced: Traced,
+    batched: bool,
+    opset: int,
+    tolerance: Tolerance,
+    batch: str = "B",
+    shapes: Mapping[str, Sequence[int | str]] | None = None,
+    owners: Mapping[str, Shape] | None = None,
+) -> OnnxFunction:
     """The function's file; ``batch`` names its batch axis, ``B`` where rows may be computed apart from each other.
+
+    ``shapes`` holds the sizes of the inputs and the names of their free axes; what it lacks gets names of its own.
+    ``owners`` holds the shapes of what seeds may belong to, as :attr:`OnnxFunction.shapes` of ``evaluate`` gives them.
 
     Raises :class:`UnsupportedOpsError` with every op that has no exact form, and where it comes from.
     """
     if opset not in OPSETS:
         raise ExportError(f"opset={opset}: choose one of {OPSETS.start} to {OPSETS.stop - 1}")
-    graph, outputs = lower(traced, batched, batch)
+    graph, outputs = lower(traced, batched, batch, shapes, owners)
     function = traced.function
     spec = FunctionSpec(
         function.name,
@@ -47,18 +61,28 @@ def build(traced: Traced, batched: bool, opset: int, tolerance: Tolerance, batch
     graph.outputs = list(zip(function.outputs, outputs, strict=True))
     content = to_model(graph, opset, metadata_props(spec, tolerance)).SerializeToString(deterministic=True)
     onnx.checker.check_model(content, full_check=True)
-    return OnnxFunction(content, spec)
+    return OnnxFunction(content, spec, {name: value.dims for name, value in (*graph.inputs, *graph.outputs)})
 
 
-def lower(traced: Traced, batched: bool, batch: str = "B") -> tuple[Graph, list[Value]]:
-    """The graph of a traced function, with values for its outputs in the order of their names."""
+def lower(
+    traced: Traced,
+    batched: bool,
+    batch: str = "B",
+    shapes: Mapping[str, Sequence[int | str]] | None = None,
+    owners: Mapping[str, Shape] | None = None,
+) -> tuple[Graph, list[Value]]:
+    """The graph of a traced function, with values for its outputs in the order of their names; see :func:`build`."""
     graph = Graph()
     inputs = []
     for spec in traced.function.inputs:
-        shape: Shape = tuple(
-            Dim.atom(batch if batched and axis == 0 else f"{spec.name}_{axis}") if size is None else size
+        named = (shapes or {}).get(spec.name) or [
+            (batch if batched and axis == 0 else f"{spec.name}_{axis}") if size is None else size
             for axis, size in enumerate(spec.shape.as_list())
-        )
+        ]
+        shape: Shape = tuple(Dim.atom(size) if isinstance(size, str) else size for size in named)
+        owner = (owners or {}).get(traced.function.owner(spec.name) or "")
+        if owner is not None and len(owner) == len(shape):
+            shape = tuple(_of_owner(graph, own, theirs) for own, theirs in zip(shape, owner, strict=True))
         inputs.append(graph.input(spec.name, np.dtype(spec.dtype.as_numpy_dtype), shape))
     converter = Converter()
     flows = converter.convert(traced.concrete.graph, inputs, graph)
@@ -68,6 +92,11 @@ def lower(traced: Traced, batched: bool, batch: str = "B") -> tuple[Graph, list[
         if not isinstance(value, Value):
             raise ExportError(f"output {name!r} is complex; return its real and imaginary part instead")
     return graph, outputs
+
+
+def _of_owner(graph: Graph, own: Size, owners: Size) -> Size:
+    """The size of a seed's axis: that of what it belongs to, where that follows from the inputs before it."""
+    return owners if isinstance(own, Dim) and isinstance(owners, Dim) and graph.knows_size(owners) else own
 
 
 def describe(function: Function) -> list[DerivativeSpec]:
@@ -93,6 +122,14 @@ def _tensor(name: str, value: Value) -> TensorSpec:
 
 
 def _label(size: Dim) -> str:
-    """A free size as the manifest names it: expressions such as ``2*B`` become words."""
-    words = re.sub(r"\W+", "_", str(size)).strip("_")
-    return words[:64] if words[:1].isalpha() else f"n_{words}"[:64]
+    """A free size as the manifest names it: expressions become words, ``2*T-1`` is ``T_times_2_minus_1``.
+
+    The runtime reads them where a seed has such an axis (:mod:`pullback.axes`). No two sizes have one name.
+    """
+    text = re.sub(r"(?<![\w*])(\d+)\*(\w+)(?![\w*(])", r"\2*\1", str(size))
+    words = text.rstrip(")")
+    for sign, word in {"+": "_plus_", "-": "_minus_", "*": "_times_", ",": "_and_", "(": "_", ")": "_end"}.items():
+        words = words.replace(sign, word)
+    words = re.sub(r"\W+", "_", words).lstrip("_")
+    words = words if words[:1].isalpha() else f"n_{words}"
+    return words if len(words) <= 64 else f"{words[:55]}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"

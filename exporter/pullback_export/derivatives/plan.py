@@ -39,6 +39,14 @@ class Function:
     all_requests: tuple[Request, ...] = ()
     values: Callable[..., dict[Selection, Any]] | None = None
 
+    def owner(self, seed: str) -> str | None:
+        """The output, inner layer or input whose shape ``seed`` has; None for what is no seed, or belongs to a part."""
+        request = next((item for item in self.requests if item.seed == seed), None)
+        if request is None:
+            return None
+        of = request.of if request.kind == "vjp" else Selection(request.wrt[0].name)
+        return None if of.index or of.summed else of.name
+
     def seed_shape(self, seed: str, inputs: Mapping[str, Any]) -> tuple[int, ...]:
         """Shape that ``seed`` has for these inputs: that of the output or input that it belongs to."""
         request = next(item for item in self.requests if item.seed == seed)
