@@ -22,10 +22,7 @@ from pullback_export.errors import ExportError
 from pullback_export.gate.check import check
 from pullback_export.gate.finite_differences import surrogate_ops
 from pullback_export.graph.dims import Shape
-from pullback_export.overrides.block_lstm_gradient import own_gate_order
-from pullback_export.overrides.indexed_slices import dense_gradients
-from pullback_export.overrides.no_kernel_gradient import input_gradients
-from pullback_export.overrides.strided_1x1_convolution import safe_convolution
+from pullback_export.overrides import overrides
 from pullback_export.sources.axes import axis_names, with_axes
 from pullback_export.sources.opening import open_source
 from pullback_export.sources.scaling import with_scaling
@@ -92,7 +89,7 @@ def export(
     if unconnected not in ("error", "zero"):
         raise ExportError(f"unconnected={unconnected!r}: write 'error' or 'zero'")
     limit = _tolerance(tolerance)
-    with safe_convolution(), input_gradients(), own_gate_order(), dense_gradients():
+    with overrides():
         source = with_scaling(open_source(model, inputs, outputs, batched, training, signature), scaling or {})
         source = with_axes(source, axes)
         requests = [

@@ -78,6 +78,7 @@ def test_lowering_does_not_know_the_export_story() -> None:
         "pullback_export.graph",
         "pullback_export.optimize",
         "pullback_export.errors",
+        "pullback_export.precision",
     )
     for path in files(EXPORTER / "lowering"):
         ours = {module for module in imports(path) if module.startswith("pullback_export.")}

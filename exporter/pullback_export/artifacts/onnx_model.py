@@ -15,8 +15,9 @@ from pullback_export.derivatives.plan import Function
 from pullback_export.derivatives.tracing import Traced
 from pullback_export.errors import ExportError
 from pullback_export.graph.dims import Dim, Shape, Size
-from pullback_export.graph.graph import Graph, Value
+from pullback_export.graph.graph import Graph
 from pullback_export.graph.serialization import to_model
+from pullback_export.graph.values import Value
 from pullback_export.lowering.converter import Converter
 
 OPSETS = range(18, 24)

@@ -18,7 +18,7 @@ from pullback_export.derivatives.requests import Request, Selection
 from pullback_export.derivatives.tape_step import Step
 from pullback_export.derivatives.vectorization import Vectorize, copies, is_vectorizable, one_by_one, vectorized
 from pullback_export.errors import ExportError
-from pullback_export.sources.opening import Source, no_taps
+from pullback_export.sources.source import Source, no_taps
 from pullback_export.sources.statefulness import check_stateless
 
 

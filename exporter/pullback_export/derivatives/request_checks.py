@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from pullback_export.derivatives.requests import Request, Selection
 from pullback_export.errors import ExportError
-from pullback_export.sources.opening import Source
+from pullback_export.sources.source import Source
 
 # Of the inner layers, a message names so many.
 SHOWN_LAYERS = 12

@@ -26,7 +26,7 @@ from pullback_export.gate.live_model import Arrays
 from pullback_export.gate.prefetch import ahead
 from pullback_export.gate.samples import draw_samples
 from pullback_export.gate.written_files import Answer, Artifact, artifacts
-from pullback_export.sources.opening import Source
+from pullback_export.sources.source import Source
 
 # Rows of a sample that go into golden.npz at most.
 GOLDEN_ROWS = 64

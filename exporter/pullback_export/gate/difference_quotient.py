@@ -14,7 +14,7 @@ from pullback_export.derivatives.plan import Derivatives, Function
 from pullback_export.derivatives.requests import Derivative, Gradient, Jacobian, Request, Selection
 from pullback_export.derivatives.vectorization import mostly_one_by_one
 from pullback_export.gate.live_model import in_pieces, row_count, rows_at_once, rows_of
-from pullback_export.sources.opening import Source
+from pullback_export.sources.source import Source
 
 Array = np.ndarray[Any, Any]
 

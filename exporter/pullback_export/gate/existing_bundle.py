@@ -19,11 +19,9 @@ from pullback_export.derivatives.tracing import trace
 from pullback_export.errors import ExportError
 from pullback_export.gate.check import check
 from pullback_export.gate.finite_differences import surrogate_ops
-from pullback_export.overrides.block_lstm_gradient import own_gate_order
-from pullback_export.overrides.indexed_slices import dense_gradients
-from pullback_export.overrides.no_kernel_gradient import input_gradients
-from pullback_export.overrides.strided_1x1_convolution import safe_convolution
-from pullback_export.sources.opening import Source, open_source
+from pullback_export.overrides import overrides
+from pullback_export.sources.opening import open_source
+from pullback_export.sources.source import Source
 
 
 def compare_with_bundle(
@@ -45,7 +43,7 @@ def compare_with_bundle(
     manifest = _load(bundle).manifest
     if manifest is None:
         raise ExportError(f"{bundle}: a bare file has no manifest; give the bundle's folder")
-    with safe_convolution(), input_gradients(), own_gate_order(), dense_gradients():
+    with overrides():
         evaluate = manifest.functions[0].function
         derived = {item.name for item in evaluate.derivatives}
         plain = [spec.name for spec in evaluate.outputs if spec.name not in derived]

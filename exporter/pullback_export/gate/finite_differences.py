@@ -23,7 +23,7 @@ from pullback_export.derivatives.vectorization import mostly_one_by_one
 from pullback_export.gate.difference_quotient import Judge
 from pullback_export.gate.live_model import in_pieces, rows_at_once
 from pullback_export.gate.samples import Sample
-from pullback_export.sources.opening import Source
+from pullback_export.sources.source import Source
 
 Array = np.ndarray[Any, Any]
 

@@ -16,7 +16,7 @@ from pullback_export.gate import finite_differences
 from pullback_export.gate.live_model import Arrays, references, rows_of, values
 from pullback_export.gate.rounding_noise import Rounding
 from pullback_export.gate.samples import Sample, last_finite
-from pullback_export.sources.opening import Source
+from pullback_export.sources.source import Source
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pullback_export.derivatives.plan import Function
 from pullback_export.derivatives.vectorization import mostly_one_by_one
 from pullback_export.errors import ExportError
 from pullback_export.gate.samples import Sample
-from pullback_export.sources.opening import Source
+from pullback_export.sources.source import Source
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 # Inputs that go through the live model at once, where rows may be parted: a tape keeps every value in between, which

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from pullback_export.graph.graph import Node, Value
+    from pullback_export.graph.values import Node, Value
 
 _KEEPING = {
     "Add",

@@ -8,20 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pullback_export.graph.dims import Dim, maximum, minimum, product
+from pullback_export.graph.values import Array
 
 if TYPE_CHECKING:
-    from pullback_export.graph.graph import Value
+    from pullback_export.graph.values import Value
 
-Array = np.ndarray[Any, Any]
 # Larger results stay nodes: the file would grow, and ONNX Runtime folds them when it loads the graph.
 LARGEST_RESULT = 4096
-
-
-def as_objects(array: Array) -> Array:
-    """The integers of ``array`` as Python ints in an object array."""
-    objects = np.empty(array.shape, object)
-    objects.ravel()[:] = [int(item) for item in array.ravel()] if array.ndim else [int(array)]
-    return objects
 
 
 def _axes(args: Sequence[Any], attrs: dict[str, Any]) -> tuple[int, ...] | None:

@@ -7,7 +7,6 @@ reuses an equal node, and moves work that does not depend on a loop out of the l
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -17,146 +16,27 @@ import numpy as np
 from pullback_export.graph import folding
 from pullback_export.graph.dims import Dim, Shape, Size
 from pullback_export.graph.shapes import inference
+from pullback_export.graph.values import Attribute, Node, Region, Value
 from pullback_export.optimize.local import identities, repeated_rows, signs_and_factors, transposes
 
-Attribute = Any  # int, float, str, list of these, np.ndarray, or Graph
 
-
-@dataclasses.dataclass(eq=False)
-class Node:
-    """One ONNX node; ``outputs`` may hold None for outputs that nobody names."""
-
-    op_type: str
-    inputs: list[Value | None]
-    attributes: dict[str, Attribute]
-    outputs: list[Value] = dataclasses.field(default_factory=list)
-
-
-class Value:
-    """A tensor in the graph: ``dtype`` (NumPy), ``shape`` of ints and :class:`Dim`, or None for an unknown rank.
-
-    ``const`` holds the contents of a constant, ``sizes`` the symbolic contents of an integer vector that was
-    computed from shapes, ``fill`` the one number that the tensor repeats.
-    """
-
-    __slots__ = ("_sizes", "const", "dtype", "fill", "graph", "node", "shape")
-
-    def __init__(self, graph: Graph, dtype: np.dtype[Any], shape: Shape | None, node: Node | None = None) -> None:
-        self.graph = graph
-        self.dtype = np.dtype(dtype)
-        self.shape = shape
-        self.node = node
-        self.const: np.ndarray[Any, Any] | None = None
-        self.fill: float | None = None
-        self._sizes: np.ndarray[Any, Any] | None = None
-
-    @property
-    def sizes(self) -> np.ndarray[Any, Any] | None:
-        """Contents as an object array of ints and :class:`Dim`, where every element is known."""
-        if self._sizes is None and self.const is not None and self.dtype.kind in "iu" and self.const.size <= 4096:
-            self._sizes = folding.as_objects(self.const)
-        return self._sizes
-
-    @property
-    def rank(self) -> int:
-        return len(self.dims)
-
-    @property
-    def dims(self) -> Shape:
-        """The shape, which must have a known rank."""
-        if self.shape is None:
-            raise UnknownRank("a tensor of unknown rank; give the inputs shapes of known rank")
-        return self.shape
-
-    def __repr__(self) -> str:
-        origin = "const" if self.const is not None else self.node.op_type if self.node else "input"
-        return f"<{origin} {self.dtype.name}{list(self.shape) if self.shape is not None else '?'}>"
-
-    def _binary(self, op_type: str, other: Operand, swap: bool = False) -> Value:
-        right = self.graph.root.constant(other, self.dtype) if not isinstance(other, Value) else other
-        return self.graph.emit(op_type, [right, self] if swap else [self, right])
-
-    def __add__(self, other: Operand) -> Value:
-        return self._binary("Add", other)
-
-    def __radd__(self, other: Operand) -> Value:
-        return self._binary("Add", other, swap=True)
-
-    def __sub__(self, other: Operand) -> Value:
-        return self._binary("Sub", other)
-
-    def __rsub__(self, other: Operand) -> Value:
-        return self._binary("Sub", other, swap=True)
-
-    def __mul__(self, other: Operand) -> Value:
-        return self._binary("Mul", other)
-
-    def __rmul__(self, other: Operand) -> Value:
-        return self._binary("Mul", other, swap=True)
-
-    def __truediv__(self, other: Operand) -> Value:
-        return self._binary("Div", other)
-
-    def __rtruediv__(self, other: Operand) -> Value:
-        return self._binary("Div", other, swap=True)
-
-    def __pow__(self, other: Operand) -> Value:
-        return self * self if isinstance(other, int) and other == 2 else self._binary("Pow", other)
-
-    def __matmul__(self, other: Value) -> Value:
-        return self._binary("MatMul", other)
-
-    def __neg__(self) -> Value:
-        return self.graph.emit("Neg", [self])
-
-    def __lt__(self, other: Operand) -> Value:  # type: ignore[misc]  # a node, whichever side is asked
-        return self._binary("Less", other)
-
-    def __le__(self, other: Operand) -> Value:  # type: ignore[misc]  # a node, whichever side is asked
-        return self._binary("LessOrEqual", other)
-
-    def __gt__(self, other: Operand) -> Value:  # type: ignore[misc]  # a node, whichever side is asked
-        return self._binary("Greater", other)
-
-    def __ge__(self, other: Operand) -> Value:  # type: ignore[misc]  # a node, whichever side is asked
-        return self._binary("GreaterOrEqual", other)
-
-    def equals(self, other: Operand) -> Value:
-        """Elementwise equality (``==`` stays identity, so that values can be looked up)."""
-        return self._binary("Equal", other)
-
-    def __and__(self, other: Value) -> Value:
-        return self._binary("And", other)
-
-    def __or__(self, other: Value) -> Value:
-        return self._binary("Or", other)
-
-    def __invert__(self) -> Value:
-        return self.graph.emit("Not", [self])
-
-
-Number = bool | int | float
-Operand = Value | Number | np.ndarray[Any, Any]
-
-
-class UnknownRank(ValueError):
-    """A rule needs the rank of a tensor that TensorFlow does not know."""
-
-
-class Graph:
+class Graph(Region):
     """Nodes in order of creation. ``parent`` is set for the body of a Loop or the branch of an If.
 
     ``hoists``: nodes of a loop body whose inputs all live outside of it are put outside of it.
     """
 
+    parent: Graph | None
+    root: Graph
+
     def __init__(self, parent: Graph | None = None, hoists: bool = False) -> None:
         self.parent = parent
         self.hoists = hoists
-        self.root: Graph = parent.root if parent else self
-        self.depth: int = parent.depth + 1 if parent else 0
-        self.nodes: list[Node] = []
-        self.inputs: list[tuple[str, Value]] = []
-        self.outputs: list[tuple[str, Value]] = []
+        self.root = parent.root if parent else self
+        self.depth = parent.depth + 1 if parent else 0
+        self.nodes = []
+        self.inputs = []
+        self.outputs = []
         self._seen: dict[Any, list[Value]] = {}
         self._constants: dict[Any, Value] = {}
         self._fresh = 0
@@ -223,7 +103,7 @@ class Graph:
                 return known
         if op_type == "MaxPool" and (shared := self._shared_pool(owner, operands, attributes, outputs)) is not None:
             return shared
-        inferred = inference.infer(owner, op_type, operands, attributes, outputs)
+        inferred = inference.infer(owner.fresh_size, op_type, operands, attributes, outputs)
         if op_type not in ("Expand", "If", "Loop", "Scan"):
             empty = [self._empty(dtype, shape) for dtype, shape in inferred]
             if all(value is not None for value in empty):
@@ -247,7 +127,7 @@ class Graph:
             return self.root.emit_unfolded(op_type, inputs, **attributes)
         key = _key(op_type, inputs, attributes, 1)
         if key not in self._seen:
-            ((dtype, shape),) = inference.infer(self, op_type, inputs, attributes, 1)
+            ((dtype, shape),) = inference.infer(self.fresh_size, op_type, inputs, attributes, 1)
             node = Node(op_type, inputs, attributes)
             node.outputs = [Value(self, dtype, shape, node)]
             self.nodes.append(node)
@@ -270,13 +150,13 @@ class Graph:
         """A maximum pooling that differs in its outputs only: the gradient wants to know where the maxima are."""
         known = owner._lookup(_key("MaxPool", operands, attributes, 3 - outputs))
         if known is not None and outputs == 2 and len(known) == 1:
-            dtype, shape = inference.infer(owner, "MaxPool", operands, attributes, 2)[1]
+            dtype, shape = inference.infer(owner.fresh_size, "MaxPool", operands, attributes, 2)[1]
             known.append(Value(known[0].graph, dtype, shape, known[0].node))
         return known
 
-    def _innermost(self, operands: Iterable[Value | None]) -> Graph:
+    def _innermost(self, operands: Iterable[Value | None]) -> Region:
         """The graph in which a node can see all of its operands: the one being written, or that of an operand."""
-        innermost = self.root.active if self.root.active.depth > self.depth else self
+        innermost: Region = self.root.active if self.root.active.depth > self.depth else self
         for value in operands:
             if value is not None and value.graph.depth > innermost.depth:
                 innermost = value.graph
@@ -306,13 +186,21 @@ class Graph:
             while len(graph._seen) > seen:
                 graph._seen.popitem()
 
+    def take_nodes(self) -> list[Node]:
+        """Empties the graph and returns its nodes, to be put back one by one; new ones only see what is back."""
+        taken, self.nodes, self._seen = self.nodes, [], {}
+        return taken
+
     def name_size(self, number: Value, size: Dim) -> None:
         """Gives the contents of an int64 scalar the name ``size``, as which axes may have it from now on."""
+        if number.graph is not self:
+            number.graph.name_size(number, size)
+            return
         objects = np.empty((), object)
         objects[()] = size
         number._sizes = objects
-        number.graph._seen[("sizes", np.dtype(np.int64).str, (), (size,))] = [number]
-        number.graph.emit("Reshape", [number, self.constant(np.array([1], np.int64))])
+        self._seen[("sizes", np.dtype(np.int64).str, (), (size,))] = [number]
+        self.emit("Reshape", [number, self.constant(np.array([1], np.int64))])
 
     def _shortcut(self, op_type: str, operands: list[Value | None], attributes: dict[str, Attribute]) -> Value | None:
         rewrites = (

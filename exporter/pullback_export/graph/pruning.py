@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from pullback_export.graph.graph import Graph, Node, Value
+from pullback_export.graph.graph import Graph
+from pullback_export.graph.values import Node, Value
 
 _LOOPS = ("Loop", "Scan")
 

@@ -12,8 +12,9 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from pullback_export.graph.graph import Graph, Node, Value
+from pullback_export.graph.graph import Graph
 from pullback_export.graph.pruning import prune
+from pullback_export.graph.values import Node, Value
 from pullback_export.optimize.final.blocked_channels import blocked_scalar
 from pullback_export.optimize.final.common_factor import factor_taken_out, from_known_product
 from pullback_export.optimize.final.cropped_convtranspose import cropped

@@ -9,7 +9,8 @@ import numpy as np
 
 from pullback_export.graph.dims import Size, broadcast, without_rest
 from pullback_export.graph.finiteness import is_finite
-from pullback_export.graph.graph import Graph, Value
+from pullback_export.graph.graph import Graph
+from pullback_export.graph.values import Value
 
 if TYPE_CHECKING:
     from pullback_export.lowering.converter import Converter

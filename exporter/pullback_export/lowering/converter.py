@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,21 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from pullback_export.errors import PrecisionError, UnsupportedOpsError
-from pullback_export.graph.graph import Graph, UnknownRank, Value
+from pullback_export.graph.graph import Graph
+from pullback_export.graph.values import UnknownRank, Value
 from pullback_export.lowering import refusals, registry
 from pullback_export.lowering.context import NotCovered, OpContext, Signal
 from pullback_export.lowering.flows.complex_value import ComplexValue
+from pullback_export.lowering.flows.handles import Flow, ResourceHandle, as_constant
 from pullback_export.lowering.liveness import Liveness
-
-# What flows along an edge: a tensor, a complex tensor, or a compile-time object (a variable's handle, a list).
-Flow = Any
-
-
-@dataclasses.dataclass(frozen=True)
-class ResourceHandle:
-    """A variable that the function captured; reading it gives a constant."""
-
-    tensor: Any
+from pullback_export.precision import check_dtype
 
 
 class Converter:
@@ -162,23 +154,6 @@ def _is_current(graph: Any, definition: Any) -> bool:
         ":" not in result or result.split(":")[0] == tensor.op.name
         for result, tensor in zip(results, graph.outputs, strict=True)
     )
-
-
-def as_constant(graph: Graph, array: np.ndarray[Any, Any]) -> Flow:
-    """A constant; complex numbers as a pair of real ones. Half precision is refused."""
-    check_dtype(array.dtype)
-    if array.dtype.kind == "c":
-        return ComplexValue(graph.constant(array.real), graph.constant(array.imag))
-    return graph.constant(array)
-
-
-def check_dtype(dtype: Any) -> None:
-    name = np.dtype(dtype).name if not hasattr(dtype, "name") else dtype.name
-    if name in ("float16", "bfloat16", "half") or name.startswith("float8"):
-        raise PrecisionError(
-            f"the model computes in {name}; export needs float32 or float64: rebuild it with"
-            " keras.config.set_dtype_policy('float32') (or dtype='float32' on the layers) and load its weights"
-        )
 
 
 def _apply(rule: registry.Rule, op: OpContext, inputs: list[Flow]) -> Any:

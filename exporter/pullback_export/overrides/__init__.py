@@ -1,1 +1,35 @@
-"""Temporary changes of TensorFlow and Keras; each file says which defect it works around."""
+"""Temporary changes of TensorFlow and Keras; each file says which defect it works around.
+
+:func:`overrides` is the one context in which models are traced and their reference is computed. A new change takes one
+file here, one row in ``OVERRIDES``, and one test in ``tests/exporter/overrides`` that fails when the installed
+TensorFlow or Keras no longer has the defect: then the file and its row go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from pullback_export.overrides.block_lstm_gradient import own_gate_order
+from pullback_export.overrides.indexed_slices import dense_gradients
+from pullback_export.overrides.no_kernel_gradient import input_gradients
+from pullback_export.overrides.strided_1x1_convolution import safe_convolution
+
+Override = Callable[[], contextlib.AbstractContextManager[None]]
+
+# In the order in which they are entered: a later one sees what the ones before it have put in place.
+OVERRIDES: tuple[Override, ...] = (
+    safe_convolution,
+    input_gradients,
+    own_gate_order,
+    dense_gradients,
+)
+
+
+@contextlib.contextmanager
+def overrides() -> Iterator[None]:
+    """Within it every change of ``OVERRIDES`` holds, in all threads; the last one to leave takes them back."""
+    with contextlib.ExitStack() as stack:
+        for override in OVERRIDES:
+            stack.enter_context(override())
+        yield

@@ -10,7 +10,7 @@ from typing import Any
 from pullback.manifest import BATCH_NAMES
 
 from pullback_export.errors import ExportError
-from pullback_export.sources.opening import Source
+from pullback_export.sources.source import Source
 
 # By input, the names of its free axes by their number.
 Axes = Mapping[str, Mapping[int, str]]

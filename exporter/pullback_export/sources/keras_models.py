@@ -13,9 +13,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from pullback_export.errors import ExportError, PrecisionError
+from pullback_export.errors import ExportError
 from pullback_export.overrides.time_distributed import steps_as_rows
-from pullback_export.sources.opening import Source, Tap, numbered, readable, rename, structure_names
+from pullback_export.precision import check_layers
+from pullback_export.sources.source import Source, Tap, numbered, readable, rename, structure_names
 
 Inputs = Sequence[Any] | Mapping[str, Any] | None
 
@@ -24,7 +25,7 @@ def keras_source(model: Any, inputs: Inputs, outputs: Sequence[str] | None, trai
     """The function ``model(x, training=training)`` of a built Keras model (or of any Keras layer with ``inputs=``)."""
     if keras.config.backend() != "tensorflow":
         raise ExportError(f"Keras runs on {keras.config.backend()}: set KERAS_BACKEND=tensorflow before it is imported")
-    _check_precision(model)
+    check_layers(model)
     template = _input_template(model, inputs)
     flat = keras.tree.flatten(template)
     names = _input_names(model, flat, inputs)
@@ -65,18 +66,6 @@ def _results(model: Any, template: Any, training: bool, tensors: Sequence[Any]) 
 
 def _inference() -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext() if tf.executing_eagerly() else steps_as_rows()
-
-
-def _check_precision(model: Any) -> None:
-    for layer in model._flatten_layers():
-        policy = layer.dtype_policy
-        for dtype in (policy.compute_dtype, policy.variable_dtype):
-            if dtype in ("float16", "bfloat16") or str(dtype).startswith(("float8", "int8", "int4")):
-                raise PrecisionError(
-                    f"layer {layer.name!r} computes in {dtype} (policy {policy.name!r});"
-                    " export needs float32 or float64:"
-                    " rebuild the model with dtype='float32' and load its weights"
-                )
 
 
 def _are_arguments(model: Any, template: Any) -> bool:

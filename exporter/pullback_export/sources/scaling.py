@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from pullback_export.errors import ExportError
-from pullback_export.sources.opening import Source
+from pullback_export.sources.source import Source
 
 Pair = tuple[Any, Any]
 

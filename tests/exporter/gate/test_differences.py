@@ -18,7 +18,8 @@ from pullback_export.gate import finite_differences, live_model
 from pullback_export.gate.finite_differences import FLOAT64
 from pullback_export.gate.live_model import live
 from pullback_export.gate.samples import Sample
-from pullback_export.sources.opening import Source, open_source
+from pullback_export.sources.opening import open_source
+from pullback_export.sources.source import Source
 
 X = np.array([[0.3, -0.2, 0.9], [1.1, 0.4, -0.7], [-0.5, 0.8, 0.2]])
 

@@ -23,8 +23,9 @@ from pullback_export.derivatives.requests import parse_request
 from pullback_export.derivatives.tracing import trace
 from pullback_export.graph import serialization
 from pullback_export.graph.dims import Dim
-from pullback_export.graph.graph import Graph, Value
+from pullback_export.graph.graph import Graph
 from pullback_export.graph.serialization import to_model
+from pullback_export.graph.values import Value
 from pullback_export.sources.opening import open_source
 
 L = keras.layers

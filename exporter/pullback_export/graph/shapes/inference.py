@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pullback_export.graph.dims import Shape, Size, broadcast, product
 from pullback_export.graph.shapes import products, rearranging
-from pullback_export.graph.shapes.operands import Attributes, CannotInfer, Operands, Rule, constant, dims_of, unknown
-
-if TYPE_CHECKING:
-    from pullback_export.graph.graph import Graph, Value
+from pullback_export.graph.shapes.operands import (
+    CannotInfer,
+    Fresh,
+    Rule,
+    constant,
+    dims_of,
+    unknown,
+)
+from pullback_export.graph.values import Attributes, Operands, Region, Value
 
 DType = np.dtype[Any]
 Inferred = list[tuple[DType, "Shape | None"]]
@@ -50,16 +55,16 @@ _REDUCTIONS = {
 }
 
 
-def infer(graph: Graph, op_type: str, operands: Operands, attributes: Attributes, outputs: int) -> Inferred:
+def infer(fresh: Fresh, op_type: str, operands: Operands, attributes: Attributes, outputs: int) -> Inferred:
     if op_type in ("Loop", "If", "Scan"):
-        return _subgraph_outputs(graph, op_type, attributes, outputs)
+        return _subgraph_outputs(fresh, op_type, attributes, outputs)
     first = next((value for value in operands if value is not None), None)
     dtype = _dtype(op_type, operands, attributes, first)
     rule = _SHAPES.get(op_type, _same)
     if any(value is not None and value.shape is None for value in operands) and op_type not in ("Reshape", "Expand"):
         return [(dtype, None)] * outputs
     try:
-        shapes = rule(graph, operands, attributes, outputs)
+        shapes = rule(fresh, operands, attributes, outputs)
     except CannotInfer:
         return [(dtype, None)] * outputs
     if op_type == "TopK" or (op_type == "MaxPool" and outputs == 2):
@@ -86,11 +91,11 @@ def _dtype(op_type: str, operands: Operands, attributes: Attributes, first: Valu
     return first.dtype
 
 
-def _same(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _same(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     return [dims_of(operands)] * outputs
 
 
-def _broadcast(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _broadcast(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     shape: Shape = ()
     for value in operands:
         assert value is not None
@@ -98,7 +103,7 @@ def _broadcast(graph: Graph, operands: Operands, attributes: Attributes, outputs
     return [shape]
 
 
-def _reduce(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _reduce(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     shape, axes = dims_of(operands), constant(operands, 1)
     if axes is None and "axes" in attributes:
         axes = np.asarray(attributes["axes"])
@@ -112,7 +117,7 @@ def _reduce(graph: Graph, operands: Operands, attributes: Attributes, outputs: i
     return [tuple(size for axis, size in enumerate(shape) if axis not in reduced)]
 
 
-def _arg_reduce(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _arg_reduce(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     shape = list(dims_of(operands))
     axis = attributes.get("axis", 0) % len(shape)
     if attributes.get("keepdims", 1):
@@ -122,65 +127,65 @@ def _arg_reduce(graph: Graph, operands: Operands, attributes: Attributes, output
     return [tuple(shape)]
 
 
-def _one_hot(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _one_hot(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     indices, depth = list(dims_of(operands)), operands[1]
     assert depth is not None
-    size: Size = graph.fresh_size("depth") if depth.sizes is None else depth.sizes.ravel()[0]
+    size: Size = fresh("depth") if depth.sizes is None else depth.sizes.ravel()[0]
     axis = attributes.get("axis", -1)
     indices.insert(axis if axis >= 0 else len(indices) + 1 + axis, size)
     return [tuple(indices)]
 
 
-def _top_k(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _top_k(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     shape, k = list(dims_of(operands)), operands[1]
     assert k is not None
-    shape[attributes.get("axis", -1)] = graph.fresh_size("k") if k.sizes is None else k.sizes.ravel()[0]
+    shape[attributes.get("axis", -1)] = fresh("k") if k.sizes is None else k.sizes.ravel()[0]
     return [tuple(shape)] * outputs
 
 
-def _range(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _range(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     start, limit, delta = (value.sizes if value is not None else None for value in operands)
     if start is not None and limit is not None and delta is not None and delta.item() == 1:
         return [(limit.item() - start.item(),)]
-    return [(graph.fresh_size("range"),)]
+    return [(fresh("range"),)]
 
 
-def _non_zero(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
-    return [(len(dims_of(operands)), graph.fresh_size("nonzero"))]
+def _non_zero(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+    return [(len(dims_of(operands)), fresh("nonzero"))]
 
 
-def _unique(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _unique(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     """Values, first places, the place of each element, counts."""
-    shape, found = dims_of(operands), graph.fresh_size("unique")
+    shape, found = dims_of(operands), fresh("unique")
     axis = attributes.get("axis")
     values = (found,) if axis is None else (*shape[:axis], found, *shape[axis + 1 :])
     return [values, (found,), (product(shape) if axis is None else shape[axis],), (found,)][:outputs]
 
 
-def _constant_of_shape(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _constant_of_shape(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     if operands[0] is None or operands[0].sizes is None:
         raise CannotInfer
     return [tuple(operands[0].sizes)]
 
 
-def _shape(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _shape(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     count = len(dims_of(operands)[attributes.get("start", 0) : attributes.get("end", len(dims_of(operands)))])
     return [(count,)]
 
 
-def _scalar(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _scalar(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     return [()]
 
 
-def _subgraph_outputs(graph: Graph, op_type: str, attributes: Attributes, outputs: int) -> Inferred:
+def _subgraph_outputs(fresh: Fresh, op_type: str, attributes: Attributes, outputs: int) -> Inferred:
     """Loop: state as the body gives it, scan outputs with a leading free size. If: from the first branch."""
-    body: Graph = attributes["then_branch" if op_type == "If" else "body"]
+    body: Region = attributes["then_branch" if op_type == "If" else "body"]
     inner = [value for _, value in body.outputs]
     if op_type == "If":
         return [(value.dtype, value.shape) for value in inner]
     inner = inner[1:]
     states = len(body.inputs) - 2
-    steps = graph.fresh_size("steps")
+    steps = fresh("steps")
     return [
         (value.dtype, value.shape if index < states or value.shape is None else (steps, *value.shape))
         for index, value in enumerate(inner)

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
 
-import numpy as np
+from pullback_export.graph.dims import Dim, Shape
+from pullback_export.graph.values import Array, Attributes, Operands
 
-from pullback_export.graph.dims import Shape
-
-if TYPE_CHECKING:
-    from pullback_export.graph.graph import Graph, Value
-
-Attributes = dict[str, Any]
-Operands = Sequence["Value | None"]
-# ``(graph, operands, attributes, number of outputs)`` to the shape of each output.
+Fresh = Callable[[str], Dim]  # a free size that nothing is known about, with a hint for its name
+# ``(fresh, operands, attributes, number of outputs)`` to the shape of each output.
 Rule = Callable[..., list[Shape]]
 
 
@@ -22,7 +16,7 @@ class CannotInfer(Exception):
     """The shape does not follow from what is known; the result gets fresh free sizes or an unknown rank."""
 
 
-def constant(operands: Operands, index: int) -> np.ndarray[Any, Any] | None:
+def constant(operands: Operands, index: int) -> Array | None:
     """The numbers of an operand, None where it is left out; raises :class:`CannotInfer` where they are not known."""
     value = operands[index] if index < len(operands) else None
     if value is None:
@@ -39,6 +33,6 @@ def dims_of(operands: Operands, index: int = 0) -> Shape:
     return value.dims
 
 
-def unknown(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def unknown(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     """Of an operator whose results have sizes that only a call tells, or that no other rule asks for."""
     raise CannotInfer

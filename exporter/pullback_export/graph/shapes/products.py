@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pullback_export.graph.dims import Shape, Size, broadcast
-from pullback_export.graph.shapes.operands import Attributes, CannotInfer, Operands, Rule, dims_of, unknown
-
-if TYPE_CHECKING:
-    from pullback_export.graph.graph import Graph
+from pullback_export.graph.shapes.operands import CannotInfer, Fresh, Rule, dims_of, unknown
+from pullback_export.graph.values import Attributes, Operands
 
 
-def _matmul(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _matmul(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     left, right = dims_of(operands, 0), dims_of(operands, 1)
     batch = broadcast(left[:-2], right[:-2])
     return [batch + (left[-2:-1] if len(left) > 1 else ()) + (right[-1:] if len(right) > 1 else ())]
 
 
-def _gemm(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _gemm(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     left, right = dims_of(operands, 0), dims_of(operands, 1)
     rows = left[1] if attributes.get("transA") else left[0]
     return [(rows, right[0] if attributes.get("transB") else right[1])]
 
 
-def _einsum(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _einsum(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     left, right = attributes["equation"].replace(" ", "").split("->")
     sizes: dict[str, Size] = {}
     for labels, value in zip(left.split(","), operands, strict=True):
@@ -34,7 +30,7 @@ def _einsum(graph: Graph, operands: Operands, attributes: Attributes, outputs: i
     return [tuple(sizes[label] for label in right)]
 
 
-def _windows(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _windows(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     """Conv and pooling: ``floor((size + pads - dilation*(kernel-1) - 1) / stride) + 1`` on each spatial axis."""
     shape = dims_of(operands)
     channels: Size = shape[1]
@@ -58,7 +54,7 @@ def _windows(graph: Graph, operands: Operands, attributes: Attributes, outputs: 
     return [(shape[0], channels, *spatial)]
 
 
-def _conv_transpose(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _conv_transpose(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     shape, weights = dims_of(operands), dims_of(operands, 1)
     count = len(shape) - 2
     strides = attributes.get("strides") or [1] * count
@@ -73,12 +69,12 @@ def _conv_transpose(graph: Graph, operands: Operands, attributes: Attributes, ou
     return [(shape[0], weights[1] * attributes.get("group", 1), *spatial)]
 
 
-def _global_pool(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _global_pool(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     shape = dims_of(operands)
     return [shape[:2] + (1,) * (len(shape) - 2)]
 
 
-def _resize(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _resize(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     sizes = operands[3].sizes if len(operands) > 3 and operands[3] is not None else None
     if sizes is None:
         raise CannotInfer

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from pullback_export.graph.dims import Shape, Size, broadcast, divide, maximum, minimum, product
-from pullback_export.graph.shapes.operands import Attributes, CannotInfer, Operands, Rule, constant, dims_of
-
-if TYPE_CHECKING:
-    from pullback_export.graph.graph import Graph
+from pullback_export.graph.shapes.operands import CannotInfer, Fresh, Rule, constant, dims_of
+from pullback_export.graph.values import Attributes, Operands
 
 
-def _transpose(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _transpose(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     shape = dims_of(operands)
     return [tuple(shape[axis] for axis in attributes.get("perm", range(len(shape))[::-1]))]
 
 
-def _reshape(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _reshape(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     data, target = operands[0], operands[1]
     assert data is not None and target is not None
     if target.sizes is None:
         if target.shape is None or not isinstance(target.shape[0], int):
             raise CannotInfer
-        return [tuple(graph.fresh_size("reshape") for _ in range(target.shape[0]))]
+        return [tuple(fresh("reshape") for _ in range(target.shape[0]))]
     sizes: list[Size] = list(target.sizes)
     if data.shape is not None and not attributes.get("allowzero"):
         sizes = [data.shape[i] if size == 0 and i < len(data.shape) else size for i, size in enumerate(sizes)]
@@ -32,29 +28,29 @@ def _reshape(graph: Graph, operands: Operands, attributes: Attributes, outputs: 
         at = sizes.index(-1)
         rest = product(sizes[:at] + sizes[at + 1 :])
         inferred = divide(product(data.shape), rest) if data.shape is not None and rest != 0 else None
-        sizes[at] = inferred if inferred is not None else graph.fresh_size("reshape")
+        sizes[at] = inferred if inferred is not None else fresh("reshape")
     return [tuple(sizes)]
 
 
-def _expand(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _expand(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     data, target = operands[0], operands[1]
     assert data is not None and target is not None
     if target.sizes is not None and data.shape is not None:
         return [broadcast(data.shape, tuple(target.sizes))]
     if target.shape is None or not isinstance(target.shape[0], int):
         raise CannotInfer
-    return [tuple(graph.fresh_size("expand") for _ in range(max(target.shape[0], data.rank)))]
+    return [tuple(fresh("expand") for _ in range(max(target.shape[0], data.rank)))]
 
 
-def _tile(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _tile(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     repeats = operands[1]
     assert repeats is not None
     if repeats.sizes is None:
-        return [tuple(graph.fresh_size("tile") for _ in dims_of(operands))]
+        return [tuple(fresh("tile") for _ in dims_of(operands))]
     return [tuple(size * times for size, times in zip(dims_of(operands), repeats.sizes, strict=True))]
 
 
-def _concat(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _concat(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     shape = list(dims_of(operands))
     axis = attributes["axis"] % len(shape)
     for index in range(1, len(operands)):
@@ -67,19 +63,19 @@ def _concat(graph: Graph, operands: Operands, attributes: Attributes, outputs: i
     return [tuple(shape)]
 
 
-def _split(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _split(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     shape = list(dims_of(operands))
     axis = attributes.get("axis", 0) % len(shape)
     given = operands[1] if len(operands) > 1 else None
     splits = given.sizes if given is not None else None
     if splits is None and given is not None:
-        splits = np.array([graph.fresh_size("split") for _ in range(outputs)], object)
+        splits = np.array([fresh("split") for _ in range(outputs)], object)
     elif splits is None:
         splits = np.array([shape[axis] // outputs] * outputs, object)
     return [(*shape[:axis], size, *shape[axis + 1 :]) for size in splits]
 
 
-def _slice(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _slice(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     shape = list(dims_of(operands))
     starts, ends = operands[1], operands[2]
     assert starts is not None and ends is not None and starts.shape is not None
@@ -90,10 +86,10 @@ def _slice(graph: Graph, operands: Operands, attributes: Attributes, outputs: in
     for position, axis in enumerate(axes):
         step = 1 if steps_value is None else steps_value.sizes[position] if steps_value.sizes is not None else None
         if starts.sizes is None or ends.sizes is None or step is None:
-            shape[axis] = graph.fresh_size("slice")
+            shape[axis] = fresh("slice")
         else:
             size = _slice_length(shape[axis], starts.sizes[position], ends.sizes[position], step)
-            shape[axis] = graph.fresh_size("slice") if size is None else size
+            shape[axis] = fresh("slice") if size is None else size
     return [tuple(shape)]
 
 
@@ -121,11 +117,11 @@ def _position(size: Size, bound: Size) -> Size | None:
     return minimum(bound, size) if maximum(bound, 0) == bound else None
 
 
-def _pad(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _pad(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     shape, pads = list(dims_of(operands)), operands[1]
     assert pads is not None
     if pads.sizes is None:
-        return [tuple(graph.fresh_size("pad") for _ in shape)]
+        return [tuple(fresh("pad") for _ in shape)]
     axes_const = constant(operands, 3)
     axes = [int(a) % len(shape) for a in axes_const] if axes_const is not None else list(range(len(shape)))
     for position, axis in enumerate(axes):
@@ -133,7 +129,7 @@ def _pad(graph: Graph, operands: Operands, attributes: Attributes, outputs: int)
     return [tuple(shape)]
 
 
-def _unsqueeze(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _unsqueeze(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     shape, axes = list(dims_of(operands)), constant(operands, 1)
     assert axes is not None
     rank = len(shape) + axes.size
@@ -142,7 +138,7 @@ def _unsqueeze(graph: Graph, operands: Operands, attributes: Attributes, outputs
     return [tuple(shape)]
 
 
-def _squeeze(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _squeeze(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     shape, axes = dims_of(operands), constant(operands, 1)
     if axes is None:
         if not all(isinstance(size, int) for size in shape):
@@ -152,13 +148,13 @@ def _squeeze(graph: Graph, operands: Operands, attributes: Attributes, outputs: 
     return [tuple(size for axis, size in enumerate(shape) if axis not in gone)]
 
 
-def _gather(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _gather(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     data, indices = dims_of(operands, 0), dims_of(operands, 1)
     axis = attributes.get("axis", 0) % len(data)
     return [data[:axis] + indices + data[axis + 1 :]]
 
 
-def _gather_nd(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _gather_nd(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     data, indices = dims_of(operands, 0), dims_of(operands, 1)
     depth, batch = indices[-1], attributes.get("batch_dims", 0)
     if not isinstance(depth, int):
@@ -166,7 +162,7 @@ def _gather_nd(graph: Graph, operands: Operands, attributes: Attributes, outputs
     return [indices[:-1] + data[batch + depth :]]
 
 
-def _second(graph: Graph, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+def _second(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     return [dims_of(operands, 1)]
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from pullback_export.graph.graph import Value
+from pullback_export.graph.values import Value
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pullback_export.graph.graph import Value
+from pullback_export.graph.values import Value
 from pullback_export.lowering.flows.complex_value import ComplexValue
 from pullback_export.lowering.flows.tensor_lists import TensorList
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from pullback_export.graph.dims import Size
-from pullback_export.graph.graph import Graph, Value
+from pullback_export.graph.graph import Graph
+from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.flows.forms import leaves, rebuild, same_form
 from pullback_export.lowering.flows.tensor_lists import Column, Ragged, Stacked, TensorList

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from pullback_export.graph.dims import Shape
-from pullback_export.graph.graph import Graph, Node, Value
+from pullback_export.graph.graph import Graph
+from pullback_export.graph.values import Node, Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.flows.forms import Choice, Optional, leaves, rebuild, same_form
 from pullback_export.lowering.flows.tensor_lists import TensorList

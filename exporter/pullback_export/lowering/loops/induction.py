@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from pullback_export.graph.dims import Size
-from pullback_export.graph.graph import Graph, Value
+from pullback_export.graph.values import Region, Value
 from pullback_export.lowering.context import OpContext
 
 _UNBOUNDED = 2**31 - 1
@@ -24,9 +24,9 @@ class Affine:
     step: int
 
 
-def inside(value: Value, body: Graph) -> bool:
+def inside(value: Value, body: Region) -> bool:
     """Whether a value is made in ``body`` or in a graph inside of it."""
-    graph: Graph | None = value.graph
+    graph: Region | None = value.graph
     while graph is not None:
         if graph is body:
             return value.const is None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pullback_export.graph.dims import Size
-from pullback_export.graph.graph import Value
+from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext, Signal
 from pullback_export.lowering.flows.forms import Choice, Optional, leaves, rebuild, same_form
 from pullback_export.lowering.flows.tensor_lists import (

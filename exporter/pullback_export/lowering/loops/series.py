@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from pullback_export.graph.dims import Size
-from pullback_export.graph.graph import Graph, Node, Value
+from pullback_export.graph.graph import Graph
+from pullback_export.graph.values import Node, Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.flows.tensor_lists import count_up
 from pullback_export.lowering.loops.induction import affine, inside, size_of

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
 from pullback_export.graph.dims import Dim, Size
-from pullback_export.graph.graph import Graph, Node, Value
+from pullback_export.graph.graph import Graph
+from pullback_export.graph.values import Node, Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.loops.induction import inside, size_of
 from pullback_export.lowering.loops.series import Batcher, Series
@@ -181,14 +182,14 @@ class LoopWriter:
             node = stack.pop().node
             if node is not None and id(node) not in live:
                 live.add(id(node))
-                stack.extend(_reads(node))
+                stack.extend(node.reads())
         return [node for node in self.body.nodes if id(node) in live]
 
     def _sinkable(self, rest: list[Node], wanted: list[Value], batcher: Batcher) -> set[Node]:
         """Nodes that only lead to series and read one value of the iteration: they can wait until after the loop."""
         users: dict[Value, list[Node]] = {}
         for node in rest:
-            for value in _reads(node):
+            for value in node.reads():
                 users.setdefault(value, []).append(node)
         kept = {state.following for state in self.states}
         late: set[Node] = set()
@@ -197,7 +198,7 @@ class LoopWriter:
                 user not in late for value in node.outputs for user in users.get(value, [])
             ):
                 continue
-            fresh = {value for value in _reads(node) if batcher.is_fresh(value)}
+            fresh = {value for value in node.reads() if batcher.is_fresh(value)}
             if len(fresh) == 1 and node.op_type not in _SHRINKING and batcher.could_lift(node, fresh):
                 late.add(node)
         return late
@@ -222,7 +223,7 @@ class LoopWriter:
 
         following = [read(state.following) for state in self.states]
         for node in nodes:
-            replace_inputs(node, read)
+            node.replace_inputs(read)
         body.nodes = nodes
         body.outputs = [("state", value) for value in following] + [("row", value) for value in collected]
         finals = [state.final for state in self.states] + [self.promised[value].rows for value in collected]
@@ -333,7 +334,7 @@ def _in_order(nodes: list[Node]) -> list[Node]:
     while waiting:
         later = []
         for node in waiting:
-            made_by = [value.node for value in _reads(node)]
+            made_by = [value.node for value in node.reads()]
             if all(other is None or id(other) not in among or id(other) in done for other in made_by):
                 done.add(id(node))
                 order.append(node)
@@ -343,26 +344,6 @@ def _in_order(nodes: list[Node]) -> list[Node]:
             raise AssertionError("a loop depends on itself")
         waiting = later
     return order
-
-
-def _reads(node: Node) -> Iterator[Value]:
-    """Every value that a node uses, also inside of its subgraphs."""
-    yield from (value for value in node.inputs if value is not None)
-    for item in node.attributes.values():
-        if isinstance(item, Graph):
-            yield from (value for _, value in item.outputs)
-            for inner in item.nodes:
-                yield from _reads(inner)
-
-
-def replace_inputs(node: Node, read: Callable[[Value], Value]) -> None:
-    """``read`` of every value that a node uses, also inside of its subgraphs."""
-    node.inputs = [None if value is None else read(value) for value in node.inputs]
-    for item in node.attributes.values():
-        if isinstance(item, Graph):
-            for inner in item.nodes:
-                replace_inputs(inner, read)
-            item.outputs = [(name, read(value)) for name, value in item.outputs]
 
 
 def loose_or_outer(state: State, body: Graph, batcher: Batcher) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pullback_export.graph.graph import Value
+from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.flows.complex_value import ComplexValue
 from pullback_export.lowering.numerics import elementary

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback_export.graph.graph import Value
+from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.flows.complex_value import ComplexValue, each
 

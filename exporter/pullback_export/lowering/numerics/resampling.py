@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pullback_export.graph.dims import Size
-from pullback_export.graph.graph import Value
+from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 
 Tap = tuple[Value, Value]  # which old element (int64), with which weight (float32); a vector each

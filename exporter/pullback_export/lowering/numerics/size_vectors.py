@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pullback_export.graph.dims import Dim, Size
-from pullback_export.graph.graph import Value
+from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 
 # A known number, a free size, or an int64 value of shape (1,).

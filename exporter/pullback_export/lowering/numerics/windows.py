@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pullback_export.graph.dims import Size
-from pullback_export.graph.graph import Value
+from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pullback_export.graph.graph import Graph, Node, Value
-from pullback_export.optimize.final.engine import Readers
+from pullback_export.graph.graph import Graph
+from pullback_export.graph.readers import Readers
+from pullback_export.graph.values import Node, Value
 
 BLOCK = 8  # channels; some processors take 4 or 16
 _DEPTH = 6

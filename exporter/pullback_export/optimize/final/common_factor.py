@@ -12,9 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pullback_export.graph.graph import Graph, Node, Value
-from pullback_export.optimize.final.engine import Readers
-from pullback_export.optimize.final.products import bound, factors_of, is_moderate, is_safe
+from pullback_export.graph.bounds import bound, is_moderate, is_safe
+from pullback_export.graph.graph import Graph
+from pullback_export.graph.readers import Readers
+from pullback_export.graph.values import Node, Value
+from pullback_export.optimize.final.products import factors_of
 
 
 def factor_taken_out(graph: Graph, node: Node, readers: Readers) -> Value | None:

@@ -6,44 +6,11 @@ reads any more are dropped when the model is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
-from pullback_export.graph.graph import Graph, Node, Value
-from pullback_export.graph.pruning import prune
-
-
-class Readers:
-    """Who reads what among the live nodes of a graph."""
-
-    def __init__(self, root: Graph) -> None:
-        self.live = prune(root)
-        self._readers: dict[int, list[Node | None]] = {}
-        self._graph(root)
-
-    def only(self, value: Value | None) -> Node | None:
-        """The node that reads ``value``, where it alone does and reads it once; results of a graph have a reader."""
-        found = self._readers.get(id(value), [])
-        return found[0] if len(found) == 1 else None
-
-    def all(self, value: Value) -> list[Node | None]:
-        """The nodes that read ``value``, and None for each time that it is a result."""
-        return self._readers.get(id(value), [])
-
-    def move(self, old: Value, new: Value) -> None:
-        """``new`` is read by those who read ``old``."""
-        self._readers[id(new)] = self._readers.get(id(old), [])
-
-    def _graph(self, graph: Graph) -> None:
-        for node in graph.nodes:
-            if id(node) not in self.live:
-                continue
-            for value in node.inputs:
-                self._readers.setdefault(id(value), []).append(node)
-            for body in bodies(node):
-                self._graph(body)
-        for _, value in graph.outputs:
-            self._readers.setdefault(id(value), []).append(None)
-
+from pullback_export.graph.graph import Graph
+from pullback_export.graph.readers import Readers
+from pullback_export.graph.values import Node, Region, Value
 
 Rule = Callable[[Graph, Node, Readers], Value | None]
 
@@ -63,9 +30,7 @@ class _Replay:
         self.replaced: dict[int, tuple[Value, Value]] = {}
 
     def run(self) -> None:
-        nodes, self.root.nodes = self.root.nodes, []
-        self.root._seen = {}  # a node may only use what stands before it
-        for node in nodes:
+        for node in self.root.take_nodes():
             if id(node) in self.readers.live:
                 self._node(node)
         self._outputs(self.root)
@@ -87,19 +52,14 @@ class _Replay:
         inputs = [self._now(value) for value in node.inputs]
         changed = any(old is not new for old, new in zip(node.inputs, inputs, strict=True))
         node.inputs = inputs
-        for body in bodies(node):
+        for body in node.bodies():
             for inner in body.nodes:
                 self._redirect(inner)
             self._outputs(body)
         return changed
 
-    def _outputs(self, graph: Graph) -> None:
+    def _outputs(self, graph: Region) -> None:
         graph.outputs = [(name, self._now(value) or value) for name, value in graph.outputs]
 
     def _now(self, value: Value | None) -> Value | None:
         return self.replaced[id(value)][1] if id(value) in self.replaced else value
-
-
-def bodies(node: Node) -> Iterator[Graph]:
-    """The graphs of a loop or branch."""
-    return (item for item in node.attributes.values() if isinstance(item, Graph))

@@ -10,9 +10,11 @@ import dataclasses
 
 import numpy as np
 
-from pullback_export.graph.graph import Graph, Node, Value
-from pullback_export.optimize.final.engine import Readers
-from pullback_export.optimize.final.products import inner_axis, is_transposed, weights_for_seeds, weights_of
+from pullback_export.graph.bounds import inner_axis, is_transposed, weights_of
+from pullback_export.graph.graph import Graph
+from pullback_export.graph.readers import Readers
+from pullback_export.graph.values import Node, Value
+from pullback_export.optimize.final.products import weights_for_seeds
 
 # With more columns the product of matrices takes longer than the steps that it saves.
 _MOST_COLUMNS = 16

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pullback_export.graph.graph import Attribute, Graph, Node, Value
-from pullback_export.optimize.final.engine import Readers
+from pullback_export.graph.graph import Graph
+from pullback_export.graph.readers import Readers
+from pullback_export.graph.values import Attribute, Node, Value
 
 
 def sum_in_product(graph: Graph, node: Node, readers: Readers) -> Value | None:

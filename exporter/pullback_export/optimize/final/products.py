@@ -14,20 +14,26 @@ from typing import Any
 
 import numpy as np
 
+from pullback_export.graph.bounds import (
+    LARGEST_FACTOR,
+    LARGEST_SCALE,
+    inner_axis,
+    is_moderate,
+    is_safe,
+    is_transposed,
+    largest,
+    weights_of,
+)
 from pullback_export.graph.dims import Dim, Shape, broadcast
-from pullback_export.graph.graph import Graph, Node, Value
-from pullback_export.optimize.final.engine import Readers
+from pullback_export.graph.graph import Graph
+from pullback_export.graph.readers import Readers
+from pullback_export.graph.values import Node, Value
 
 Array = np.ndarray[Any, Any]
 # A scaled copy of weights takes memory in the session; beyond this size, the product is small beside the matrix.
 _LARGEST_WEIGHTS = 2**18
-_LARGEST_FACTOR = 4096
 # Rows of a batch, where sizes are compared before they are known.
 _NOMINAL = 1000
-# Constants beyond these could overflow or underflow in another place of a product.
-_LARGEST_SCALE = 2.0**20
-_BOUNDED_BY_ONE = {"Cos", "Erf", "HardSigmoid", "Sigmoid", "Sign", "Sin", "Softmax", "Softsign", "Tanh"}
-_REARRANGING = {"Expand", "Gather", "Reshape", "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze"}
 
 
 def into_weights(graph: Graph, node: Node, readers: Readers) -> Value | None:
@@ -152,18 +158,11 @@ def _with_one_constant(graph: Graph, factors: list[Value | None]) -> list[Value 
     if len(found) < 2:
         return factors
     joined = functools.reduce(np.multiply, [const for _, const in found])
-    if joined.size > _LARGEST_FACTOR:
+    if joined.size > LARGEST_FACTOR:
         return factors
     values = [None if index in dict(found) else value for index, value in enumerate(factors)]
     values[found[0][0]] = graph.constant(joined, found[0][1].dtype)
     return values
-
-
-def is_moderate(factor: Array) -> bool:
-    size = np.abs(factor)
-    return 0 < factor.size <= _LARGEST_FACTOR and bool(
-        (size > 1 / _LARGEST_SCALE).all() and size.max() < _LARGEST_SCALE
-    )
 
 
 def _scaled_product(graph: Graph, value: Value, factor: Array, readers: Readers) -> Value | None:
@@ -177,38 +176,6 @@ def _scaled_product(graph: Graph, value: Value, factor: Array, readers: Readers)
         return None
     column = factor.reshape(-1, 1) if is_transposed(product) else factor.reshape(-1)
     return graph.emit(product.op_type, [product.inputs[0], _product(graph, weights, column)], product.attributes)
-
-
-def weights_of(node: Node | None) -> Value | None:
-    """The constant matrix on the right of a product."""
-    if node is None or node.op_type not in ("MatMul", "Gemm") or node.attributes.get("transA", 0):
-        return None
-    weights = node.inputs[1]
-    if weights is None or weights.dtype.kind != "f" or weights.shape is None or weights.rank != 2:
-        return None
-    return weights if largest(weights) is not None else None
-
-
-def largest(value: Value | None) -> float | None:
-    """The largest size of a constant that may have been rearranged or scaled; None for anything else."""
-    if value is None:
-        return None
-    if value.const is not None:
-        return float(np.abs(value.const).max()) if value.const.size else None
-    node = value.node
-    if node is None or node.op_type not in ("Mul", "Reshape", "Transpose"):
-        return None
-    sizes = [largest(item) for item in (node.inputs if node.op_type == "Mul" else node.inputs[:1])]
-    return None if None in sizes else float(np.prod([size for size in sizes if size is not None]))
-
-
-def is_transposed(node: Node) -> bool:
-    return bool(node.attributes.get("transB", 0))
-
-
-def inner_axis(node: Node) -> int:
-    """The axis of the weights that is summed over."""
-    return 1 if is_transposed(node) else 0
 
 
 def _scaled(value: Value, readers: Readers) -> list[tuple[Value, Array]]:
@@ -227,7 +194,7 @@ def _too_large(weights: Value, factor: Array) -> bool:
     if not factor.size or not all(isinstance(size, int) and size for size in weights.dims):
         return True
     sizes = [largest(weights) or 0.0, float(np.abs(factor).max())]
-    if not all(1 / _LARGEST_SCALE < size < _LARGEST_SCALE for size in sizes):
+    if not all(1 / LARGEST_SCALE < size < LARGEST_SCALE for size in sizes):
         return True
     return _elements(weights.dims) > _LARGEST_WEIGHTS
 
@@ -235,48 +202,6 @@ def _too_large(weights: Value, factor: Array) -> bool:
 def _product(graph: Graph, weights: Value, factor: Array) -> Value:
     """``weights * factor``, made when the session opens: the file would hold the weights twice."""
     return graph.emit_unfolded("Mul", [weights, graph.constant(factor, weights.dtype)])
-
-
-def is_safe(factors: list[Value]) -> bool:
-    """Whether any order of the product is as good: all factors but one are known to be bounded.
-
-    Then no intermediate result is larger than the one unbounded factor times a constant. What underflows is below
-    the rounding errors that bounded factors such as ``1 - tanh(x)**2`` have anyway.
-    """
-    return sum(bound(value) > _LARGEST_SCALE for value in factors) <= 1
-
-
-def bound(value: Value | None, depth: int = 12) -> float:
-    """A number that the size of no element exceeds; infinity where none is known."""
-    if value is None or depth == 0:
-        return np.inf
-    if value.const is not None:
-        return float(np.abs(value.const).max()) if value.const.size else 0.0
-    node = value.node
-    if node is None:
-        return np.inf
-    if node.op_type in _BOUNDED_BY_ONE or (node.op_type == "Cast" and _is_flag(node.inputs[0])):
-        return 1.0
-    if node.op_type == "Exp" and _is_minus_square(node.inputs[0]):
-        return 1.0
-    if node.op_type in _REARRANGING or node.op_type == "Neg":
-        return bound(node.inputs[0], depth - 1)
-    bounds = [bound(item, depth - 1) for item in node.inputs] if node.op_type in ("Add", "Sub", "Mul") else []
-    if not bounds:
-        return np.inf
-    return float(np.prod(bounds) if node.op_type == "Mul" else np.sum(bounds))
-
-
-def _is_minus_square(value: Value | None) -> bool:
-    square = (
-        value.node.inputs[0] if value is not None and value.node is not None and value.node.op_type == "Neg" else None
-    )
-    product = square.node if square is not None else None
-    return product is not None and product.op_type == "Mul" and product.inputs[0] is product.inputs[1]
-
-
-def _is_flag(value: Value | None) -> bool:
-    return value is not None and value.dtype == bool
 
 
 def _cheapest(factors: list[Value]) -> tuple[list[tuple[int, int]], int]:

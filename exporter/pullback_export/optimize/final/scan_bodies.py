@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pullback_export.graph.graph import Graph, Node, Value
-from pullback_export.lowering.loops.writing import replace_inputs
-from pullback_export.optimize.final.engine import Readers, bodies
+from pullback_export.graph.graph import Graph
+from pullback_export.graph.readers import Readers
+from pullback_export.graph.values import Node, Region, Value
 from pullback_export.optimize.final.matmul_add import joined_sum
 
 
@@ -13,11 +13,9 @@ def tighten(root: Graph) -> None:
     _graph(root, Readers(root))
 
 
-def _graph(graph: Graph, readers: Readers) -> None:
-    nodes, graph.nodes = graph.nodes, []
-    graph._seen = {}  # a node may only use what stands before it
-    for node in nodes:
-        for body in bodies(node):
+def _graph(graph: Region, readers: Readers) -> None:
+    for node in graph.take_nodes():
+        for body in node.bodies():
             _graph(body, readers)
         if node.op_type == "Scan":
             scan = _Scan(graph, node, readers)
@@ -33,9 +31,9 @@ def _graph(graph: Graph, readers: Readers) -> None:
 class _Scan:
     """One ``Scan`` of ``graph``, whose nodes so far are those that stand before it."""
 
-    def __init__(self, graph: Graph, node: Node, readers: Readers) -> None:
+    def __init__(self, graph: Region, node: Node, readers: Readers) -> None:
         self.graph, self.node, self.readers = graph, node, readers
-        self.body: Graph = node.attributes["body"]
+        self.body: Region = node.attributes["body"]
         self.states = len(self.body.inputs) - int(node.attributes["num_scan_inputs"])
 
     def start_with_what_is_zero_later(self) -> None:
@@ -67,7 +65,7 @@ class _Scan:
             return new if value is old else value
 
         for node in self.body.nodes:
-            replace_inputs(node, read)
+            node.replace_inputs(read)
         self.body.outputs = [(name, read(value)) for name, value in self.body.outputs]
         self.readers.move(old, new)
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pullback_export.graph.graph import Graph, Node, Value
-from pullback_export.optimize.final.engine import Readers
-from pullback_export.optimize.final.products import inner_axis, is_transposed, weights_of
+from pullback_export.graph.bounds import inner_axis, is_transposed, weights_of
+from pullback_export.graph.graph import Graph
+from pullback_export.graph.readers import Readers
+from pullback_export.graph.values import Node, Value
 
 # Below so many rows the reshape costs what the product saves.
 _FEWEST_ROWS = 16

@@ -14,11 +14,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pullback_export.graph.bounds import largest
 from pullback_export.graph.dims import Size
-from pullback_export.graph.graph import Graph, Node, Value
+from pullback_export.graph.graph import Graph
+from pullback_export.graph.readers import Readers
+from pullback_export.graph.values import Node, Value
 from pullback_export.optimize.final.blocked_channels import BLOCK
-from pullback_export.optimize.final.engine import Readers
-from pullback_export.optimize.final.products import largest
 
 _MOST = 4  # convolutions in the place of one
 

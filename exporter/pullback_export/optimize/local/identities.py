@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pullback_export.graph.dims import Shape, broadcast, divide, product
+from pullback_export.graph.values import Attributes, Operands
 
 if TYPE_CHECKING:
-    from pullback_export.graph.graph import Graph, Value
+    from pullback_export.graph.graph import Graph
+    from pullback_export.graph.values import Value
 
-Attributes = dict[str, Any]
-Operands = Sequence["Value | None"]
 _BROADCASTING = {
     "Add",
     "Sub",
@@ -314,7 +314,7 @@ def _squeeze(graph: Graph, operands: Operands, attributes: Attributes) -> Value 
     if value is None or value.shape is None:
         return None
     op_type = "Squeeze" if attributes.pop("_squeeze", None) else "Unsqueeze"
-    ((_, shape),) = inference.infer(graph, op_type, operands, attributes, 1)
+    ((_, shape),) = inference.infer(graph.fresh_size, op_type, operands, attributes, 1)
     if shape is None or sum(not isinstance(size, int) for size in shape) > 1 or not shape:
         return None
     target = _reshape_target(graph, value, shape)

@@ -6,17 +6,17 @@ drops it for good. The first step of a backward pass, ones times the last weight
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pullback_export.graph.dims import Shape, Size, broadcast, divide, product
+from pullback_export.graph.values import Operands
 
 if TYPE_CHECKING:
-    from pullback_export.graph.graph import Graph, Value
+    from pullback_export.graph.graph import Graph
+    from pullback_export.graph.values import Value
 
-Operands = Sequence["Value | None"]
 _BINARY = {"Add", "Sub", "Mul", "Div"}
 _UNARY = {
     "Neg",

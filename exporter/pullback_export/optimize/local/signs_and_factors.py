@@ -6,16 +6,17 @@ a factor per channel in front of a convolution joins the kernel, which is how Ba
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from pullback_export.graph.graph import Graph, Value
+from pullback_export.graph.values import Attributes, Operands
 
-Attributes = dict[str, Any]
-Operands = Sequence["Value | None"]
+if TYPE_CHECKING:
+    from pullback_export.graph.graph import Graph
+    from pullback_export.graph.values import Value
+
 _LARGEST_CONSTANT = 4096
 # Scales beyond these could overflow or underflow where the two factors one after the other do not.
 _LARGEST_SCALE = 2.0**20

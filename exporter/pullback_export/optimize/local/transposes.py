@@ -7,17 +7,17 @@ order of the elements in memory, never a number: every rewrite is exact for all 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pullback_export.graph.dims import Shape, broadcast
 from pullback_export.graph.shapes import inference
+from pullback_export.graph.values import Attributes, Operands
 
 if TYPE_CHECKING:
-    from pullback_export.graph.graph import Graph, Value
+    from pullback_export.graph.graph import Graph
+    from pullback_export.graph.values import Value
 
-Attributes = dict[str, Any]
-Operands = Sequence["Value | None"]
 _UNARY = {
     "Abs",
     "Cast",
@@ -236,7 +236,7 @@ def _reshape(graph: Graph, op_type: str, operands: Operands, attributes: Attribu
     value = operands[0]
     if value is None or not _made_by(value, "Transpose") or value.shape is None:
         return None
-    ((_, shape),) = inference.infer(graph, op_type, operands, attributes, 1)
+    ((_, shape),) = inference.infer(graph.fresh_size, op_type, operands, attributes, 1)
     groups = _groups(value.dims, shape) if shape is not None and 0 not in shape else None
     if shape is None or groups is None:
         return None

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from pullback_export.graph.graph import Value
+from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.numerics.elementary import in_float64, infinite, polynomial, rational
 from pullback_export.lowering.registry import lowers

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from pullback_export.graph.graph import Value
+from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.numerics.elementary import in_float64, log1p, undefined
 from pullback_export.lowering.numerics.matrices.batches import repeat_while

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pullback_export.graph.graph import Value
+from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.numerics.elementary import in_float64, log1p, piecewise, polynomial, rational, undefined
 from pullback_export.lowering.registry import lowers

@@ -7,12 +7,12 @@ import dataclasses
 import numpy as np
 
 from pullback_export.graph.dims import Dim, Size, maximum, minimum
-from pullback_export.graph.graph import Value
+from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.numerics.matrices.batches import indices
 from pullback_export.lowering.numerics.size_vectors import Element, elements, lift, minus, plus, vector
+from pullback_export.lowering.numerics.strided_pointwise import spread_convolution
 from pullback_export.lowering.registry import lowers
-from pullback_export.optimize.final.cropped_convtranspose import spread_convolution
 
 _END, _BEGIN = 2**63 - 1, -(2**63) + 1
 

@@ -9,14 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from pullback_export.graph.dims import Size
-from pullback_export.graph.graph import Value
+from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
-from pullback_export.lowering.converter import check_dtype
 from pullback_export.lowering.flows.complex_value import ComplexValue
 from pullback_export.lowering.flows.forms import leaves
 from pullback_export.lowering.flows.tensor_lists import Stacked, TensorList, merge_dims
 from pullback_export.lowering.loops.list_variables import ListFlow, LoopList, OneElement, joined, settled
 from pullback_export.lowering.registry import lowers
+from pullback_export.precision import check_dtype
 
 Dims = tuple[Size | None, ...] | None
 

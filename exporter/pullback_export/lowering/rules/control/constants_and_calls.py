@@ -8,8 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from pullback_export.lowering.context import OpContext
-from pullback_export.lowering.converter import ResourceHandle, as_constant, check_dtype
+from pullback_export.lowering.flows.handles import ResourceHandle, as_constant
 from pullback_export.lowering.registry import lowers
+from pullback_export.precision import check_dtype
 
 
 @lowers("Const")

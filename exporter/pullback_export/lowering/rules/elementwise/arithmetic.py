@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pullback_export.graph.dims import Size, broadcast
-from pullback_export.graph.graph import Value
+from pullback_export.graph.values import Value
 from pullback_export.lowering.context import Emitter, OpContext
 from pullback_export.lowering.flows.complex_value import ComplexValue, conj
 from pullback_export.lowering.numerics import complex_elementary

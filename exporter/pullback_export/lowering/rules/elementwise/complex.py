@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from pullback_export.graph.dims import broadcast
-from pullback_export.graph.graph import Value
+from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
-from pullback_export.lowering.converter import check_dtype
 from pullback_export.lowering.flows.complex_value import ComplexValue, conj
 from pullback_export.lowering.numerics import complex_elementary
 from pullback_export.lowering.registry import lowers
+from pullback_export.precision import check_dtype
 
 
 @lowers("Complex")

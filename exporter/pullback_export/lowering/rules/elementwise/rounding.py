@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pullback_export.graph.graph import Value
+from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.registry import lowers
 

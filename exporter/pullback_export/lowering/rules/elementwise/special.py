@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pullback_export.graph.graph import Value
+from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.numerics.elementary import in_float64
 from pullback_export.lowering.numerics.special import gamma

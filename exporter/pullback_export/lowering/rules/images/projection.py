@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from pullback_export.graph.dims import Size
-from pullback_export.graph.graph import Value
+from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.numerics import resampling as res
 from pullback_export.lowering.registry import lowers

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from pullback_export.graph.dims import product
-from pullback_export.graph.graph import Value
+from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.numerics import resampling as res
 from pullback_export.lowering.registry import lowers

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pullback_export.graph.dims import Size
-from pullback_export.graph.graph import Value
+from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.flows.complex_value import ComplexValue
 from pullback_export.lowering.numerics.fourier import half_transform, inverse_half_transform, resized, transform
