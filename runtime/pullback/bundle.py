@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pullback import golden, opening
-from pullback.backends import Backend
+from pullback.backends import table
 from pullback.backends.onnx import OnnxBackend
 from pullback.errors import BundleError, InputError, NotExportedError
 from pullback.function import Function
@@ -20,7 +20,6 @@ from pullback.manifest import BATCH_NAMES, FunctionSpec, Manifest, Tolerance
 from pullback.parity import Report, compare
 from pullback.prepared import Prepared
 
-BACKENDS = ("onnx", "saved_model")
 RANGE_CHECKS = (None, "warn", "raise")
 
 _live: weakref.WeakSet[Bundle] = weakref.WeakSet()
@@ -54,8 +53,8 @@ def load(
         BundleError: missing, damaged, forged, or not ours. FormatVersionError: of an unknown version.
         MissingDependencyError: the backend's package is not installed. InputError: a wrong option.
     """
-    if backend not in (None, *BACKENDS):
-        raise InputError(f"backend must be one of {', '.join(BACKENDS)}; got {backend!r}")
+    if backend is not None and backend not in table.BACKENDS:
+        raise InputError(f"backend must be one of {', '.join(table.BACKENDS)}; got {backend!r}")
     if check_range not in RANGE_CHECKS:
         raise InputError(f"check_range must be 'warn', 'raise' or None; got {check_range!r}")
     try:
@@ -64,7 +63,7 @@ def load(
         raise InputError(f"path must be a string or a Path; got {type(path).__name__}") from error
     options = {"threads": threads, "providers": providers, "optimization": optimization}
     options |= {"check_finite": check_finite, "check_range": check_range}
-    return Bundle(opening.open_path(place, backend == "saved_model"), backend, options)
+    return Bundle(opening.open_path(place, backend is not None and table.BACKENDS[backend].program), backend, options)
 
 
 class Bundle:
@@ -76,10 +75,8 @@ class Bundle:
     def __init__(self, opened: opening.Opened, backend: str | None, options: dict[str, Any]) -> None:
         self._opened = opened
         self._options = options
-        if backend is None:
-            backend = "onnx" if opened.manifest is not None or opened.graphs else "saved_model"
-        self.backend = backend
-        self._backend = _backend(opened, backend, options)
+        self.backend = backend or table.default(opened)
+        self._backend = table.BACKENDS[self.backend].open(opened, options)
         self._functions = {spec.name: self._function(spec) for spec in opened.functions}
         self._evaluate = self._functions.get("evaluate") or self._missing("evaluate")
         _live.add(self)
@@ -229,18 +226,6 @@ class Bundle:
         self._backend.reset()
         for function in self._functions.values():
             function.reset()
-
-
-def _backend(opened: opening.Opened, backend: str, options: dict[str, Any]) -> Backend:
-    if backend == "saved_model":
-        if opened.saved_model is None:
-            raise NotExportedError(f"{opened.path}: holds no SavedModel; load it with backend='onnx'")
-        from pullback.backends.saved_model import SavedModelBackend
-
-        return SavedModelBackend(opened.saved_model)
-    opening.require_functions(opened)
-    names = ("threads", "providers", "optimization")
-    return OnnxBackend(opened.graphs, row_bytes=opened.row_bytes, **{name: options[name] for name in names})
 
 
 def _reload(path: str, backend: str, options: dict[str, Any], digest: str) -> Bundle:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import collections
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from pullback.backends import Array, Backend, Run
-from pullback.chunks import in_chunks
+from pullback.backends.table import Backend
 from pullback.directions import Directions
 from pullback.errors import InputError, NotExportedError
 from pullback.guards import Guard
 from pullback.inputs import Binder
 from pullback.manifest import FunctionSpec
+from pullback.rows import Choice
 
 # Prepared choices of results that are kept besides the one of all results; each may hold a session.
 KEPT_RUNS = 8
@@ -50,7 +50,7 @@ class Function:
         self._binder = Binder(spec)
         self._outputs = tuple(tensor.name for tensor in spec.outputs)
         self._directions = Directions(spec, self._binder) if spec.seeds else None
-        self._runs: dict[Any, tuple[Run, Any, int]] = {}
+        self._runs: dict[Any, tuple[Choice, Any]] = {}
 
     def __call__(
         self, /, *args: Any, fetch: Iterable[str] | None = None, chunk: int | None = None, **named: Any
@@ -64,9 +64,9 @@ class Function:
             NotExportedError: ``fetch`` names something that the bundle does not hold.
         """
         try:
-            run, make, least = self._runs[fetch]
+            choice, make = self._runs[fetch]
         except (KeyError, TypeError):
-            run, make, least = self._prepare(fetch)
+            choice, make = self._prepare(fetch)
         feeds = self._binder.exact(args, named)
         if feeds is None:
             values = self._binder.values(args, named)
@@ -75,18 +75,19 @@ class Function:
             feeds = self._binder.feeds(values)
         if self._guard is not None:
             self._guard.inputs(feeds)
-        if chunk is not None or (least and len(next(iter(feeds.values()))) >= least):
-            run = self._chunked(run, make._fields, chunk, feeds)
-        if self._guard is None:
-            return _new(make, run(feeds))
-        result = _new(make, run(feeds))
-        self._guard.results(make._fields, result)
+        if chunk is not None:
+            result = _new(make, choice.in_chunks(feeds, self._checked(chunk)))
+        elif choice.least and len(next(iter(feeds.values()))) >= choice.least:
+            result = _new(make, choice.in_chunks(feeds))
+        else:
+            result = _new(make, choice.run(feeds))
+        if self._guard is not None:
+            self._guard.results(make._fields, result)
         return result
 
     def rows_at_a_time(self, batch: int) -> int:
         """Of a ``batch`` of rows, how many a call computes together when it is not told a ``chunk``."""
-        least = self._backend.splits_from(self.spec)
-        return self._backend.split(self.spec, batch)[0] if least and batch >= least else max(batch, 1)
+        return (self._runs.get(None) or self._prepare(None))[0].rows(batch)
 
     def reset(self) -> None:
         """Forget prepared runs; called in the child after a fork."""
@@ -109,27 +110,15 @@ class Function:
                 raise NotExportedError(f"{self.spec.name}: there is no output {_shown(name)}; the bundle holds {held}")
         return names
 
-    def _prepare(self, fetch: Iterable[str] | None) -> tuple[Run, Any, int]:
+    def _prepare(self, fetch: Iterable[str] | None) -> tuple[Choice, Any]:
         names = self.fetch_names(fetch)
-        least = self._backend.splits_from(self.spec)
-        entry = (self._backend.prepare(self.spec, names), result_class(names), least)
+        entry = (self._backend.prepare(self.spec, names), result_class(names))
         if fetch is None or isinstance(fetch, (str, tuple)):
             others = [key for key in tuple(self._runs) if key is not None]  # in one step: other threads add theirs
             if len(others) >= KEPT_RUNS:
                 self._runs.pop(others[0], None)
             self._runs[fetch] = entry
         return entry
-
-    def _chunked(self, run: Run, names: tuple[str, ...], chunk: int | None, feeds: Mapping[str, Array]) -> Run:
-        """``run`` by chunks where the batch is larger than one, else itself."""
-        batch = len(next(iter(feeds.values()))) if self.spec.rowwise and feeds else 0
-        if chunk is None:
-            rows, threads = self._backend.split(self.spec, batch)
-        else:
-            rows, threads = self._checked(chunk), self._backend.row_threads(self.spec)
-        if not rows or batch <= rows:
-            return run
-        return functools.partial(in_chunks, self._backend.prepare_chunks(self.spec, names), rows, threads)
 
     def _checked(self, chunk: object) -> int:
         if type(chunk) is not int or chunk < 0:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pullback import folder, manifest, onnx_file
-from pullback.errors import BundleError, NotExportedError
+from pullback.errors import BundleError
 from pullback.manifest import FileSpec, FunctionSpec, Manifest, Tolerance
 
 MANIFEST = "manifest.json"
@@ -24,19 +24,30 @@ _PATIENCE_SECONDS = 10.0  # with a bundle that is replaced again and again while
 
 
 @dataclasses.dataclass(frozen=True)
+class GraphFile:
+    """The ONNX file of a function: ``size`` bytes, which ``read`` gives.
+
+    ``row_bytes``: bytes per row of its widest intermediate value; 0: unknown.
+    """
+
+    size: int
+    read: Callable[[], bytes]
+    row_bytes: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class Opened:
     """A checked bundle, before a backend is chosen.
 
-    ``digest`` changes whenever a byte of the bundle does. ``graphs`` gives the ONNX bytes of a function,
-    ``golden`` the bytes of ``golden.npz``; ``manifest`` and ``golden`` are None for a bare file.
+    ``digest`` changes whenever a byte of the bundle does. ``graphs`` are by name of the function,
+    ``golden`` gives the bytes of ``golden.npz``; ``manifest`` and ``golden`` are None for a bare file.
     """
 
     path: Path
     digest: str
     functions: tuple[FunctionSpec, ...]
     tolerance: Tolerance
-    graphs: Mapping[str, Callable[[], bytes]]
-    row_bytes: Mapping[str, int]
+    graphs: Mapping[str, GraphFile]
     saved_model: Path | None
     manifest: Manifest | None = None
     golden: Callable[[], bytes] | None = None
@@ -91,13 +102,13 @@ def _state(path: Path) -> tuple[int, ...]:
 
 def _check_bundle(path: Path, text: bytes, saved_model: bool) -> Opened:
     found = manifest.parse(text, str(path / MANIFEST))
-    graphs, row_bytes = {}, {}
+    graphs = {}
     for graph in found.functions:
         if graph.file is not None:
             content = folder.read(path, graph.file)
             name = graph.function.name
-            row_bytes[name] = _check_graph(content, graph.function, found.tolerance, str(path / graph.file.path))
-            graphs[name] = _reader(path, graph.file, content)
+            row_bytes = _check_graph(content, graph.function, found.tolerance, str(path / graph.file.path))
+            graphs[name] = GraphFile(graph.file.size, _reader(path, graph.file, content), row_bytes)
     folder.check(path, found.golden)
     for file in found.saved_model:
         folder.check(path, file)
@@ -111,7 +122,6 @@ def _check_bundle(path: Path, text: bytes, saved_model: bool) -> Opened:
         tuple(graph.function for graph in found.functions),
         found.tolerance,
         graphs,
-        row_bytes,
         path / SAVED_MODEL if found.saved_model else None,
         found,
         lambda: _read_again(path, found.golden),
@@ -135,7 +145,8 @@ def _open_onnx(path: Path) -> Opened:
     onnx_file.check_signature(screened, spec, str(path))
     digest = hashlib.sha256(content).hexdigest()
     reader = _reader(path.parent, FileSpec(path.name, digest, len(content)), content)
-    return Opened(path, digest, (spec,), tolerance, {spec.name: reader}, {spec.name: screened.row_bytes}, None)
+    graph = GraphFile(len(content), reader, screened.row_bytes)
+    return Opened(path, digest, (spec,), tolerance, {spec.name: graph}, None)
 
 
 def _open_saved_model(path: Path) -> Opened:
@@ -149,7 +160,7 @@ def _open_saved_model(path: Path) -> Opened:
     for name in sorted(folder.listing(path, ".")):
         digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
         digest.update(folder.digest(path, name))
-    return Opened(path, digest.hexdigest(), found.functions, found.tolerance, {}, {}, path)
+    return Opened(path, digest.hexdigest(), found.functions, found.tolerance, {}, path)
 
 
 def _reader(root: Path, file: FileSpec, content: bytes) -> Callable[[], bytes]:
@@ -170,11 +181,3 @@ def _read_again(root: Path, file: FileSpec) -> bytes:
         return folder.read(root, file)
     except BundleError as error:
         raise BundleError(f"{error}. If the bundle was replaced since it was loaded, load it again") from error
-
-
-def require_functions(opened: Opened) -> None:
-    """Raise ``NotExportedError`` when ONNX is asked for and there is none."""
-    if not opened.graphs:
-        raise NotExportedError(
-            f"{opened.path}: exported without ONNX; load it with backend='saved_model' (--backend saved_model)"
-        )

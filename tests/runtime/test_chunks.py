@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pullback
 import pytest
-from pullback import Bundle
-from pullback.backends.onnx import NARROW_ROW_BYTES, OnnxBackend
+from pullback import Bundle, folder, opening
+from pullback.backends.onnx import ONE_THREAD_BYTES, OnnxBackend
 from pullback.chunks import in_chunks
+from pullback.opening import GraphFile
+from pullback.rows import NARROW_ROW_BYTES, Choice, RowPlan
 
 Array = npt.NDArray[Any]
 
@@ -70,9 +72,9 @@ def test_a_forked_child_has_threads_of_its_own(net: Bundle) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def backend_of(bundle: Bundle, row_bytes: int, **options: Any) -> OnnxBackend:
-    content = {"evaluate": (bundle.path / "evaluate.onnx").read_bytes}
-    return OnnxBackend(content, row_bytes={"evaluate": row_bytes}, **options)
+def graph_of(bundle: Bundle, row_bytes: int) -> dict[str, GraphFile]:
+    path = bundle.path / "evaluate.onnx"
+    return {"evaluate": GraphFile(path.stat().st_size, path.read_bytes, row_bytes)}
 
 
 @pytest.mark.parametrize(
@@ -86,45 +88,87 @@ def backend_of(bundle: Bundle, row_bytes: int, **options: Any) -> OnnxBackend:
     ids=["three", "one", "default of a small net", "a provider with options"],
 )
 def test_how_many_threads_share_rows(net: Bundle, options: dict[str, Any], shared: int) -> None:
-    assert backend_of(net, 64, **options).row_threads(net.functions["evaluate"].spec) == shared
+    backend = OnnxBackend(graph_of(net, 64), **options)
+    assert backend.plan(net.functions["evaluate"].spec) == RowPlan(64, shared)
 
 
 @pytest.mark.parametrize(
     ("row_bytes", "batch", "rows"),
     [
-        (2**10, 1023, 0),
+        (2**10, 1023, 1023),
         (2**10, 1024, 512),
         (2**10, 10**6, 512),
-        (2 * NARROW_ROW_BYTES, 2, 0),
+        (2 * NARROW_ROW_BYTES, 2, 2),
         (2 * NARROW_ROW_BYTES, 3, 1),
         (2 * NARROW_ROW_BYTES, 100, 34),
         (2 * NARROW_ROW_BYTES, 10**6, 256),
-        (0, 10**6, 0),
+        (0, 10**6, 10**6),
+        (0, 0, 1),
     ],
 )
-def test_chunks_of_three_threads(net: Bundle, row_bytes: int, batch: int, rows: int) -> None:
+def test_chunks_of_three_threads(row_bytes: int, batch: int, rows: int) -> None:
     """Narrow rows by what fits the cache; wide ones as soon as each thread has one; unknown ones not at all."""
-    backend, spec = backend_of(net, row_bytes, threads=3), net.functions["evaluate"].spec
-    least = backend.splits_from(spec)
-    assert (backend.split(spec, batch) if least and batch >= least else (0, 3)) == (rows, 3)
+    assert RowPlan(row_bytes, 3).rows(batch) == rows
+
+
+def test_a_choice_without_a_plan_is_never_split() -> None:
+    """And what the caller asks for is done, side by side or not."""
+    sizes = list[int]()
+
+    def run(feeds: dict[str, Array]) -> list[Array]:
+        sizes.append(len(feeds["x"]))
+        return twice(feeds)
+
+    choice = Choice(run)
+    for chunk in (None, 0, 3):
+        doubled, _ = choice.in_chunks({"x": np.ones((7, 2))}, chunk)
+        assert np.array_equal(doubled, np.full((7, 2), 2.0))
+    assert (choice.least, choice.rows(10**6), sizes) == (0, 10**6, [7, 7, 3, 3, 1])
 
 
 def test_one_session_where_one_will_do(net: Bundle) -> None:
     """A wide net that only sees batches has no session for single rows, and the other way round."""
     spec = net.functions["evaluate"].spec
-    backend = backend_of(net, 2 * NARROW_ROW_BYTES, threads=2)
-    outputs = tuple(tensor.name for tensor in spec.outputs)
-    whole = backend.prepare(spec, outputs)
+    backend = OnnxBackend(graph_of(net, 2 * NARROW_ROW_BYTES), threads=2)
+    choice = backend.prepare(spec, tuple(tensor.name for tensor in spec.outputs))
     assert not backend._sessions
     x = {"x": np.ones((4, 3), np.float32)}
-    chunks = in_chunks(backend.prepare_chunks(spec, outputs), *backend.split(spec, 4), x)
+    chunks = choice.in_chunks(x)
     assert list(backend._sessions) == [("evaluate", 1)]
-    for want, got in zip(whole(x), chunks, strict=True):
+    for want, got in zip(choice.run(x), chunks, strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-6)
     assert list(backend._sessions) == [("evaluate", 1), ("evaluate", 2)]
 
 
 def test_one_total_of_all_rows_is_not_shared(mixed: Bundle) -> None:
-    backend = OnnxBackend({"evaluate": (mixed.path / "evaluate.onnx").read_bytes}, threads=3, row_bytes={"evaluate": 8})
-    spec = mixed.functions["evaluate"].spec
-    assert (backend.row_threads(spec), backend.splits_from(spec)) == (1, 0)
+    backend = OnnxBackend(graph_of(mixed, 8), threads=3)
+    assert backend.plan(mixed.functions["evaluate"].spec) == RowPlan(0, 1)
+
+
+def test_a_plan_takes_no_look_at_the_graph(net: Bundle) -> None:
+    """The bytes of a large graph are kept for one session only: whoever reads them without need makes it read twice."""
+
+    def read() -> bytes:
+        raise AssertionError("read")
+
+    for size, threads in ((ONE_THREAD_BYTES, 1), (ONE_THREAD_BYTES + 1, 2)):
+        backend = OnnxBackend({"evaluate": GraphFile(size, read, 64)})
+        backend._cores = lambda: 2  # type: ignore[method-assign]
+        assert backend.plan(net.functions["evaluate"].spec) == RowPlan(64, threads)
+
+
+def test_a_large_graph_is_read_once(net: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By ``load``; the first call opens its session from what was kept, the next session reads the file again."""
+    monkeypatch.setattr(opening, "_KEPT_BYTES", 0)
+    reads = list[str]()
+    read = folder.read
+    monkeypatch.setattr(folder, "read", lambda root, file: (reads.append(file.path), read(root, file))[1])
+    bundle = pullback.load(net.path, threads=2)
+    assert sorted(reads) == ["evaluate.onnx", "hvp.onnx", "jvp.onnx", "vjp.onnx"]
+    x = np.ones((9, 3), np.float32)
+    for _ in range(3):
+        bundle(x)
+        bundle.vjp(x, np.ones(9))
+    assert len(reads) == 4
+    bundle(x, fetch="y")
+    assert reads[4:] == ["evaluate.onnx"]

@@ -9,10 +9,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pullback.backends import Array, Run
+from pullback.backends import Array
 from pullback.errors import BundleError, InputError, NotExportedError, PullbackError
 from pullback.manifest import FunctionSpec
 from pullback.onnx_cut import cut
+from pullback.opening import GraphFile, Opened
+from pullback.rows import NARROW_ROW_BYTES, WHOLE_BATCHES, Choice, RowPlan
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -23,52 +25,70 @@ LEVELS = {"disabled": 0, "basic": 1, "extended": 2, "all": 99}
 # cores to their neighbours. Where the border lies depends on the machine; ``threads=`` overrides it.
 ONE_THREAD_BYTES = 4 * 2**20
 
-# A chunk's widest value should have about this size, to stay in the cache, and a chunk at least so many rows.
-CHUNK_BYTES = 2**19
-LEAST_CHUNK = 256
-
-# With rows no wider than this, operators of a small net are too small to be shared among threads.
-NARROW_ROW_BYTES = 2**14
-
 # Sessions of parts of a graph, for ``fetch=``, that are kept open.
 KEPT_PARTS = 8
 
 
 class OnnxBackend:
-    """Sessions of the functions whose ONNX bytes ``content`` gives when asked."""
-
-    name = "onnx"
+    """Sessions of the functions whose ``graphs`` are given by name; a graph is read when a session is opened."""
 
     def __init__(
         self,
-        content: Mapping[str, Callable[[], bytes]],
+        graphs: Mapping[str, GraphFile],
         *,
         threads: int | None = None,
         providers: Sequence[Any] | None = None,
         optimization: str = "all",
-        row_bytes: Mapping[str, int] | None = None,
     ) -> None:
         _check_options(threads, optimization)
-        self._content = dict(content)
+        self._graphs = dict(graphs)
         self._threads = threads
         self._providers = _check_providers(providers)
         self._optimization = optimization
-        self._row_bytes = dict(row_bytes or {})
-        self._row_threads: dict[str, int] = {}
         self._sessions: dict[tuple[str, int | None], onnxruntime.InferenceSession] = {}
         self._parts: dict[tuple[str, frozenset[str], int | None], onnxruntime.InferenceSession] = {}
         self._lock = threading.Lock()
 
-    def prepare(self, function: FunctionSpec, outputs: tuple[str, ...]) -> Run:
-        """Opens a session, unless calls may get by with that of chunks."""
-        threads = self._run_threads(function)
-        opened = functools.partial(self._run_of, function, outputs, threads)
-        run = _Later(opened) if threads != 1 and self.row_threads(function) > 1 else opened()
-        return functools.partial(_run, function.name, run, list(outputs))
+    @classmethod
+    def open(cls, opened: Opened, options: Mapping[str, Any]) -> OnnxBackend:
+        """The backend of a checked bundle; raises ``NotExportedError`` where it holds no ONNX graph."""
+        if not opened.graphs:
+            raise NotExportedError(
+                f"{opened.path}: exported without ONNX; load it with backend='saved_model' (--backend saved_model)"
+            )
+        return cls(opened.graphs, **{name: options[name] for name in ("threads", "providers", "optimization")})
 
-    def prepare_chunks(self, function: FunctionSpec, outputs: tuple[str, ...]) -> Run:
-        threads = 1 if self.row_threads(function) > 1 else self._run_threads(function)
-        return functools.partial(_run, function.name, self._run_of(function, outputs, threads), list(outputs))
+    def prepare(self, function: FunctionSpec, outputs: tuple[str, ...]) -> Choice:
+        """Opens a session, unless calls may get by with that of chunks: that one is opened at the first chunk."""
+        name, names, plan = function.name, list(outputs), self.plan(function)
+        threads = self._run_threads(function, plan)
+        shared = plan.threads > 1
+        opened = functools.partial(self._run_of, function, outputs, threads)
+        run = _Later(opened) if threads != 1 and shared else opened()
+        of_chunks = functools.partial(self._run_of, function, outputs, 1 if shared else threads)
+        return Choice(
+            functools.partial(_run, name, run, names), plan, lambda: functools.partial(_run, name, of_chunks(), names)
+        )
+
+    def plan(self, function: FunctionSpec) -> RowPlan:
+        """How batches of ``function`` are split: by the widest value, among all threads of a call where it has more."""
+        if not function.rowwise:
+            return WHOLE_BATCHES
+        graph = self._graph(function.name)
+        shares = self._providers == ["CPUExecutionProvider"]
+        one = self._threads is None and graph.size <= ONE_THREAD_BYTES
+        return RowPlan(graph.row_bytes, self._cores() if shares and not one else 1)
+
+    def _cores(self) -> int:
+        if self._threads:
+            return self._threads
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    def _run_threads(self, function: FunctionSpec, plan: RowPlan) -> int | None:
+        """The threads inside of one run that computes a whole batch: one where operators are too small to be shared."""
+        graph = self._graph(function.name)
+        small = 0 < graph.row_bytes <= NARROW_ROW_BYTES and graph.size <= ONE_THREAD_BYTES
+        return 1 if small and plan.threads > 1 else self._threads
 
     def _run_of(self, function: FunctionSpec, outputs: tuple[str, ...], threads: int | None) -> Callable[..., Any]:
         session = self._session_of(function, outputs, threads)
@@ -86,9 +106,9 @@ class OnnxBackend:
         self, function: FunctionSpec, outputs: tuple[str, ...], prefix: str
     ) -> onnxruntime.InferenceSession:
         """A new session as a call has it, which writes its profile into a file that starts with ``prefix``."""
-        whole, name = self._bytes(function.name), function.name
+        whole, name = self._graph(function.name).read(), function.name
         content = whole if len(outputs) == len(function.outputs) else cut(whole, frozenset(outputs), name)
-        return self._open(name, content, self._run_threads(function), prefix)
+        return self._open(name, content, self._run_threads(function, self.plan(function)), prefix)
 
     def _session_of(
         self, function: FunctionSpec, outputs: tuple[str, ...], threads: int | None
@@ -100,7 +120,7 @@ class OnnxBackend:
     def _whole(self, name: str, threads: int | None) -> onnxruntime.InferenceSession:
         with self._lock:
             if (name, threads) not in self._sessions:
-                self._sessions[name, threads] = self._open(name, self._bytes(name), threads)
+                self._sessions[name, threads] = self._open(name, self._graph(name).read(), threads)
             return self._sessions[name, threads]
 
     def _part(self, name: str, outputs: frozenset[str], threads: int | None) -> onnxruntime.InferenceSession:
@@ -108,53 +128,16 @@ class OnnxBackend:
         with self._lock:
             session = self._parts.pop((name, outputs, threads), None)
             if session is None:
-                session = self._open(name, cut(self._bytes(name), outputs, name), threads)
+                session = self._open(name, cut(self._graph(name).read(), outputs, name), threads)
             self._parts[name, outputs, threads] = session
             if len(self._parts) > KEPT_PARTS:
                 del self._parts[next(iter(self._parts))]
             return session
 
-    def _bytes(self, name: str) -> bytes:
-        if name not in self._content:
-            raise NotExportedError(f"there is no ONNX graph of {name!r}; it holds {', '.join(self._content)}")
-        return self._content[name]()
-
-    def splits_from(self, function: FunctionSpec) -> int:
-        """Twice the rows that fit the cache; where rows are wide, as many as there are threads to share them.
-
-        ONNX Runtime's own threads share the work of one operator, which pays where there are fewer rows than threads.
-        """
-        widest = self._row_bytes.get(function.name, 0)
-        if not widest or not function.rowwise:
-            return 0
-        threads = self.row_threads(function)
-        return threads if threads > 1 and widest > NARROW_ROW_BYTES else 2 * _rows_in_cache(widest)
-
-    def split(self, function: FunctionSpec, batch: int) -> tuple[int, int]:
-        """Chunks follow the widest intermediate value; those of wide rows, the threads too."""
-        widest, threads = self._row_bytes[function.name], self.row_threads(function)
-        rows = _rows_in_cache(widest)
-        return (min(rows, -(-batch // threads)) if widest > NARROW_ROW_BYTES else rows), threads
-
-    def row_threads(self, function: FunctionSpec) -> int:
-        """The threads of a call, where rows may be shared among them; else 1."""
-        name = function.name
-        if name not in self._row_threads:
-            shares = function.rowwise and self._providers == ["CPUExecutionProvider"]
-            one = self._threads is None and len(self._bytes(name)) <= ONE_THREAD_BYTES
-            self._row_threads[name] = self._cores() if shares and not one else 1
-        return self._row_threads[name]
-
-    def _cores(self) -> int:
-        if self._threads:
-            return self._threads
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-    def _run_threads(self, function: FunctionSpec) -> int | None:
-        """The threads inside of one run that computes a whole batch: one where operators are too small to be shared."""
-        narrow = 0 < self._row_bytes.get(function.name, 0) <= NARROW_ROW_BYTES
-        small = narrow and len(self._bytes(function.name)) <= ONE_THREAD_BYTES
-        return 1 if small and self.row_threads(function) > 1 else self._threads
+    def _graph(self, name: str) -> GraphFile:
+        if name not in self._graphs:
+            raise NotExportedError(f"there is no ONNX graph of {name!r}; it holds {', '.join(self._graphs)}")
+        return self._graphs[name]
 
     def reset(self) -> None:
         """New lock, no sessions; the parent's are kept alive, for their threads do not exist in this process."""
@@ -189,10 +172,6 @@ class _Later:
         if self._run is None:
             self._run = self._opened()
         return self._run(*args)
-
-
-def _rows_in_cache(widest: int) -> int:
-    return max(CHUNK_BYTES // widest, LEAST_CHUNK)
 
 
 def session_options(size: int, *, threads: int | None = None, optimization: str = "all") -> onnxruntime.SessionOptions:

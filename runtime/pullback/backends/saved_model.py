@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pullback.backends import Array, Run
+from pullback.backends import Array
 from pullback.errors import BundleError, MissingDependencyError, NotExportedError, PullbackError
 from pullback.manifest import FunctionSpec
+from pullback.opening import Opened
+from pullback.rows import Choice
 
 
 class SavedModelBackend:
     """Signatures of the SavedModel in ``folder``; it is loaded at the first call."""
-
-    name = "saved_model"
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -27,8 +28,15 @@ class SavedModelBackend:
         self._lock = threading.Lock()
         _tensorflow()
 
-    def prepare(self, function: FunctionSpec, outputs: tuple[str, ...]) -> Run:
-        """Runs the whole signature and hands out ``outputs``."""
+    @classmethod
+    def open(cls, opened: Opened, options: Mapping[str, Any]) -> SavedModelBackend:
+        """The backend of a checked bundle; raises ``NotExportedError`` where it holds no SavedModel."""
+        if opened.saved_model is None:
+            raise NotExportedError(f"{opened.path}: holds no SavedModel; load it with backend='onnx'")
+        return cls(opened.saved_model)
+
+    def prepare(self, function: FunctionSpec, outputs: tuple[str, ...]) -> Choice:
+        """Runs the whole signature and hands out ``outputs``; TensorFlow splits its own work."""
         with self._lock:
             if self._model is None:
                 self._model = _load(self._folder)
@@ -36,23 +44,7 @@ class SavedModelBackend:
             signature = self._model.signatures[function.name]
         except KeyError as error:
             raise NotExportedError(f"{self._folder}: there is no signature {function.name!r}") from error
-        return functools.partial(_run, function.name, signature, outputs)
-
-    def prepare_chunks(self, function: FunctionSpec, outputs: tuple[str, ...]) -> Run:
-        """The same run: TensorFlow has threads of its own."""
-        return self.prepare(function, outputs)
-
-    def splits_from(self, function: FunctionSpec) -> int:
-        """TensorFlow splits its own work."""
-        return 0
-
-    def split(self, function: FunctionSpec, batch: int) -> tuple[int, int]:
-        """All rows."""
-        return batch, 1
-
-    def row_threads(self, function: FunctionSpec) -> int:
-        """TensorFlow has threads of its own."""
-        return 1
+        return Choice(functools.partial(_run, function.name, signature, outputs))
 
     def reset(self) -> None:
         """Load it again; TensorFlow itself does not survive a fork once it has run, so spawn workers instead."""
