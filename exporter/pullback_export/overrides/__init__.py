@@ -1,8 +1,9 @@
 """Temporary changes of TensorFlow and Keras; each file says which defect it works around.
 
 :func:`overrides` is the one context in which models are traced and their reference is computed. A new change takes one
-file here, one row in ``OVERRIDES``, and one test in ``tests/exporter/overrides`` that fails when the installed
-TensorFlow or Keras no longer has the defect: then the file and its row go.
+file here, one row in ``OVERRIDES``, and one program in ``tests/exporter/overrides/defects.py`` that says whether the
+installed TensorFlow or Keras still has the defect: where it no longer has, a test fails, and the file and its row go.
+(:mod:`~pullback_export.overrides.time_distributed` has no row: it holds for traces of Keras models at inference only.)
 """
 
 from __future__ import annotations

@@ -1,0 +1,116 @@
+"""The defects that ``overrides/`` works around, as programs: each says whether the installed version still has it.
+
+``python -m tests.exporter.overrides.defects NAME`` answers for one, in a process of its own, which may crash.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def block_lstm_gradient() -> bool:
+    """The gradient that TensorFlow registers for ``BlockLSTMV2`` is not that of the function."""
+    rng = np.random.default_rng(1)
+    cells, inputs, steps = 2, 3, 4
+    x, weights, bias = (rng.normal(size=size).astype(np.float32) for size in ((steps, 1, inputs), (5, 8), (8,)))
+    state, peephole = tf.zeros([1, cells]), tf.zeros([cells])
+
+    def energy(x: Any) -> Any:
+        result = tf.raw_ops.BlockLSTMV2(
+            seq_len_max=steps,
+            x=x,
+            cs_prev=state,
+            h_prev=state,
+            w=weights,
+            wci=peephole,
+            wcf=peephole,
+            wco=peephole,
+            b=bias,
+        )
+        return tf.reduce_sum(result.h**2)
+
+    with tf.GradientTape() as tape:
+        tape.watch(moved := tf.constant(x))
+        value = energy(moved)
+    predicted = float(tf.reduce_sum(tape.gradient(value, moved)))
+    measured = float(energy(x + 1e-2) - energy(x - 1e-2)) / 2e-2
+    return abs(predicted - measured) > 0.01 * abs(measured)
+
+
+def indexed_slices() -> bool:
+    """The gradient of ``TanhGrad`` does not take what the gradient of a gather gives."""
+    x = tf.constant([0.1, 0.2, 0.3])
+    with tf.GradientTape() as outer:
+        outer.watch(x)
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            value = tf.tanh(x)
+        part = tf.gather(inner.gradient(value, x), [2, 0])
+    try:
+        return outer.gradient(part, x) is None
+    except (TypeError, ValueError, AttributeError):
+        return True
+
+
+def no_kernel_gradient() -> bool:
+    """The gradient of a convolution by its input computes that by its kernel too."""
+    kernel = tf.ones([3, 3, 2, 4])
+
+    def gradient(x: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = tf.reduce_sum(tf.nn.conv2d(x, kernel, 1, "SAME") ** 3)
+        return tape.gradient(value, x)
+
+    graph = tf.function(gradient).get_concrete_function(tf.TensorSpec([1, 5, 5, 2])).graph
+    return any(op.type == "Conv2DBackpropFilter" for op in graph.get_operations())
+
+
+def strided_1x1_convolution() -> bool:
+    """The input gradient of a 1x1 convolution with a stride writes outside of its buffer: a crash, sooner or later."""
+    x, kernel = tf.random.normal([1, 16, 16, 4], seed=1), tf.random.normal([1, 1, 4, 8], seed=2)
+
+    def gradient(x: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = tf.reduce_sum(tf.nn.conv2d(x, kernel, 2, "SAME") ** 3)
+        return tape.gradient(value, x)
+
+    traced = tf.function(gradient)
+    for _ in range(60):
+        gradient(x)
+        traced(x)
+    return False
+
+
+def time_distributed() -> bool:
+    """With a free number of steps, ``TimeDistributed`` only looks at as many steps as there are samples."""
+    layer = keras.layers.TimeDistributed(keras.layers.Dense(3))
+    x = np.random.default_rng(1).normal(size=(2, 5, 4)).astype(np.float32)
+    expected = layer(x).numpy()
+    try:
+        found = tf.function(layer, input_signature=[tf.TensorSpec([None, None, 4])])(x).numpy()
+    except (ValueError, TypeError, tf.errors.OpError):
+        return True
+    return found.shape != expected.shape or not np.allclose(found, expected, atol=1e-5)
+
+
+DEFECTS: dict[str, Callable[[], bool]] = {
+    defect.__name__: defect
+    for defect in (
+        block_lstm_gradient,
+        indexed_slices,
+        no_kernel_gradient,
+        strided_1x1_convolution,
+        time_distributed,
+    )
+}
+
+if __name__ == "__main__":
+    print("present" if DEFECTS[sys.argv[1]]() else "gone")
