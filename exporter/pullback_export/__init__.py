@@ -10,7 +10,7 @@ except ImportError as problem:
         f'exporting needs TensorFlow and ONNX ({problem.name} is missing): pip install "pullback[export]"'
     ) from problem
 
-from pullback_export.derivatives.requests import (
+from pullback_export.derivatives.kinds import (
     HVP,
     JVP,
     VJP,
@@ -20,8 +20,8 @@ from pullback_export.derivatives.requests import (
     Jacobian,
     Laplacian,
     Request,
-    forces,
 )
+from pullback_export.derivatives.requests import forces
 from pullback_export.errors import ExportError, PrecisionError, UnsupportedOpsError
 from pullback_export.export import export
 

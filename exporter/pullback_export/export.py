@@ -15,8 +15,9 @@ from pullback.manifest import FunctionSpec, Tolerance
 
 from pullback_export import bundle_writer
 from pullback_export.artifacts import onnx_model, saved_model
+from pullback_export.derivatives.kinds import Request
 from pullback_export.derivatives.plan import Derivatives
-from pullback_export.derivatives.requests import Request, parse_request
+from pullback_export.derivatives.requests import parse_request
 from pullback_export.derivatives.tracing import trace
 from pullback_export.errors import ExportError
 from pullback_export.gate.check import check

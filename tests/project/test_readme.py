@@ -68,7 +68,7 @@ def test_commands_run(folder: pathlib.Path) -> None:
 
 
 def test_the_table_of_kinds_is_complete() -> None:
-    from pullback_export.derivatives.requests import KINDS
+    from pullback_export.derivatives.kinds import KINDS
 
     table = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `")]
     assert set(KINDS) <= {line.split("`")[1].split("(")[0] for line in table}

@@ -44,7 +44,7 @@ def write(
 
 
 def _vectorised(traced: Traced) -> bool:
-    return any(request.kind in ("jacobian", "hessian", "laplacian") for request in traced.function.requests)
+    return any(request.vectorised for request in traced.function.requests)
 
 
 def _for_any_batch(traced: Traced) -> Any:

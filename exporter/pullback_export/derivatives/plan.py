@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
+from pullback.selection import Selection
 
+from pullback_export.derivatives.kinds import PRODUCTS
+from pullback_export.derivatives.kinds.request import Key, Request
 from pullback_export.derivatives.request_checks import check_names, check_outputs, check_result_names, check_shapes
-from pullback_export.derivatives.requests import Request, Selection
+from pullback_export.derivatives.selection import check_range, sample_index
 from pullback_export.derivatives.tape_step import Step
-from pullback_export.derivatives.vectorization import Vectorize, copies, is_vectorizable, one_by_one, vectorized
+from pullback_export.derivatives.vectorization import Vectorize, copies, is_vectorizable, vectorized
 from pullback_export.errors import ExportError
 from pullback_export.sources.source import Source, no_taps
 from pullback_export.sources.statefulness import check_stateless
@@ -41,19 +44,31 @@ class Function:
 
     def owner(self, seed: str) -> str | None:
         """The output, inner layer or input whose shape ``seed`` has; None for what is no seed, or belongs to a part."""
-        request = next((item for item in self.requests if item.seed == seed), None)
-        if request is None:
-            return None
-        of = request.of if request.kind == "vjp" else Selection(request.wrt[0].name)
-        return None if of.index or of.summed else of.name
+        owner = self._owners.get(seed)
+        return owner.name if owner is not None and owner.is_whole else None
 
     def seed_shape(self, seed: str, inputs: Mapping[str, Any]) -> tuple[int, ...]:
         """Shape that ``seed`` has for these inputs: that of the output or input that it belongs to."""
-        request = next(item for item in self.requests if item.seed == seed)
+        owners = self._owners
         assert self.values is not None
-        count = len(self.inputs) - len({item.seed for item in self.requests})
-        found = self.values([tf.constant(inputs[spec.name], spec.dtype) for spec in self.inputs[:count]], ())
-        return tuple(found[request.of if request.kind == "vjp" else Selection(request.wrt[0].name)].shape.as_list())
+        given = [spec for spec in self.inputs if spec.name not in owners]
+        found = self.values([tf.constant(inputs[spec.name], spec.dtype) for spec in given], ())
+        return tuple(found[owners[seed]].shape.as_list())
+
+    @property
+    def _owners(self) -> dict[str, Selection]:
+        """What each seed belongs to."""
+        return dict(seed for request in self.requests for seed in request.seeds)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One pass through the source: its tensors and what requests select of them, the seeds, and what came of them."""
+
+    values: Mapping[Selection, Any]
+    seeds: Mapping[str, Any]
+    vectorize: Vectorize
+    results: dict[Key, Any] = dataclasses.field(default_factory=dict)
 
 
 class Derivatives:
@@ -79,11 +94,11 @@ class Derivatives:
             check_shapes(request, self.specs, self.lead)
 
     def functions(self) -> tuple[Function, ...]:
-        """``evaluate`` and, where they were asked for, ``vjp``, ``jvp`` and ``hvp``."""
-        seedless = tuple(request for request in self.requests if request.seed is None)
+        """``evaluate`` and, where they were asked for, the products: ``vjp``, ``jvp``, ``hvp``."""
+        seedless = tuple(request for request in self.requests if not request.seeds)
         names = (*self.source.outputs, *self.layers, *(request.name for request in seedless))
         functions = [Function("evaluate", self.source.inputs, names, seedless, self._evaluate, self.requests)]
-        for name in ("vjp", "jvp", "hvp"):
+        for name in PRODUCTS:
             chosen = tuple(request for request in self.requests if request.function == name)
             if chosen:
                 functions.append(self._seeded(name, chosen))
@@ -91,108 +106,81 @@ class Derivatives:
 
     def _seeded(self, name: str, requests: tuple[Request, ...]) -> Function:
         seeds: dict[str, tf.TensorSpec] = {}
-        for request in requests:
-            spec = self.specs[request.of if name == "vjp" else Selection(request.wrt[0].name)]
-            assert request.seed is not None
-            seeds[request.seed] = tf.TensorSpec(spec.shape, spec.dtype, request.seed)
+        for seed in (item for request in requests for item in request.seeds):
+            spec = self.specs[seed.owner]
+            seeds[seed.name] = tf.TensorSpec(spec.shape, spec.dtype, seed.name)
         outputs = tuple(dict.fromkeys(request.name for request in requests))
 
         def compute(vectorize: Vectorize, *tensors: Any) -> list[Any]:
             count = len(self.source.inputs)
-            return self._products(name, requests, tensors[:count], dict(zip(seeds, tensors[count:], strict=True)))
+            given = dict(zip(seeds, tensors[count:], strict=True))
+            return self._products(requests, tensors[:count], given, vectorize)
 
         inputs = (*self.source.inputs, *seeds.values())
         return Function(name, inputs, outputs, requests, compute, self.requests, self._values)
 
     def _evaluate(self, vectorize: Vectorize, *tensors: Any) -> list[Any]:
-        # A Laplacian is the trace of a Hessian that is computed anyway.
-        requests = sorted(
-            (item for item in self.requests if item.seed is None), key=lambda item: item.kind == "laplacian"
-        )
+        requests = [request for request in self.requests if not request.seeds]
         depth = max((request.order for request in requests), default=0)
-        results: dict[tuple[Any, ...], Any] = {}
         with self._recording(tensors, depth, self._uses_tape_again(requests)) as (values, tapes):
-            for level, tape in enumerate(tapes):
-                tape.__exit__(None, None, None)
-                for request in requests:
-                    if request.order > level:
-                        self._raise_order(request, level, tape, values, results, vectorize)
+            results = self._differentiate(requests, tapes, Run(values, {}, vectorize))
         outputs = [values[Selection(name)] for name in (*self.source.outputs, *self.layers)]
-        asked = [request for request in self.requests if request.seed is None]
-        return outputs + [_scaled(results[_key(request, request.order)], request.scale) for request in asked]
+        return outputs + [_scaled(results[request.key(request.order)], request.scale) for request in requests]
 
-    def _raise_order(
-        self,
-        request: Request,
-        level: int,
-        tape: Any,
-        values: dict[Selection, Any],
-        results: dict[tuple[Any, ...], Any],
-        vectorize: Vectorize,
-    ) -> None:
+    def _products(
+        self, requests: Sequence[Request], tensors: Sequence[Any], seeds: Mapping[str, Any], vectorize: Vectorize
+    ) -> list[Any]:
+        depth = max(request.order for request in requests)
+        with self._recording(tensors, depth, len(requests) > 1 or depth > 1) as (values, tapes):
+            results = self._differentiate(requests, tapes, Run(values, seeds, vectorize))
+        totals: dict[str, Any] = {}
+        for request in requests:
+            product = _scaled(results[request.key(request.order)], request.scale)
+            totals[request.name] = totals[request.name] + product if request.name in totals else product
+        return list(totals.values())
+
+    def _differentiate(self, requests: Sequence[Request], tapes: Sequence[Any], run: Run) -> dict[Key, Any]:
+        """Leaves one tape after the other, innermost first, and differentiates every request as often as its order."""
+        ordered = sorted(requests, key=lambda request: request.after_others)
+        for level, tape in enumerate(tapes):
+            tape.__exit__(None, None, None)
+            for request in ordered:
+                if request.order > level:
+                    self._raise_order(request, level, tape, run)
+        return run.results
+
+    def _raise_order(self, request: Request, level: int, tape: Any, run: Run) -> None:
         """Differentiates the request's intermediate result once more; equal steps of several requests happen once."""
-        key = _key(request, level + 1)
-        if key in results:
-            return
-        target = values[request.of] if level == 0 else results[_key(request, level)]
-        step = self._step(request, level, tape, target, values, vectorize)
-        if request.kind == "gradient":
-            results[key] = step.gradient()
-        elif request.kind == "laplacian" and level == 1:
-            hessian = results.get(("jacobian", *key[1:]))
-            results[key] = step.trace() if hessian is None else step.trace_of(hessian)
-        elif request.kind == "derivative":
-            results[key] = tf.reshape(step.jacobian(), tf.shape(target))
-        else:
-            results[key] = step.jacobian()
+        key = request.key(level + 1)
+        if key not in run.results:
+            step = self._step(request, level, tape, run)
+            run.results[key] = request.differentiate(step, level, run.seeds, run.results)
 
     def _uses_tape_again(self, requests: Sequence[Request]) -> bool:
         """Whether a tape serves more than one pass: not where there is one gradient, or seeds with their own copies."""
-        if len({_key(request, 1) for request in requests}) > 1 or any(request.order > 1 for request in requests):
+        if len({request.key(1) for request in requests}) > 1 or any(request.order > 1 for request in requests):
             return True
         copies_only = not self.vectorizable and self.lead and not tf.executing_eagerly()
-        return not (copies_only or all(request.kind == "gradient" for request in requests))
+        return not (copies_only or all(request.one_pass for request in requests))
 
-    def _step(
-        self, request: Request, level: int, tape: Any, target: Any, values: dict[Selection, Any], vectorize: Vectorize
-    ) -> Step:
+    def _step(self, request: Request, level: int, tape: Any, run: Run) -> Step:
         wrt = request.wrt[min(level, len(request.wrt) - 1)]
-        tensors = [values[Selection(spec.name)] for spec in self.source.inputs]
+        tensors = [run.values[Selection(spec.name)] for spec in self.source.inputs]
 
         def on_copies(count: Any) -> Step:
             many = [copies(tensor, count) for tensor in tensors]
-            results: dict[tuple[Any, ...], Any] = {}
+            seeds = {name: copies(seed, count) for name, seed in run.seeds.items()}
             with self._recording(many, level + 1, level > 0) as (again, tapes):
+                copied = Run(again, seeds, run.vectorize)
                 for lower in range(level):
                     tapes[lower].__exit__(None, None, None)
-                    self._raise_order(request, lower, tapes[lower], again, results, vectorize)
-            same = results[_key(request, level)] if level else again[request.of]
-            return self._step(request, level, tapes[level], same, again, vectorize)
+                    self._raise_order(request, lower, tapes[lower], copied)
+            return self._step(request, level, tapes[level], copied)
 
-        source = values[Selection(wrt.name)]
-        suits = self.vectorizable or vectorize is not vectorized
-        return Step(request, level, tape, target, source, self.lead, self.unconnected, vectorize, suits, on_copies)
-
-    def _products(
-        self, name: str, requests: Sequence[Request], tensors: Sequence[Any], seeds: dict[str, Any]
-    ) -> list[Any]:
-        depth = 2 if name == "hvp" else 1
-        totals: dict[str, Any] = {}
-        with self._recording(tensors, depth, len(requests) > 1 or depth > 1) as (values, tapes):
-            gradients: dict[Request, Any] = {}
-            for level, tape in enumerate(tapes):
-                tape.__exit__(None, None, None)
-                for request in requests:
-                    target = values[request.of] if level == 0 else gradients[request]
-                    step = self._step(request, level, tape, target, values, one_by_one)
-                    seed = seeds[request.seed] if request.seed else None
-                    if name == "hvp" and level == 0:
-                        gradients[request] = step.gradient()
-                        continue
-                    product = step.jvp(seed) if name == "jvp" else step.vjp(seed)
-                    product = _scaled(product, request.scale)
-                    totals[request.name] = totals[request.name] + product if request.name in totals else product
-        return list(totals.values())
+        target = run.results[request.key(level)] if level else run.values[request.of]
+        source = run.values[Selection(wrt.name)]
+        suits = self.vectorizable or run.vectorize is not vectorized
+        return Step(request, level, tape, target, source, self.lead, self.unconnected, run.vectorize, suits, on_copies)
 
     @contextlib.contextmanager
     def _recording(
@@ -247,8 +235,8 @@ class Derivatives:
 
     def _select(self, tensor: Any, selection: Selection) -> Any:
         if selection.index:
-            index = selection.sample_index(tensor.shape.rank, self.lead)
-            selection.check_range(index, self._sample_shape(tensor))
+            index = sample_index(selection, tensor.shape.rank, self.lead)
+            check_range(selection, index, self._sample_shape(tensor))
             tensor = tensor[(slice(None),) * self.lead + index]
         return tf.reduce_sum(tensor, list(range(self.lead, tensor.shape.rank))) if selection.summed else tensor
 
@@ -271,15 +259,6 @@ class Derivatives:
         found = {key: tf.TensorSpec(tensor.shape, tensor.dtype) for key, tensor in zip(keys, outputs, strict=True)}
         check_outputs({name: found[Selection(name)] for name in self.source.outputs})
         return found
-
-
-def _key(request: Request, order: int) -> tuple[Any, ...]:
-    """Equal keys, equal tensors: what the first ``order`` steps of a request compute."""
-    shape_of = {"laplacian": "jacobian", "hessian": "jacobian"}.get(request.kind, request.kind)
-    wrt = request.wrt if len(request.wrt) > 1 else request.wrt * 4
-    if request.kind == "laplacian" and order == 2:
-        shape_of = "laplacian"
-    return shape_of, request.of, wrt[:order], request.mode, request.chunk
 
 
 def _scaled(tensor: Any, scale: float) -> Any:

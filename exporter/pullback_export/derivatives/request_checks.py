@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import tensorflow as tf
+from pullback.selection import Selection
 
-from pullback_export.derivatives.requests import Request, Selection
+from pullback_export.derivatives.kinds.request import Request, Shape
+from pullback_export.derivatives.selection import check_range, picked_shape, sample_index
 from pullback_export.errors import ExportError
 from pullback_export.sources.source import Source
 
@@ -47,7 +48,7 @@ def check_result_names(source: Source, requests: Sequence[Request], layers: Sequ
     """Raises :class:`ExportError` where two results, or a result and an input or output, have one name."""
     taken = {spec.name: "an input" for spec in source.inputs} | dict.fromkeys((*source.outputs, *layers), "an output")
     for request in requests:
-        shared = request.function in ("vjp", "jvp")
+        shared = request.adds_up
         if request.name in taken and taken[request.name] == str(request):
             raise ExportError(f"{request}: it is asked for twice; leave one out")
         if request.name in taken and not (shared and taken[request.name] == request.function):
@@ -84,40 +85,12 @@ def check_shapes(request: Request, specs: Mapping[Selection, tf.TensorSpec], lea
         raise ExportError(
             f"{request}: {request.of} has no batch axis; export with batched=False for whole-tensor derivatives"
         )
-    if request.kind in ("gradient", "hvp") and any(size != 1 for size in out[lead:]):
-        _refuse_non_scalar(request, out, lead)
-    if request.kind in ("jvp", "hvp") and request.wrt[0].index:
-        raise ExportError(
-            f"{request}: a tangent belongs to a whole input; write {request.wrt[0].name} and pass zeros elsewhere"
-        )
-    for item in request.wrt:
-        _check_coordinate(request, item, specs[Selection(item.name)].shape.as_list(), lead)
+    into = [_picked(item, tuple(specs[Selection(item.name)].shape.as_list()[lead:]), lead) for item in request.wrt]
+    request.check_shapes(tuple(out[lead:]), into, lead)
 
 
-def _refuse_non_scalar(request: Request, out: Sequence[int | None], lead: int) -> None:
-    of, wrt = request.of, ", ".join(map(str, request.wrt[:1]))
-    shape = tuple("B" if axis < lead else size for axis, size in enumerate(out))
-    zeros = ", ".join("0" for _ in out[lead:])
-    raise ExportError(
-        f"{request}: {of} has shape {shape}, not one scalar per sample;"
-        f" pick a component {request.kind}({of.name}[{zeros}], {wrt}), "
-        + (
-            f"ask for all of them jacobian({of}, {wrt}), or give the weights at run time vjp({of}, {wrt})"
-            if request.kind == "gradient"
-            else f"or ask for all second derivatives hessian({of}, {wrt})"
-        )
-        + ("" if lead else "; batched=False: if the leading axis is the batch, give it a free size (None)")
-    )
-
-
-def _check_coordinate(request: Request, item: Selection, shape: Sequence[int | None], lead: int) -> None:
-    """What an index picks exists, and is one number where the request is a chain of coordinates."""
-    sample = tuple(shape[lead:])
+def _picked(item: Selection, sample: Shape, lead: int) -> Shape:
+    """Shape of what ``item`` picks of a sample; raises :class:`ExportError` where that is nothing."""
     if item.index:
-        index = item.sample_index(len(shape), lead)
-        item.check_range(index, sample)
-        sample = np.empty([1 if size is None else size for size in sample])[index].shape
-    if request.kind == "derivative" and any(size != 1 for size in sample):
-        raise ExportError(
-            f"{request}: {item} has shape {sample} per sample; a chain takes one scalar coordinate each: {item.name}[0]"
-        )
+        check_range(item, sample_index(item, len(sample) + lead, lead), sample)
+    return picked_shape(item, sample, lead)

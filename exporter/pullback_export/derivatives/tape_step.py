@@ -8,10 +8,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
+from pullback.selection import Selection
 
-from pullback_export.derivatives.requests import Request, Selection
+from pullback_export.derivatives.kinds.request import Request
+from pullback_export.derivatives.selection import picked_positions, picked_shape, sample_index
 from pullback_export.derivatives.vectorization import (
     NotVectorizable,
     Vectorize,
@@ -186,21 +187,16 @@ class Step:
     def _pick(self, pulled: Any, lead: int) -> Any:
         if not self.wrt.index:
             return pulled
-        return pulled[(slice(None),) * lead + self.wrt.sample_index(lead + len(self._sample(self.source)), self.lead)]
+        index = sample_index(self.wrt, lead + len(self._sample(self.source)), self.lead)
+        return pulled[(slice(None),) * lead + index]
 
     def _chosen(self, into: tuple[Any, ...]) -> list[int]:
         """Flat positions of the selected components of the input."""
-        numbers = np.arange(math.prod(into)).reshape(into)
-        if self.wrt.index:
-            numbers = numbers[self.wrt.sample_index(len(into) + self.lead, self.lead)]
-        return [int(item) for item in np.ravel(numbers)]
+        return picked_positions(self.wrt, into, self.lead)
 
     def _picked(self, into: tuple[Any, ...]) -> tuple[Any, ...]:
         """Shape of the selected part of the input, per sample."""
-        if not self.wrt.index:
-            return into
-        index = self.wrt.sample_index(len(into) + self.lead, self.lead)
-        return tuple(np.empty([1 if size is None else size for size in into])[index].shape)
+        return picked_shape(self.wrt, into, self.lead)
 
     def _unconnected(self) -> Any:
         if self.unconnected == "zero":

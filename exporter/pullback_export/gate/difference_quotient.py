@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from pullback.selection import Selection
 
+from pullback_export.derivatives.kinds.request import Request
 from pullback_export.derivatives.plan import Derivatives, Function
-from pullback_export.derivatives.requests import Derivative, Gradient, Jacobian, Request, Selection
 from pullback_export.derivatives.vectorization import mostly_one_by_one
 from pullback_export.gate.live_model import in_pieces, row_count, rows_at_once, rows_of
 from pullback_export.sources.source import Source
@@ -24,8 +25,8 @@ class Judge:
     """The request at ``inputs`` (seeds included), on ``source`` in the precision that differences are taken in.
 
     ``parted``: rows do not influence each other. ``known``: outputs of ``source`` at ``inputs``, where it gave them.
-    The compared quantity is the derivative contracted with a direction on its last input (a random one, or the seed
-    of a jvp or hvp), contracted with the adjoint for a vjp, and summed over the unit directions for a Laplacian.
+    The compared quantity is the request's own (``Request.predicted`` and ``Request.measured``): as a rule the
+    derivative contracted with a direction on its last input, a random one or the seed of a product.
     """
 
     source: Source
@@ -55,51 +56,23 @@ class Judge:
     @functools.cached_property
     def direction(self) -> Array:
         """In the shape of the last input; zero outside of what the request selects."""
+        if self.request.direction_seed is not None:
+            return self.inputs[self.request.direction_seed].astype(np.float64)
         whole = self.inputs[self.last.name]
-        if self.request.kind in ("jvp", "hvp") and self.request.seed is not None:
-            return self.inputs[self.request.seed].astype(np.float64)
         direction: Array = np.asarray(np.random.default_rng(5).normal(size=whole.shape))
         if self.last.index:
             mask = np.zeros(whole.shape, bool)
-            mask[self._key(self.last)] = True
+            mask[self.picked(self.last)] = True
             direction = np.where(mask, direction, 0)
         return direction
 
     def predicted(self, result: Array) -> Array:
         """The compared quantity according to ``result``, the derivative."""
-        if self.request.kind in ("jvp", "hvp", "laplacian"):
-            return result
-        direction = self.direction[self._key(self.last)]
-        if self.request.kind == "derivative":
-            along = direction.reshape(direction.shape[: self.lead])
-            return np.asarray(result * along.reshape(along.shape + (1,) * (result.ndim - self.lead)))
-        axes = direction.ndim - self.lead
-        between = (1,) * (result.ndim - self.lead - axes)
-        product = result * direction.reshape(direction.shape[: self.lead] + between + direction.shape[self.lead :])
-        return np.asarray(product.sum(axis=tuple(range(product.ndim - axes, product.ndim)))) if axes else product
+        return self.request.predicted(result, self)
 
     def measured(self, step: float) -> tuple[Array, Array]:
         """The compared quantity by central differences, and how far the one-sided ones are apart."""
-        if self.request.kind != "laplacian":
-            central, apart = self._along(self.direction, step)
-            if self.request.kind == "vjp" and self.request.seed is not None:
-                adjoint = self.inputs[self.request.seed].astype(np.float64)
-                axes = tuple(range(self.lead, adjoint.ndim))
-                return np.asarray((adjoint * central).sum(axis=axes)), np.asarray(
-                    (np.abs(adjoint) * apart).sum(axis=axes)
-                )
-            return central, apart
-        total, spread = np.zeros(()), np.zeros(())
-        sample = self.inputs[self.last.name].shape[self.lead :]
-        chosen = np.zeros(sample, bool)
-        chosen[self._key(self.last)[self.lead :]] = True
-        for component in np.argwhere(chosen):
-            unit = np.zeros(self.inputs[self.last.name].shape)
-            unit[(slice(None),) * self.lead + tuple(component)] = 1
-            central, apart = self._along(unit, step)
-            at = (..., *component)
-            total, spread = total + central[at], spread + apart[at]
-        return total, spread
+        return self.request.measured(self, step)
 
     def noise(self, step: float) -> float:
         """What rounding does to a central difference."""
@@ -108,7 +81,8 @@ class Judge:
         precision = np.float64 if self.source.dtype == "float64" else np.float32
         return 16 * largest * float(np.finfo(precision).eps) / self._step(step)
 
-    def _along(self, direction: Array, step: float) -> tuple[Array, Array]:
+    def along(self, direction: Array, step: float) -> tuple[Array, Array]:
+        """The difference quotient along ``direction``, and how far the one-sided ones are apart."""
         size, name = self._step(step), self.last.name
         forward, backward = (
             self._below(self.inputs | {name: self.inputs[name] + sign * size * direction}) for sign in (1, -1)
@@ -130,14 +104,7 @@ class Judge:
     @functools.cached_property
     def _function(self) -> Function | None:
         """The function one order below the request; None where that is the source itself."""
-        of, wrt = str(self.request.of), [str(item) for item in self.request.wrt]
-        below: Request | None = None
-        if self.request.kind in ("hessian", "laplacian"):
-            below = Jacobian(of, wrt[0] if self.request.kind == "hessian" else self.last.name, name="below")
-        elif self.request.kind == "hvp":
-            below = Gradient(of, wrt[0], name="below")
-        elif self.request.kind == "derivative" and len(wrt) > 1:
-            below = Derivative(of, *wrt[:-1], name="below")
+        below = self.request.below()
         return Derivatives(self.source, [below], "zero").functions()[0] if below else None
 
     def _below(self, inputs: dict[str, Array]) -> Array:
@@ -162,10 +129,10 @@ class Judge:
         """What the request selects of the source's outputs, where that is the function one order below."""
         of = self.request.of
         value = np.asarray(outputs[of.name], np.float64)
-        value = value[self._key(of)] if of.index else value
+        value = value[self.picked(of)] if of.index else value
         return np.asarray(value.sum(axis=tuple(range(self.lead, value.ndim))) if of.summed else value)
 
-    def _key(self, selection: Selection) -> tuple[Any, ...]:
+    def picked(self, selection: Selection) -> tuple[Any, ...]:
         """The selection as an index of the whole array."""
         key = selection.key[1:] if self.lead and selection.key[:1] == (slice(None),) else selection.key
         return (slice(None),) * self.lead + key

@@ -13,8 +13,9 @@ import tensorflow as tf
 from pullback.manifest import DerivativeSpec, Manifest
 from pullback.parity import Report
 
+from pullback_export.derivatives.kinds.request import Request
 from pullback_export.derivatives.plan import Derivatives
-from pullback_export.derivatives.requests import KINDS, Request, parse_request
+from pullback_export.derivatives.requests import parse_request
 from pullback_export.derivatives.tracing import trace
 from pullback_export.errors import ExportError
 from pullback_export.gate.check import check
@@ -66,11 +67,7 @@ def _load(bundle: str | os.PathLike[str]) -> pullback.Bundle:
 
 
 def _request(spec: DerivativeSpec) -> Request:
-    parsed = parse_request(spec.request)
-    wrt = [str(item) for item in parsed.wrt]
-    if spec.kind in ("hessian",) and len(set(wrt)) == 1:
-        wrt = wrt[:1]
-    return KINDS[spec.kind](str(parsed.of), *wrt, scale=spec.scale, name=spec.name)
+    return parse_request(spec.request).again(spec.scale, spec.name)
 
 
 def _formats(manifest: Manifest) -> tuple[str, ...]:

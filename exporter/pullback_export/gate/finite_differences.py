@@ -17,8 +17,8 @@ import numpy as np
 import tensorflow as tf
 from pullback.parity import Report, Row
 
+from pullback_export.derivatives.kinds.request import Request
 from pullback_export.derivatives.plan import Derivatives, Function
-from pullback_export.derivatives.requests import Request
 from pullback_export.derivatives.vectorization import mostly_one_by_one
 from pullback_export.gate.difference_quotient import Judge
 from pullback_export.gate.live_model import in_pieces, rows_at_once
@@ -246,7 +246,7 @@ def _cannot_judge(source: Source, function: Function, request: Request, inputs: 
     if sum(other.name == request.name for other in function.requests) > 1:
         return "it adds up several requests"
     components = int(np.prod(inputs[request.wrt[0].name].shape[1 if source.batched else 0 :]))
-    if request.kind == "laplacian" and components > MOST_COMPONENTS:
+    if request.differs_by_component and components > MOST_COMPONENTS:
         return f"it has more than {MOST_COMPONENTS} components"
     return ""
 

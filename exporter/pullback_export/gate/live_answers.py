@@ -137,7 +137,7 @@ def samples_interact(
         loose = Tolerance(max(1e-3, tolerance.float32), max(1e-7, tolerance.float64))
         if compare({name: whole[name][:rows]}, {name: alone}, loose).ok:
             continue
-        if training and all(request.kind in ("gradient", "vjp") for request in per_sample):
+        if training and all(request.sums_over_batch for request in per_sample):
             return True
         raise ExportError(
             f"output {name!r} of one sample changes with the other samples of its batch, so there is no derivative per"

@@ -1,0 +1,88 @@
+"""Products of the Jacobian with a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pullback.selection import Selection
+
+from pullback_export.derivatives.kinds.request import Array, Differentiation, Key, Quotient, Request, Seed, Shape
+from pullback_export.errors import ExportError
+
+
+class VJP(Request):
+    """Vector-Jacobian product: takes ``adj_y (B, *out)``, gives ``adj_x (B, *in)``."""
+
+    kind = "vjp"
+    function = "vjp"
+    adds_up = True
+    sums_over_batch = True
+
+    def _default_name(self) -> str:
+        return f"adj_{self.wrt[0].label}"
+
+    @property
+    def seeds(self) -> tuple[Seed, ...]:
+        return (adjoint_seed(self.of),)
+
+    def differentiate(
+        self, step: Differentiation, level: int, seeds: Mapping[str, Any], results: Mapping[Key, Any]
+    ) -> Any:
+        return step.vjp(seeds[self.seeds[0].name])
+
+    def measured(self, quotient: Quotient, step: float) -> tuple[Array, Array]:
+        """The difference quotient of ``of``, contracted with the adjoint: ``(B,)``."""
+        central, apart = quotient.along(quotient.direction, step)
+        adjoint = quotient.inputs[self.seeds[0].name].astype(np.float64)
+        axes = tuple(range(quotient.lead, adjoint.ndim))
+        return np.asarray((adjoint * central).sum(axis=axes)), np.asarray((np.abs(adjoint) * apart).sum(axis=axes))
+
+
+class JVP(Request):
+    """Jacobian-vector product: takes ``fwd_x (B, *in)``, gives ``fwd_y (B, *out)``."""
+
+    kind = "jvp"
+    function = "jvp"
+    adds_up = True
+
+    def _default_name(self) -> str:
+        return f"fwd_{self.of.label}"
+
+    @property
+    def seeds(self) -> tuple[Seed, ...]:
+        return (tangent_seed(self.wrt[0]),)
+
+    @property
+    def direction_seed(self) -> str:
+        return self.seeds[0].name
+
+    def check_shapes(self, out: Shape, into: Sequence[Shape], lead: int) -> None:
+        check_whole_input(self)
+
+    def differentiate(
+        self, step: Differentiation, level: int, seeds: Mapping[str, Any], results: Mapping[Key, Any]
+    ) -> Any:
+        return step.jvp(seeds[self.seeds[0].name])
+
+    def predicted(self, result: Array, quotient: Quotient) -> Array:
+        return result
+
+
+def adjoint_seed(of: Selection) -> Seed:
+    """``adj_y``, in the shape of what the request selects of the output."""
+    return Seed(f"adj_{of.label}", of)
+
+
+def tangent_seed(wrt: Selection) -> Seed:
+    """``fwd_x``, in the shape of the whole input."""
+    return Seed(f"fwd_{wrt.label}", Selection(wrt.name))
+
+
+def check_whole_input(request: Request) -> None:
+    """Raises :class:`ExportError` where a product with a tangent names a part of an input."""
+    if request.wrt[0].index:
+        raise ExportError(
+            f"{request}: a tangent belongs to a whole input; write {request.wrt[0].name} and pass zeros elsewhere"
+        )

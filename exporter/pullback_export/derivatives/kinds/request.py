@@ -1,0 +1,226 @@
+"""What every derivative kind says of itself. A kind is one class: adding one takes the class, its row and its law.
+
+``docs/format.md`` and the table in the README name the kinds; :data:`pullback_export.derivatives.kinds.KINDS` holds
+them.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+from pullback.selection import Selection
+
+from pullback_export.derivatives.selection import parse_selection
+from pullback_export.errors import ExportError
+
+Array = np.ndarray[Any, Any]
+# Equal keys, equal tensors.
+Key = tuple[Any, ...]
+# Per sample; None is a free size.
+Shape = tuple[int | None, ...]
+
+
+class Seed(NamedTuple):
+    """An extra input, and what it has the shape and the dtype of."""
+
+    name: str
+    owner: Selection
+
+
+class Differentiation(Protocol):
+    """One differentiation of ``target`` on a tape; see :class:`~pullback_export.derivatives.tape_step.Step`."""
+
+    @property
+    def target(self) -> Any:
+        """What is differentiated."""
+
+    def gradient(self) -> Any:
+        """One reverse pass of the sum over ``target``."""
+
+    def vjp(self, seed: Any) -> Any:
+        """One reverse pass of ``seed``."""
+
+    def jvp(self, tangent: Any) -> Any:
+        """``tangent`` pushed forward."""
+
+    def jacobian(self) -> Any:
+        """``(B, *target, *in)``."""
+
+    def trace(self) -> Any:
+        """Sum of the unmixed second derivatives, where ``target`` is a Jacobian."""
+
+    def trace_of(self, hessian: Any) -> Any:
+        """The same from a Hessian."""
+
+
+class Quotient(Protocol):
+    """Central differences of :meth:`Request.below` at some inputs; see ``gate/difference_quotient.py``."""
+
+    @property
+    def inputs(self) -> dict[str, Array]:
+        """By name, seeds included."""
+
+    @property
+    def lead(self) -> int:
+        """Number of batch axes, 0 or 1."""
+
+    @property
+    def direction(self) -> Array:
+        """In the shape of the last input; zero outside of what the request selects."""
+
+    def picked(self, selection: Selection) -> tuple[Any, ...]:
+        """The selection as an index of a whole array."""
+
+    def along(self, direction: Array, step: float) -> tuple[Array, Array]:
+        """The difference quotient along ``direction``, and how far the one-sided ones are apart."""
+
+
+@dataclasses.dataclass(frozen=True, init=False)
+class Request:
+    """One derivative of the output ``of`` with respect to the inputs ``wrt``; the result is multiplied by ``scale``.
+
+    ``name`` replaces the result's default name. ``mode``: ``"reverse"``, ``"forward"`` or None for the cheaper one.
+    ``chunk``: at most so many directions at once (bounds memory).
+    """
+
+    of: Selection
+    wrt: tuple[Selection, ...]
+    scale: float
+    name: str
+    mode: str | None
+    chunk: int | None
+
+    # The word in texts and in the manifest, the graph that holds the result, and how many inputs may be named.
+    kind: ClassVar[str] = ""
+    function: ClassVar[str] = "evaluate"
+    orders: ClassVar[tuple[int, ...]] = (1,)
+    # Results of one name are added up (an input's adjoint by several outputs).
+    adds_up: ClassVar[bool] = False
+    # A tape is passed once: TensorFlow need not keep it.
+    one_pass: ClassVar[bool] = False
+    # Many seeds become one graph by tf.vectorized_map.
+    vectorised: ClassVar[bool] = False
+    # Computed after the others of its order, whose results it may use.
+    after_others: ClassVar[bool] = False
+    # Where rows of a batch influence each other, it is still something: that of the sum over the batch.
+    sums_over_batch: ClassVar[bool] = False
+    # Central differences take one for each component of the input.
+    differs_by_component: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        of: str,
+        *wrt: str,
+        scale: float = 1.0,
+        name: str | None = None,
+        mode: str | None = None,
+        chunk: int | None = None,
+    ) -> None:
+        if len(wrt) not in self.orders:
+            allowed = " or ".join(map(str, self.orders))
+            raise ExportError(f"{self.kind}({', '.join((of, *wrt))}): give {allowed} input name(s) after the output")
+        if mode not in (None, "forward", "reverse"):
+            raise ExportError(f"{self.kind}: mode must be 'forward', 'reverse' or None, got {mode!r}")
+        if chunk is not None and chunk < 1:
+            raise ExportError(f"{self.kind}: chunk must be a positive number of directions, got {chunk!r}")
+        object.__setattr__(self, "of", parse_selection(of))
+        object.__setattr__(self, "wrt", self._complete(tuple(parse_selection(item) for item in wrt)))
+        object.__setattr__(self, "scale", float(scale))
+        object.__setattr__(self, "mode", mode)
+        object.__setattr__(self, "chunk", chunk)
+        object.__setattr__(self, "name", name or self._default_name())
+
+    def _complete(self, wrt: tuple[Selection, ...]) -> tuple[Selection, ...]:
+        return wrt
+
+    def _default_name(self) -> str:
+        raise NotImplementedError(self.kind)
+
+    def __str__(self) -> str:
+        return f"{self.kind}({', '.join(map(str, (self.of, *self.wrt)))})"
+
+    def again(self, scale: float, name: str) -> Request:
+        """The same derivative under another scale and name."""
+        other = copy.copy(self)
+        object.__setattr__(other, "scale", float(scale))
+        object.__setattr__(other, "name", name)
+        return other
+
+    # What it is.
+
+    @property
+    def order(self) -> int:
+        """How many times ``of`` is differentiated."""
+        return len(self.wrt)
+
+    @property
+    def seeds(self) -> tuple[Seed, ...]:
+        """The extra inputs, in calling order."""
+        return ()
+
+    @property
+    def seed(self) -> str | None:
+        """The extra input that the manifest names, if the kind has one: the last."""
+        return self.seeds[-1].name if self.seeds else None
+
+    def check_shapes(self, out: Shape, into: Sequence[Shape], lead: int) -> None:
+        """Raises :class:`ExportError` where the shape of ``of``, or of what is picked of each ``wrt``, does not suit.
+
+        Shapes are those of one sample; ``lead`` counts the batch axes before them.
+        """
+
+    # How it is computed.
+
+    def key(self, order: int) -> Key:
+        """What the first ``order`` differentiations compute; requests with equal keys share it."""
+        wrt = self.wrt if len(self.wrt) > 1 else self.wrt * max(self.order, 1)
+        return self._step_name(order), self.of, wrt[:order], self.mode, self.chunk
+
+    def _step_name(self, order: int) -> str:
+        return self.kind
+
+    def differentiate(
+        self, step: Differentiation, level: int, seeds: Mapping[str, Any], results: Mapping[Key, Any]
+    ) -> Any:
+        """The differentiation after ``level`` others; ``results`` holds what was computed before, by key."""
+        raise NotImplementedError(self.kind)
+
+    # How central differences judge it.
+
+    def below(self) -> Request | None:
+        """The function one order below, whose differences are taken; None where that is ``of`` itself."""
+        return None
+
+    @property
+    def direction_seed(self) -> str | None:
+        """The seed along which differences are taken; None for a random direction."""
+        return None
+
+    def predicted(self, result: Array, quotient: Quotient) -> Array:
+        """The compared quantity according to ``result``, the derivative: contracted with the direction.
+
+        ``(B, *rest, *in)`` with ``(B, *in)`` gives ``(B, *rest)``.
+        """
+        direction, lead = quotient.direction[quotient.picked(self.wrt[-1])], quotient.lead
+        axes = direction.ndim - lead
+        between = (1,) * (result.ndim - lead - axes)
+        product = result * direction.reshape(direction.shape[:lead] + between + direction.shape[lead:])
+        return np.asarray(product.sum(axis=tuple(range(product.ndim - axes, product.ndim)))) if axes else product
+
+    def measured(self, quotient: Quotient, step: float) -> tuple[Array, Array]:
+        """The compared quantity by central differences, and how far the one-sided ones are apart."""
+        return quotient.along(quotient.direction, step)
+
+
+def chain_name(of: Selection, wrt: tuple[Selection, ...]) -> str:
+    """``d2u_dx_dt``, ``d3u_dx2_dt``."""
+    counts: dict[str, int] = {}
+    for item in wrt:
+        counts[item.label] = counts.get(item.label, 0) + 1
+    order = f"{len(wrt)}" if len(wrt) > 1 else ""
+    below = "_".join(f"d{label}{count if count > 1 else ''}" for label, count in counts.items())
+    return f"d{order}{of.label}_{below}"
