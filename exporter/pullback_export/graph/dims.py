@@ -17,8 +17,9 @@ class Atom(str):
 class Dim:
     """A size such as ``B``, ``2*B`` or ``B*T + 1``; plain sizes are plain ``int``.
 
-    Division that does not come out even yields a new atom whose name is the expression, so that two axes
-    computed in the same way compare equal.
+    ``//`` and ``%`` are Python's, for operands of either sign: the quotient is rounded down, the remainder has the
+    sign of the divisor. Division that does not come out even yields a new atom whose name is the expression, so that
+    two axes computed in the same way compare equal. A free size itself is never negative; what is computed may be.
     """
 
     __slots__ = ("terms",)
@@ -32,7 +33,7 @@ class Dim:
 
     @staticmethod
     def computed(operation: str, a: Size, b: Size) -> Dim:
-        """A size that follows from others by ``floor``, ``mod``, ``max`` or ``broadcast``."""
+        """A size that follows from others by ``floor``, ``mod``, ``trunc``, ``max`` or ``broadcast``."""
         name = Atom(f"{operation}({a},{b})")
         name.recipe = (operation, a, b)
         return Dim({(name,): 1})
@@ -161,20 +162,44 @@ def _broadcast_size(a: Size, b: Size) -> Size:
     return Dim.computed("broadcast", *sorted((a, b), key=str))
 
 
+def truncated(size: Size, divisor: Size) -> Size:
+    """``size / divisor`` rounded towards zero, as ONNX divides integers; ``//`` rounds down."""
+    if isinstance(size, int) and isinstance(divisor, int):
+        quotient = abs(size) // abs(divisor)
+        return quotient if (size < 0) == (divisor < 0) else -quotient
+    if never_negative(size) and never_negative(divisor):
+        return size // divisor
+    exact = divide(size, divisor)
+    if exact is not None:
+        return exact
+    whole = _without_remainder(size, divisor)
+    return whole // divisor if whole is not None else Dim.computed("trunc", size, divisor)
+
+
+def _without_remainder(size: Size, divisor: Size) -> Size | None:
+    """``n`` where ``size`` is ``n - n % divisor``, which every kind of division divides alike."""
+    for names, factor in _terms(size):
+        recipe = getattr(names[0], "recipe", None) if len(names) == 1 and factor == -1 else None
+        if recipe is not None and recipe[0] == "mod" and recipe[2] == divisor:
+            whole = size + Dim({names: 1})
+            return whole if whole == recipe[1] else None
+    return None
+
+
 def maximum(a: Size, b: Size) -> Size:
     """``max(a, b)``. Written as ``b + max(a - b, 0)``, so that pieces of an axis add up to the axis again."""
     if isinstance(a, int) and isinstance(b, int):
         return max(a, b)
     base, other = (a, b) if isinstance(b, Dim) and (isinstance(a, int) or str(a) < str(b)) else (b, a)
     difference = other - base
-    if _never_negative(difference):
+    if never_negative(difference):
         return other
-    if _never_negative(-difference):
+    if never_negative(-difference):
         return base
     return base + Dim.computed("max", difference, 0)
 
 
-def _never_negative(size: Size) -> bool:
+def never_negative(size: Size) -> bool:
     """Whether that follows from the form of ``size``: free sizes themselves never are."""
     if isinstance(size, int):
         return size >= 0
@@ -183,7 +208,14 @@ def _never_negative(size: Size) -> bool:
 
 def _natural(name: str) -> bool:
     recipe = getattr(name, "recipe", None)
-    return recipe is None or recipe[0] != "floor" or (_never_negative(recipe[1]) and _never_negative(recipe[2]))
+    if recipe is None:
+        return True
+    operation, a, b = recipe
+    if operation == "max":
+        return never_negative(a) or never_negative(b)
+    if operation == "mod":  # the remainder has the sign of the divisor
+        return never_negative(b)
+    return never_negative(a) and never_negative(b)
 
 
 def minimum(a: Size, b: Size) -> Size:

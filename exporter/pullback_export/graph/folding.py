@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pullback_export.graph.dims import Dim, maximum, minimum, product
+from pullback_export.graph.dims import Dim, maximum, minimum, never_negative, product, truncated
 from pullback_export.graph.values import Array
 
 if TYPE_CHECKING:
@@ -57,12 +57,29 @@ def _slice(args: Sequence[Any], attrs: dict[str, Any]) -> Any:
 
 
 def _div(args: Sequence[Any], attrs: dict[str, Any]) -> Any:
+    """Integers are divided towards zero; by zero not at all."""
     left, right = args
-    if left.dtype == object or left.dtype.kind in "iu":
-        if left.dtype != object and (right == 0).any():
-            return None
-        return left // right if left.dtype == object else np.trunc(left / right).astype(left.dtype)
-    return left / right
+    if left.dtype != object and left.dtype.kind not in "iu":
+        return left / right
+    if (right == 0).any():
+        return None
+    if left.dtype == object:
+        return np.frompyfunc(truncated, 2, 1)(left, right)
+    quotient = left // right
+    return quotient + ((quotient < 0) & (quotient * right != left)).astype(left.dtype)
+
+
+def _mod(args: Sequence[Any], attrs: dict[str, Any]) -> Any:
+    """The remainder with the sign of the divisor, with ``fmod`` that of what is divided."""
+    left, right = args
+    if left.dtype.kind in "Oiu" and (right == 0).any():
+        return None
+    if not attrs.get("fmod"):
+        return np.mod(left, right)
+    if left.dtype != object:
+        return np.fmod(left, right)
+    alike = all(never_negative(size) for size in (*left.flat, *right.flat))
+    return np.mod(left, right) if alike else None
 
 
 def _gather(args: Sequence[Any], attrs: dict[str, Any]) -> Any:
@@ -100,7 +117,7 @@ _FOLDS: dict[str, Callable[[Sequence[Any], dict[str, Any]], Any]] = {
     "Pow": _numpy(lambda x, y: np.power(x, y).astype(x.dtype)),
     "Max": lambda args, attrs: _chain(np.maximum, args),
     "Min": lambda args, attrs: _chain(np.minimum, args),
-    "Mod": _numpy(np.mod),
+    "Mod": _mod,
     "Equal": _numpy(np.equal),
     "Less": _numpy(np.less),
     "LessOrEqual": _numpy(np.less_equal),
@@ -226,8 +243,8 @@ def fold_sizes(op_type: str, operands: Sequence[Value | None], attributes: dict[
     if not known or known[0] is None or operands[0] is None:
         return None
     if op_type == "Cast":
-        dtype = np.dtype(attributes["to"])
-        return (known[0], dtype) if dtype.kind in "iu" else None
+        dtype = np.dtype(attributes["to"])  # a narrower integer could wrap round
+        return (known[0], dtype) if dtype in (np.int32, np.int64) else None
     if any(sizes is None and value is not None for sizes, value in zip(known, operands, strict=True)):
         return None
     if op_type in ("Max", "Min"):
@@ -240,7 +257,7 @@ def fold_sizes(op_type: str, operands: Sequence[Value | None], attributes: dict[
     if op_type in ("Gather", "Slice", "Unsqueeze", "Squeeze", "Reshape") and not _plain(known[1:]):
         return None
     result = known[0] if op_type == "Identity" else _FOLDS[op_type](known, attributes)
-    return _as_array(result), operands[0].dtype
+    return (_as_array(result), operands[0].dtype) if result is not None else None
 
 
 def _reduce_product(sizes: Array, axes: tuple[int, ...] | None, attributes: dict[str, Any]) -> Array:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pullback_export.graph import folding
-from pullback_export.graph.dims import Dim, Shape, Size
+from pullback_export.graph.dims import Dim, Shape, Size, never_negative
 from pullback_export.graph.shapes import inference
 from pullback_export.graph.values import Attribute, Node, Region, Value
 from pullback_export.optimize.local import identities, repeated_rows, signs_and_factors, transposes
@@ -308,7 +308,9 @@ class Graph(Region):
         left, right = self._size_value(a), self._size_value(b)
         if operation == "broadcast":
             return self.emit("Where", [left.equals(1), right, left])
-        op_type = {"floor": "Div", "mod": "Mod", "max": "Max"}[operation]
+        if operation == "floor" and not (never_negative(a) and never_negative(b)):
+            return (left - self.emit("Mod", [left, right])) / right  # Div alone rounds towards zero
+        op_type = {"floor": "Div", "trunc": "Div", "mod": "Mod", "max": "Max"}[operation]
         return self.emit(op_type, [left, right])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pullback_export.graph.dims import Shape, Size, broadcast, divide, maximum, minimum, product
+from pullback_export.graph.dims import Shape, Size, broadcast, divide, maximum, minimum, never_negative, product
 from pullback_export.graph.shapes.operands import CannotInfer, Fresh, Rule, constant, dims_of
 from pullback_export.graph.values import Attributes, Operands
 
@@ -114,7 +114,7 @@ def _position(size: Size, bound: Size) -> Size | None:
         if bound >= 2**31 - 1:
             return size
         return minimum(bound, size) if bound >= 0 else maximum(size + bound, 0)
-    return minimum(bound, size) if maximum(bound, 0) == bound else None
+    return minimum(bound, size) if never_negative(bound) else None
 
 
 def _pad(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from pullback_export.graph.dims import Dim, Size, maximum, minimum
+from pullback_export.graph.dims import Dim, Size, maximum, minimum, never_negative
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.numerics.matrices.batches import indices
@@ -15,6 +15,8 @@ from pullback_export.lowering.numerics.strided_pointwise import spread_convoluti
 from pullback_export.lowering.registry import lowers
 
 _END, _BEGIN = 2**63 - 1, -(2**63) + 1
+# An end past the last element; of a backward slice ONNX Runtime takes ``_END`` for "down to the first one".
+_BEYOND = 2**62
 
 
 @lowers("Slice", complex_parts=True)
@@ -88,12 +90,15 @@ def _index(op: OpContext, rank: int, begin: Value, end: Value, strides: Value) -
         elif masks["shrink_axis"] >> bit & 1:
             ranges.append(_single(op, starts[bit]))
         else:
-            backward = isinstance(steps[bit], int) and int(str(steps[bit])) < 0
+            step, open_ended = steps[bit], (masks["begin"] | masks["end"]) >> bit & 1
+            if open_ended and (isinstance(step, Value) or not (isinstance(step, int) or never_negative(step))):
+                raise op.unsupported("a stride that may turn out negative, with an end left open")
+            backward = isinstance(step, int) and step < 0
             ranges.append(
                 Range(
                     (-1 if backward else 0) if masks["begin"] >> bit & 1 else starts[bit],
                     (_BEGIN if backward else _END) if masks["end"] >> bit & 1 else ends[bit],
-                    steps[bit],
+                    step,
                 )
             )
             kept += 1
@@ -103,6 +108,8 @@ def _index(op: OpContext, rank: int, begin: Value, end: Value, strides: Value) -
 
 def _single(op: OpContext, at: Element) -> Range:
     """The index ``at`` as a range of one element; after -1 comes the end."""
+    if isinstance(at, Dim) and not never_negative(at):
+        at = lift(op, at)
     if isinstance(at, Value):
         following = at + 1
         return Range(at, op.Where(following.equals(0), op.const([_END], np.int64), following), 1, True)
@@ -129,10 +136,26 @@ def strided_slice(op: OpContext, x: Value, begin: Value, end: Value, strides: Va
 def _sliced(op: OpContext, x: Value, ranges: list[Range], axes: list[int]) -> Value:
     if not axes:
         return x
-    bounds = [vector(op, [getattr(ranges[axis], name) for axis in axes]) for name in ("begin", "end", "stride")]
+    ends = [_end(op, ranges[axis], x.dims[axis]) for axis in axes]
+    bounds = [
+        vector(op, items)
+        for items in ([ranges[axis].begin for axis in axes], ends, [ranges[axis].stride for axis in axes])
+    ]
     unit = all(ranges[axis].stride == 1 for axis in axes)
     result: Value = op.Slice(x, bounds[0], bounds[1], axes, None if unit else bounds[2])
     return result
+
+
+def _end(op: OpContext, item: Range, size: Size) -> Element:
+    """The end of a range. A backward one that begins before the axis is empty; ONNX would begin at element 0."""
+    begin, stride = item.begin, item.stride
+    if not isinstance(stride, int) or stride > 0 or (not isinstance(begin, Value) and never_negative(begin + 1)):
+        return item.end
+    if isinstance(begin, int) and isinstance(size, int):
+        return item.end if begin + size >= 0 else _BEYOND
+    before = lift(op, begin) + lift(op, size) < 0
+    end: Value = op.Where(before, op.const([_BEYOND], np.int64), lift(op, item.end))
+    return end
 
 
 @lowers("StridedSliceGrad", complex_parts=True)
@@ -213,7 +236,7 @@ def _clamped(op: OpContext, bound: Element, size: Element) -> Element:
     """``bound`` as a number from 0 to ``size``; a negative one counts from the end."""
     if isinstance(bound, int) and not isinstance(size, Value):
         return minimum(bound, size) if bound >= 0 else maximum(size + bound, 0)
-    if isinstance(bound, Dim) and not isinstance(size, Value) and maximum(bound, 0) == bound:
+    if isinstance(bound, Dim) and not isinstance(size, Value) and never_negative(bound):
         return minimum(bound, size)
     limit = lift(op, size)
     at = lift(op, bound)

@@ -34,8 +34,10 @@ def floor_div(op: OpContext, x: Value, y: Value) -> Value:
     """``floor(x / y)``, also of integers of either sign."""
     if x.dtype.kind == "f":
         return op.Floor(x / y)
+    if x.sizes is not None and y.sizes is not None and (x.const is None or y.const is None):
+        return op.Div(x - op.Mod(x, y), y)  # sizes are far from the ends of the range, where this would overflow
     quotient = op.Div(x, y)
-    if x.dtype.kind == "u" or (x.sizes is not None and y.sizes is not None and x.const is None):
+    if x.dtype.kind == "u":
         return quotient
     remainder = x - quotient * y
     below = op.Xor(remainder < 0, y < 0) & ~remainder.equals(0)
