@@ -11,7 +11,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 PYTEST := -m pytest
 XDIST ?= -n 2 --dist loadgroup
 
-.PHONY: demo test test-all test-main test-runtime test-savedmodel environments bench sweep lint format clean
+.PHONY: demo test test-all test-main test-runtime test-savedmodel environments bench gate sweep lint format clean
 
 demo: $(MAIN)/installed
 	$(MAIN)/bin/python -m models.bowl_demo demo
@@ -71,6 +71,11 @@ $(SAVEDMODEL)/installed: build/wheel
 # BENCH are its options: --quick for small networks, --publish to write docs/benchmarks.md and the README's table.
 bench: $(MAIN)/installed
 	$(MAIN)/bin/python -m tests.benchmarks $(BENCH)
+
+# The two error rates of the gate: planted faults that it catches, right exports that it refuses. GATE="--every 10" is a
+# quick look; GATE=--publish writes docs/gate.md.
+gate: $(MAIN)/installed
+	$(MAIN)/bin/python -m tests.error_rates $(GATE)
 
 # Bundles that were written long ago, on the oldest and on the newest ONNX Runtime.
 sweep: $(MAIN)/installed

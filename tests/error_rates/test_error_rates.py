@@ -1,0 +1,38 @@
+"""A few planted faults and right exports of each family in ``make test``; all of them in ``make gate``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests import rotation
+from tests.error_rates.faults import all_faults
+from tests.error_rates.outcome import Outcome, try_fault
+from tests.error_rates.page import WRONG, summary
+from tests.error_rates.run import reaching
+
+# Of each kind of mistake in each family, one fault, another one at each commit.
+FAULTS = all_faults()
+KINDS = sorted({(fault.family, fault.kind) for fault in FAULTS})
+
+
+def chosen(family: str, kind: str) -> Any:
+    """One of the faults of a kind in a family."""
+    found = [fault for fault in FAULTS if (fault.family, fault.kind) == (family, kind)]
+    return found[rotation.chosen(family + kind, len(found))]
+
+
+@pytest.mark.parametrize(("family", "kind"), KINDS)
+def test_a_planted_fault_is_caught(family: str, kind: str) -> None:
+    fault = chosen(family, kind)
+    outcome = try_fault(fault, reaching(fault)[:2])
+    assert outcome.verdict not in WRONG, outcome
+
+
+def test_rates_count_what_was_judged() -> None:
+    outcomes = [
+        Outcome(name, "", "", name) for name in ("caught", "missed", "unseen", "accepted", "refused", "stopped")
+    ]
+    assert summary(outcomes).splitlines()[0].startswith("planted faults caught: 1 of 2 ")
+    assert summary(outcomes).splitlines()[1] == "right exports refused: 1 of 2"
