@@ -12,6 +12,7 @@ from pullback.errors import (
     ParityError,
     PullbackError,
 )
+from pullback.flat import Flat
 from pullback.function import Function
 from pullback.guards import RangeWarning
 from pullback.manifest import DerivativeSpec, FunctionSpec, Manifest, TensorSpec, Tolerance
@@ -24,6 +25,7 @@ __all__ = [
     "Bundle",
     "BundleError",
     "DerivativeSpec",
+    "Flat",
     "FormatVersionError",
     "Function",
     "FunctionSpec",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from pullback import golden, opening
 from pullback.backends import table
 from pullback.backends.onnx import OnnxBackend
 from pullback.errors import BundleError, InputError, NotExportedError
+from pullback.flat import Flat
+from pullback.flat.layout import Shapes
 from pullback.function import Function
 from pullback.guards import Guard
 from pullback.manifest import BATCH_NAMES, FunctionSpec, Manifest, Tolerance
@@ -172,6 +174,32 @@ class Bundle:
             report += compare(case.outputs, actual, self.tolerance, stage=f"{name}/{number}", derivatives=zero)
         return report
 
+    def flat(
+        self,
+        of: str,
+        wrt: str | Sequence[str],
+        given: Mapping[str, Any] | None = None,
+        shape: Shapes | None = None,
+    ) -> Flat:
+        """An output as a function of one vector, with its derivatives: what optimisers and solvers take.
+
+        ``f = bundle.flat(of="y", wrt="x", given={"t": 0.3})`` takes an unbatched ``x`` of shape ``(n,)`` and gives new
+        float64 arrays in plain shapes: ``minimize(f.value_and_gradient, x0, jac=True, hess=f.hess, hessp=f.hessp)``.
+
+        Args:
+            of: an output, a component ``"y[2]"``, a slice ``"y[1:3]"`` or the sum of one ``"sum(y)"``.
+            wrt: the input that ``x`` fills, or several, joined in order. Inputs of higher rank are raveled in C order.
+            given: a value for each other input: of one sample, without the batch axis.
+            shape: where ``wrt`` has free axes besides the batch: its shape, ``(5, 3)``; by name of the input,
+                ``{"x": (5, 3)}``; or sizes of axes, ``{"atoms": 5}``.
+
+        Raises:
+            InputError: an input is missing, unknown or of a wrong shape.
+            NotExportedError: there is no such output. (A derivative that is missing is told when it is asked for.)
+        """
+        remake = (_flat_again, (self, of, wrt, given, shape))
+        return Flat(self._functions, of, wrt, given, shape, remake)
+
     def prepared(
         self, batch: int | None = None, /, function: str = "evaluate", fetch: Iterable[str] | None = None, **sizes: int
     ) -> Prepared:
@@ -226,6 +254,11 @@ class Bundle:
         self._backend.reset()
         for function in self._functions.values():
             function.reset()
+
+
+def _flat_again(bundle: Bundle, *args: Any) -> Flat:
+    """What unpickling a flat view calls."""
+    return bundle.flat(*args)
 
 
 def _reload(path: str, backend: str, options: dict[str, Any], digest: str) -> Bundle:

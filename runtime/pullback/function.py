@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import collections
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from pullback.backends import Array
 from pullback.backends.table import Backend
 from pullback.directions import Directions
 from pullback.errors import InputError, NotExportedError
@@ -84,6 +85,23 @@ class Function:
         if self._guard is not None:
             self._guard.results(make._fields, result)
         return result
+
+    def run(self, names: tuple[str, ...], feeds: dict[str, Array]) -> Sequence[Array]:
+        """The results ``names`` for ``feeds`` that are exactly as ``spec`` says: what a call does after its checks."""
+        choice = (self._runs.get(names) or self._prepare(names))[0]
+        if self._guard is not None:
+            self._guard.inputs(feeds)
+        if choice.least and len(next(iter(feeds.values()))) >= choice.least:
+            results = choice.in_chunks(feeds)
+        else:
+            results = choice.run(feeds)
+        if self._guard is not None:
+            self._guard.results(names, results)
+        return results
+
+    def convert(self, name: str, value: Any) -> Array:
+        """``value`` as an array of the dtype of input ``name``, of whatever shape; raises ``InputError``."""
+        return self._binder.convert(name, value)
 
     def rows_at_a_time(self, batch: int) -> int:
         """Of a ``batch`` of rows, how many a call computes together when it is not told a ``chunk``."""

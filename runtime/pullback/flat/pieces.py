@@ -1,0 +1,194 @@
+"""Exported derivatives as blocks of the Jacobian or of the Hessians that are wanted, and how blocks make up a whole."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pullback.backends import Array
+from pullback.flat.layout import Layout
+from pullback.function import Function
+from pullback.manifest import DerivativeSpec
+from pullback.selections import Selection, of_request
+
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Components:
+    """Components of a raveled output, one a row, or the sum of them in a single row."""
+
+    picked: Numbers
+    summed: bool
+    size: int  # of the whole output
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return 1 if self.summed else len(self.picked)
+
+    def share(self, other: Components) -> Shared | None:
+        """How rows of ``other`` make rows of these; None where they make none."""
+        if self.summed == other.summed and np.array_equal(self.picked, other.picked):
+            return Shared(np.arange(self.rows), None, False, other.rows)
+        if other.summed and len(other.picked) > 1:
+            return None
+        place = np.full(self.size, -1)
+        place[other.picked] = np.arange(len(other.picked))
+        places = place[self.picked]
+        if self.summed:
+            return None if (places < 0).any() else Shared(np.zeros(1, np.int64), places, True, other.rows)
+        found = np.flatnonzero(places >= 0)
+        return Shared(found, places[found], False, other.rows) if found.size else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Shared:
+    """``rows`` of what is wanted are those at ``take`` (None: all) of ``theirs`` that were exported, or their sum."""
+
+    rows: Numbers
+    take: Numbers | None
+    summed: bool
+    theirs: int
+
+    def of(self, exported: Array) -> Array:
+        """The wanted rows, of shape ``(len(rows), ...)``, of an array of shape ``(theirs, ...)``."""
+        taken = exported if self.take is None else exported[self.take]
+        return taken.sum(0, keepdims=True) if self.summed else taken
+
+    def seeds(self, weights: Array) -> Array:
+        """The transpose: of weights ``(k, wanted)`` of all wanted rows, those of the exported, ``(k, theirs)``."""
+        mine = weights[:, self.rows]
+        if self.take is None:
+            return mine
+        spread = np.zeros((len(weights), self.theirs))
+        spread[:, self.take] = mine
+        return spread
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """An exported derivative of some rows of what is wanted with respect to some columns, one set for each order."""
+
+    function: Function
+    derivative: DerivativeSpec
+    of: Selection
+    shared: Shared
+    columns: tuple[Numbers, ...]
+
+    def block(self, result: Array) -> Array:
+        """The exported array as float64 of shape ``(rows, *columns)``."""
+        flat = np.asarray(result, np.float64).reshape(self.shared.theirs, *map(len, self.columns))
+        return self.scaled(self.shared.of(flat))
+
+    def scaled(self, array: Array) -> Array:
+        """Without the factor that the request put in."""
+        return array if self.derivative.scale == 1.0 else array / self.derivative.scale
+
+
+class Finder:
+    """The pieces that the functions of a bundle hold of the components ``of`` of output ``name``."""
+
+    def __init__(
+        self, functions: Sequence[Function], layout: Layout, name: str, of: Components, shape: tuple[int, ...]
+    ) -> None:
+        self.functions = tuple(functions)
+        self.layout = layout
+        self.of = of
+        self._name = name
+        self._shape = shape  # of a sample of the output
+        self._parts = {part.name: part for part in layout.parts}
+
+    def find(self, kinds: Sequence[str], order: int, seeded: bool) -> list[Piece]:
+        """The pieces of these kinds that are differentiated ``order`` times and take seeds or do not."""
+        found = []
+        for function in self.functions:
+            for derivative in function.spec.derivatives:
+                wanted = derivative.kind in kinds and derivative.of == self._name and derivative.scale
+                if wanted and (derivative.seed is not None) == seeded:
+                    piece = self._piece(function, derivative, order)
+                    if piece is not None:
+                        found.append(piece)
+        return found
+
+    def _piece(self, function: Function, derivative: DerivativeSpec, order: int) -> Piece | None:
+        if len(derivative.wrt) not in (1, order) or any(name not in self._parts for name in derivative.wrt):
+            return None
+        try:
+            of, *wrt = of_request(derivative.request)
+            theirs = self._components(of)
+            columns = [self._columns(item) for item in wrt]
+        except (ValueError, IndexError):
+            return None
+        if len(columns) == 1:
+            columns *= order
+        shared = self.of.share(theirs)
+        if shared is None or len(columns) != order:
+            return None
+        return Piece(function, derivative, of, shared, tuple(columns))
+
+    def _components(self, of: Selection) -> Components:
+        return Components(of.components(self._shape, self.layout.batched), of.summed, self.of.size)
+
+    def _columns(self, wrt: Selection) -> Numbers:
+        part = self._parts[wrt.name]
+        lead = int(self.layout.batched)
+        return part.start + wrt.components(part.shape[lead:], self.layout.batched)
+
+
+def cover(pieces: Sequence[Piece], shape: tuple[int, ...]) -> list[Piece] | None:
+    """Pieces that together fill an array ``(rows, *columns)`` of ``shape``; None where a part of it is missing.
+
+    A Hessian is symmetric: a block serves for its mirror image too.
+    """
+    ordered = sorted(pieces, key=lambda piece: (-_entries(piece), piece.shared.theirs))
+    if ordered and _entries(ordered[0]) == int(np.prod(shape)):
+        return ordered[:1]
+    missing = np.ones(shape, bool)
+    chosen = []
+    for piece in ordered:
+        places = [np.ix_(piece.shared.rows, *columns) for columns in _mirrored(piece)]
+        if any(missing[place].any() for place in places):
+            chosen.append(piece)
+            for place in places:
+                missing[place] = False
+    return None if missing.any() else chosen
+
+
+def assembler(pieces: Sequence[Piece], shape: tuple[int, ...]) -> Callable[[Sequence[Array]], Array]:
+    """What makes the whole float64 array of ``shape``, a new one, of the results of ``pieces`` that cover it."""
+    first = pieces[0]
+    if len(pieces) == 1 and first.shared.take is None and _in_order(first):
+        # The common case is on the path of every step of an optimiser.
+        scale = first.derivative.scale
+        if scale == 1.0:
+            return lambda results: results[0].astype(np.float64).reshape(shape)
+        return lambda results: results[0].astype(np.float64).reshape(shape) / scale
+
+    def assemble(results: Sequence[Array]) -> Array:
+        whole = np.empty(shape)
+        for piece, result in zip(reversed(pieces), reversed(results), strict=True):  # the first ones win
+            block = piece.block(result)
+            for number, columns in enumerate(_mirrored(piece)):
+                whole[np.ix_(piece.shared.rows, *columns)] = np.swapaxes(block, 1, 2) if number else block
+        return whole
+
+    return assemble
+
+
+def _entries(piece: Piece) -> int:
+    return len(piece.shared.rows) * int(np.prod([len(columns) for columns in piece.columns]))
+
+
+def _in_order(piece: Piece) -> bool:
+    return all(np.array_equal(part, np.arange(len(part))) for part in (piece.shared.rows, *piece.columns))
+
+
+def _mirrored(piece: Piece) -> list[tuple[Any, ...]]:
+    columns = piece.columns
+    mixed = len(columns) == 2 and not np.array_equal(*columns)
+    return [columns, columns[::-1]] if mixed else [columns]

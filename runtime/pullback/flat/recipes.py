@@ -1,0 +1,253 @@
+"""How each derivative is computed from what a bundle holds: one function for each source of one.
+
+A source looks for its pieces and gives a recipe, or None where they were not exported. Which comes first stands in
+:mod:`pullback.flat.table`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from pullback.backends import Array
+from pullback.flat.pieces import Finder, Piece, assembler, cover
+from pullback.function import Function
+
+# Seeds of a function by name, each of shape (k, components of the seed).
+Seeds = Mapping[str, Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One run: the results ``names`` of ``function``, once for every direction of the seeds.
+
+    ``seeds`` makes them of the arguments of the derivative, and ``read`` a new float64 array of the results, which
+    have one row for each direction; without seeds there is one.
+    """
+
+    function: Function
+    names: tuple[str, ...]
+    read: Callable[..., Array]
+    seeds: Callable[..., Seeds] | None = None
+
+
+Source = Callable[[Finder], Recipe | None]
+
+
+def exported_jacobian(finder: Finder) -> Recipe | None:
+    """``(m, n)`` from a Jacobian, a gradient, or from several that make it up. Seedless."""
+    return _from_blocks(finder, ("gradient", "jacobian", "derivative"), 1)
+
+
+def exported_hessian(finder: Finder) -> Recipe | None:
+    """``(n, n)`` of weights ``(m,)`` from dense Hessians, mixed ones and chains of coordinates. Seedless."""
+    dense = _from_blocks(finder, ("hessian", "derivative"), 2)
+    if dense is None:
+        return None
+    return dataclasses.replace(dense, read=lambda results, weights: np.tensordot(weights, dense.read(results), 1))
+
+
+def jacobian_by_vjps(finder: Finder) -> Recipe | None:
+    """``(m, n)``: one direction for each component of the output."""
+    product = vjp(finder)
+    return None if product is None else _of_units(product, finder.of.rows)
+
+
+def jacobian_by_jvps(finder: Finder) -> Recipe | None:
+    """``(m, n)``: one direction for each component of ``x``."""
+    product = jvp(finder)
+    if product is None:
+        return None
+    columns = _of_units(product, finder.layout.n)
+    return dataclasses.replace(columns, read=lambda results: np.ascontiguousarray(columns.read(results).T))
+
+
+def vjp(finder: Finder) -> Recipe | None:
+    """``(k, n)`` of weights ``(k, m)``, from exported products."""
+    for group in _groups(finder.find(("vjp",), 1, seeded=True)):
+        columns = np.concatenate([piece.columns[0] for piece in group])
+        if len(group[0].shared.rows) == finder.of.rows and len(np.unique(columns)) == finder.layout.n:
+            return _vjp(group, finder.layout.n)
+    return None
+
+
+def _vjp(group: Sequence[Piece], n: int) -> Recipe:
+    """Products with one seed, each with respect to some of the ``n`` components."""
+    seed, shared, names = str(group[0].derivative.seed), group[0].shared, _names(group)
+
+    def read(results: Sequence[Array], weights: Array) -> Array:
+        whole = np.empty((len(weights), n))
+        for piece in group:
+            result = results[names.index(piece.derivative.name)].reshape(len(whole), -1)
+            whole[:, piece.columns[0]] = piece.scaled(result.astype(np.float64))
+        return whole
+
+    return Recipe(group[0].function, names, read, lambda weights: {seed: shared.seeds(weights)})
+
+
+def jvp(finder: Finder) -> Recipe | None:
+    """``(k, m)`` of directions ``(k, n)``, from exported products."""
+    found = finder.find(("jvp",), 1, seeded=True)
+    for function, of in dict.fromkeys((piece.function, piece.of) for piece in found):
+        group = [piece for piece in found if piece.function is function and piece.of == of]
+        columns = np.concatenate([piece.columns[0] for piece in group])
+        if len(group[0].shared.rows) == finder.of.rows and len(np.unique(columns)) == finder.layout.n:
+            return _jvp(group)
+    return None
+
+
+def _jvp(group: Sequence[Piece]) -> Recipe:
+    """Products of one output with respect to several inputs, which have seeds of their own, add up."""
+    shared = group[0].shared
+
+    def seeds(directions: Array) -> Seeds:
+        # A factor of the request is taken out of the seed: results of several requests come summed.
+        return {str(piece.derivative.seed): piece.scaled(directions[:, piece.columns[0]]) for piece in group}
+
+    def read(results: Sequence[Array], directions: Array) -> Array:
+        total = np.zeros((len(directions), shared.theirs))
+        for result in results:
+            total += result.reshape(total.shape)
+        return np.ascontiguousarray(shared.of(total.T).T)
+
+    return Recipe(group[0].function, _names(group), read, seeds)
+
+
+def hvp(finder: Finder) -> Recipe | None:
+    """``(k, n)`` of directions ``(k, n)`` and weights ``(m,)``: products of the Hessians of scalars, weighted."""
+    found = [piece for piece in finder.find(("hvp",), 2, seeded=True) if _adjoint(piece) is None]
+    for function in dict.fromkeys(piece.function for piece in found):
+        whole = [p for p in found if p.function is function and len(p.columns[0]) == finder.layout.n]
+        chosen = cover([dataclasses.replace(piece, columns=()) for piece in whole], (finder.of.rows,))
+        if chosen is not None:
+            return _hvp(chosen, finder)
+    return None
+
+
+def _hvp(pieces: Sequence[Piece], finder: Finder) -> Recipe:
+    """Products of scalars that make up the rows; ``owned`` are the rows for which each is taken."""
+    left, owned = np.ones(finder.of.rows, bool), []
+    for piece in pieces:
+        owned.append(piece.shared.rows[left[piece.shared.rows]])
+        left[piece.shared.rows] = False
+
+    def seeds(directions: Array, weights: Array) -> Seeds:
+        return {str(piece.derivative.seed): directions for piece in pieces}
+
+    def read(results: Sequence[Array], directions: Array, weights: Array) -> Array:
+        total = np.zeros(directions.shape)
+        for piece, rows, result in zip(pieces, owned, results, strict=True):
+            total += weights[rows].sum() * piece.scaled(result.reshape(total.shape).astype(np.float64))
+        return total
+
+    return Recipe(pieces[0].function, _names(pieces), read, seeds)
+
+
+def vector_hvp(finder: Finder) -> Recipe | None:
+    """``(k, n)`` of directions ``(k, n)`` and weights ``(m,)``: the product that takes both seeds."""
+    for piece in finder.find(("hvp",), 2, seeded=True):
+        adjoint = _adjoint(piece)
+        if adjoint is not None and _is_whole(piece, finder):
+            return _vector_hvp(piece, adjoint)
+    return None
+
+
+def _vector_hvp(piece: Piece, adjoint: str) -> Recipe:
+    forward, shared = _forward(piece, adjoint), piece.shared
+
+    def seeds(directions: Array, weights: Array) -> Seeds:
+        adjoints = np.broadcast_to(shared.seeds(weights[None]), (len(directions), shared.theirs))
+        return {adjoint: adjoints, forward: directions}
+
+    def read(results: Sequence[Array], directions: Array, weights: Array) -> Array:
+        return piece.scaled(results[0].reshape(directions.shape).astype(np.float64))
+
+    return Recipe(piece.function, (piece.derivative.name,), read, seeds)
+
+
+def weighted_hessian(finder: Finder) -> Recipe | None:
+    """``(n, n)`` of weights ``(m,)``: the weighted sum of the Hessians in one backward pass."""
+    for piece in finder.find(("weighted_hessian", "hessian"), 2, seeded=True):
+        if _is_whole(piece, finder):
+            return _weighted_hessian(piece, finder.layout.n)
+    return None
+
+
+def _weighted_hessian(piece: Piece, n: int) -> Recipe:
+    seed, shared = str(piece.derivative.seed), piece.shared
+
+    def read(results: Sequence[Array], weights: Array) -> Array:
+        return piece.scaled(results[0].reshape(n, n).astype(np.float64))
+
+    return Recipe(piece.function, (piece.derivative.name,), read, lambda weights: {seed: shared.seeds(weights[None])})
+
+
+def hessian_by_hvps(finder: Finder) -> Recipe | None:
+    """``(n, n)`` of weights ``(m,)``: one direction for each component of ``x``."""
+    return _by_unit_directions(finder, hvp(finder))
+
+
+def hessian_by_vector_hvps(finder: Finder) -> Recipe | None:
+    """``(n, n)`` of weights ``(m,)``: one direction for each component of ``x``, all with the same weights."""
+    return _by_unit_directions(finder, vector_hvp(finder))
+
+
+def _by_unit_directions(finder: Finder, product: Recipe | None) -> Recipe | None:
+    if product is None or product.seeds is None:
+        return None
+    made, units = product.seeds, np.eye(finder.layout.n)
+    return dataclasses.replace(
+        product,
+        read=lambda results, weights: product.read(results, units, weights),
+        seeds=lambda weights: made(units, weights),
+    )
+
+
+def _from_blocks(finder: Finder, kinds: Sequence[str], order: int) -> Recipe | None:
+    shape = (finder.of.rows, *[finder.layout.n] * order)
+    found = finder.find(kinds, order, seeded=False)
+    for function in dict.fromkeys(piece.function for piece in found):
+        chosen = cover([piece for piece in found if piece.function is function], shape)
+        if chosen is not None:
+            names = tuple(piece.derivative.name for piece in chosen)
+            return Recipe(function, names, assembler(chosen, shape))
+    return None
+
+
+def _of_units(product: Recipe, count: int) -> Recipe:
+    """A product along each of ``count`` unit vectors; their seeds are made once."""
+    assert product.seeds is not None
+    units = np.eye(count)
+    seeds = product.seeds(units)
+    return dataclasses.replace(product, read=lambda results: product.read(results, units), seeds=lambda: seeds)
+
+
+def _groups(pieces: Sequence[Piece]) -> list[list[Piece]]:
+    """Those of one function that take the same seed; results of the same name once."""
+    keyed = sorted(pieces, key=lambda piece: (piece.function.spec.name, str(piece.derivative.seed)))
+    return [list(group) for _, group in itertools.groupby(keyed, lambda p: (p.function.spec.name, p.derivative.seed))]
+
+
+def _names(pieces: Sequence[Piece]) -> tuple[str, ...]:
+    """The results of the pieces, each once: products of several requests may come summed in one."""
+    return tuple(dict.fromkeys(piece.derivative.name for piece in pieces))
+
+
+def _is_whole(piece: Piece, finder: Finder) -> bool:
+    columns = [len(columns) for columns in piece.columns]
+    return len(piece.shared.rows) == finder.of.rows and columns == [finder.layout.n] * len(columns)
+
+
+def _adjoint(piece: Piece) -> str | None:
+    """The name of the adjoint seed of a second-order product that takes one."""
+    wanted = f"adj_{piece.derivative.of}"
+    names = [tensor.name for tensor in piece.function.spec.inputs]
+    return next((name for name in names if name == wanted or name.startswith(f"{wanted}_")), None)
+
+
+def _forward(piece: Piece, adjoint: str) -> str:
+    seed = piece.derivative.seed
+    return str(seed) if seed != adjoint else f"fwd_{piece.derivative.wrt[-1]}"

@@ -1,0 +1,57 @@
+"""An exported function with seeds at a flat point, for one direction or for several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pullback.axes import inputs_of
+from pullback.backends import Array
+from pullback.errors import InputError
+from pullback.flat.layout import Layout
+from pullback.function import Function
+from pullback.manifest import BATCH_NAMES, TensorSpec
+
+
+def run_directions(
+    layout: Layout, function: Function, names: tuple[str, ...], feeds: dict[str, Array], seeds: Mapping[str, Array]
+) -> list[Array]:
+    """The results for ``k`` directions of ``seeds``, each ``(k, components)``: arrays of shape ``(k, ...)``.
+
+    A function that treats every row alone takes them as one batch. Seeds that are not given are zero.
+    """
+    count = len(next(iter(seeds.values())))
+    shaped = {
+        tensor.name: _shaped(layout, tensor, seeds.get(tensor.name), count)
+        for tensor in inputs_of(function.spec)
+        if tensor.name not in feeds
+    }
+    if function.spec.rowwise:
+        many = {name: np.repeat(feed, count, 0) for name, feed in feeds.items()}
+        results = function.run(names, {**many, **shaped})
+    elif count == 1:
+        alone = {n: seed if _has_batch(function, n) else seed[0] for n, seed in shaped.items()}
+        results = function.run(names, {**feeds, **alone})
+    else:
+        apart = {n: seed[:, None] if _has_batch(function, n) else seed for n, seed in shaped.items()}
+        together: dict[str, Any] = {**feeds, **apart}
+        results = function(**together, fetch=names)
+    return [np.reshape(result, (count, -1)) for result in results]
+
+
+def _shaped(layout: Layout, tensor: TensorSpec, seed: Array | None, count: int) -> Array:
+    shape = layout.sample_shape(tensor)
+    if shape is None:
+        raise InputError(
+            f"the size of the free axes of {tensor} is not known; say it: shape={{name of the axis: size}}"
+        )
+    if seed is None:
+        return np.zeros((count, *shape), tensor.dtype)
+    return np.ascontiguousarray(seed, tensor.dtype).reshape(count, *shape)
+
+
+def _has_batch(function: Function, name: str) -> bool:
+    shape = next(tensor.shape for tensor in function.spec.inputs if tensor.name == name)
+    return function.spec.batched and bool(shape) and shape[0] in BATCH_NAMES

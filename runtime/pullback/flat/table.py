@@ -1,0 +1,63 @@
+"""Which exported derivatives give which wanted one: one row for each source, the cheapest that is there is taken."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from pullback.flat import recipes
+from pullback.flat.pieces import Finder
+from pullback.flat.recipes import Recipe, Source
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """``source`` finds a recipe; ``passes(m, n)`` says how many passes through the model it takes, about."""
+
+    source: Source
+    passes: Callable[[int, int], int]
+
+
+SOURCES: dict[str, tuple[Row, ...]] = {
+    "jacobian": (
+        Row(recipes.exported_jacobian, lambda m, n: 1),
+        Row(recipes.jacobian_by_vjps, lambda m, n: m),
+        Row(recipes.jacobian_by_jvps, lambda m, n: n),
+    ),
+    "vjp": (Row(recipes.vjp, lambda m, n: 1),),  # without one, of the Jacobian
+    "jvp": (Row(recipes.jvp, lambda m, n: 1),),
+    "hessian": (
+        Row(recipes.weighted_hessian, lambda m, n: n + m - 1),
+        Row(recipes.exported_hessian, lambda m, n: n * m),
+        Row(recipes.hessian_by_hvps, lambda m, n: n * m + 1),
+        Row(recipes.hessian_by_vector_hvps, lambda m, n: n + m),
+    ),
+    "hessp": (  # without one, of the Hessian
+        Row(recipes.hvp, lambda m, n: m),
+        Row(recipes.vector_hvp, lambda m, n: 1),
+    ),
+}
+
+
+def choose(wanted: str, finder: Finder) -> Recipe | None:
+    """The recipe of the cheapest source that the bundle holds."""
+    m, n = finder.of.rows, finder.layout.n
+    for row in sorted(SOURCES[wanted], key=lambda row: row.passes(m, n)):
+        recipe = row.source(finder)
+        if recipe is not None:
+            return recipe
+    return None
+
+
+def requests(wanted: str, of: str, wrt: Sequence[str], rows: int) -> tuple[str, ...]:
+    """What to export where there is no source."""
+    pairs = [(a, b) for i, a in enumerate(wrt) for b in wrt[i:]]
+    second = [", ".join((of, a) if a == b else (of, a, b)) for a, b in pairs]
+    if wanted == "jacobian":
+        return tuple(f"{'gradient' if rows == 1 else 'jacobian'}({of}, {name})" for name in wrt)
+    if wanted in ("vjp", "jvp"):
+        return tuple(f"{wanted}({of}, {name})" for name in wrt)
+    if len(wrt) > 1:  # products and weighted Hessians are of one input
+        return tuple(f"hessian({pair})" for pair in second)
+    kinds = {"hessian": ("hessian", "weighted_hessian"), "hessp": ("hvp", "hvp")}
+    return (f"{kinds[wanted][rows > 1]}({second[0]})",)
