@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,8 @@ def run_directions(
 ) -> list[Array]:
     """The results for ``k`` directions of ``seeds``, each ``(k, components)``: arrays of shape ``(k, ...)``.
 
-    A function that treats every row alone takes them as one batch. Seeds that are not given are zero.
+    A function that treats every row alone takes them as one batch; of another each is a run. Seeds that are not given
+    are zero.
     """
     count = len(next(iter(seeds.values())))
     shaped = {
@@ -30,14 +30,13 @@ def run_directions(
     }
     if function.spec.rowwise:
         many = {name: np.repeat(feed, count, 0) for name, feed in feeds.items()}
-        results = function.run(names, {**many, **shaped})
-    elif count == 1:
-        alone = {n: seed if _has_batch(function, n) else seed[0] for n, seed in shaped.items()}
-        results = function.run(names, {**feeds, **alone})
+        results = list(function.run(names, {**many, **shaped}))
     else:
-        apart = {n: seed[:, None] if _has_batch(function, n) else seed for n, seed in shaped.items()}
-        together: dict[str, Any] = {**feeds, **apart}
-        results = function(**together, fetch=names)
+        runs = []
+        for row in range(count):
+            alone = {n: seed[row : row + 1] if _has_batch(function, n) else seed[row] for n, seed in shaped.items()}
+            runs.append(function.run(names, {**feeds, **alone}))
+        results = [np.stack(arrays) for arrays in zip(*runs, strict=True)]
     return [np.reshape(result, (count, -1)) for result in results]
 
 
