@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pullback.flat.pieces import picked
 from pullback.function import Function
 from pullback.guards import Guard
 from pullback.manifest import DerivativeSpec, FunctionSpec, TensorSpec
 from pullback.rows import Choice
-from pullback.selections import Selection, of_request
+from pullback.selection import Selection, arguments
 
 Array = npt.NDArray[Any]
 
@@ -52,7 +53,7 @@ class Polynomial:
         grouped: dict[str, list[str]] = {"evaluate": []}
         for request in requests:
             kind = request.split("(")[0]
-            home = {"vjp": "vjp", "jvp": "jvp", "hvp": "hvp", "weighted_hessian": "hvp"}.get(kind, "evaluate")
+            home = {"vjp": "vjp", "jvp": "jvp", "hvp": "hvp", "weighted_hessian": kind}.get(kind, "evaluate")
             grouped.setdefault(home, []).append(request)
         self.functions = {
             name: Function(self._spec(name, texts, values), self, Guard(name, False, None, {}))
@@ -88,7 +89,7 @@ class Polynomial:
             shapes = [SHAPES[item.name] if not item.index else (len(_columns(item)),) for item in wrt]
             shapes *= 2 if derivative.kind in ("hessian", "weighted_hessian") and len(wrt) == 1 else 1
             if derivative.kind in ("vjp", "weighted_hessian") or derivative.name.startswith("fwd_adj"):
-                inputs[f"adj_{_label(of)}"] = rows
+                inputs[f"adj_{of.label}"] = rows
             if derivative.kind in ("jvp", "hvp"):
                 inputs[f"fwd_{wrt[0].name}"] = SHAPES[wrt[0].name]
             first = {"vjp": shapes[0], "jvp": rows, "hvp": shapes[0], "weighted_hessian": sum(shapes, ())}
@@ -104,14 +105,14 @@ class Polynomial:
         request, _, factor = text.partition(" * ")
         kind = request.split("(")[0]
         of, *wrt = of_request(request)
-        label, names = _label(of), [item.name for item in wrt]
+        label, names = of.label, [item.name for item in wrt]
         vector = kind == "hvp" and _rows(of).ndim == 2
         name = {
             "vjp": f"adj_{names[0]}",
             "jvp": f"fwd_{label}",
             "hvp": f"fwd_adj_{names[0]}" if vector else f"hvp_{label}_{names[0]}",
-            "weighted_hessian": f"hess_{label}_{names[0]}",
-        }.get(kind, f"{kind}_{label}_{'_'.join(map(_label, wrt))}")
+            "weighted_hessian": f"hess_{label}_{'_'.join(names)}",
+        }.get(kind, f"{kind}_{label}_{'_'.join(item.label for item in wrt)}")
         seed = {"vjp": f"adj_{label}", "weighted_hessian": f"adj_{label}"}.get(kind)
         seed = f"fwd_{names[0]}" if kind in ("jvp", "hvp") else seed
         orders = 2 if kind in ("hessian", "hvp", "weighted_hessian") and len(names) == 1 else 1
@@ -136,24 +137,24 @@ class Polynomial:
         ):
             block = (rows @ jacobian(z, t))[..., first]
             if derivative.kind == "vjp":
-                return np.asarray(feeds[f"adj_{_label(of)}"].ravel() @ np.atleast_2d(block))
+                return np.asarray(feeds[f"adj_{of.label}"].ravel() @ np.atleast_2d(block))
             return np.asarray(block @ feeds[str(derivative.seed)].ravel()) if derivative.kind == "jvp" else block
         block = np.tensordot(rows, hessians(z, t), 1)[..., first, :][..., _columns(wrt[-1])]
-        if f"adj_{_label(of)}" in feeds and derivative.name.startswith(("fwd_adj", "hess_")):
-            block = np.tensordot(feeds[f"adj_{_label(of)}"].ravel(), block, 1)
+        if f"adj_{of.label}" in feeds and derivative.name.startswith(("fwd_adj", "hess_")):
+            block = np.tensordot(feeds[f"adj_{of.label}"].ravel(), block, 1)
         return np.asarray(block @ feeds[f"fwd_{wrt[0].name}"].ravel()) if derivative.kind == "hvp" else block
 
 
 def _rows(of: Selection) -> Array:
     """What a selection makes of ``y``: a matrix, or a row where it is one number."""
-    picked = np.eye(M)[of.components((M,), False)]
+    chosen = np.eye(M)[picked(of, (M,), False)]
     single = len(of.index) == 1 and isinstance(of.index[0], int)
-    return np.asarray(picked.sum(0) if of.summed else picked[0] if single else picked)
+    return np.asarray(chosen.sum(0) if of.summed else chosen[0] if single else chosen)
 
 
 def _columns(wrt: Selection) -> Array:
-    return COLUMNS[wrt.name][wrt.components(SHAPES[wrt.name], False)]
+    return COLUMNS[wrt.name][picked(wrt, SHAPES[wrt.name], False)]
 
 
-def _label(of: Selection) -> str:
-    return str(of).replace("(", "_").translate(str.maketrans("[:, ", "____", ")]"))
+def of_request(text: str) -> list[Selection]:
+    return [Selection.parse(part) for part in arguments(text[text.index("(") + 1 : text.rindex(")")])]

@@ -80,6 +80,7 @@ ROWS: list[tuple[tuple[str, ...], str, tuple[str, ...], str]] = [
     (("weighted_hessian(y, x)",), "y", ("x",), SECOND),
     (("weighted_hessian(y, x) * 2",), "y[1]", ("x",), SECOND),
     (("weighted_hessian(y, a)",), "y[1:]", ("a",), SECOND),
+    (("weighted_hessian(y, x)", "weighted_hessian(y, x, a)", "weighted_hessian(y, a) * 2"), "y", ("a", "x"), SECOND),
     (("weighted_hessian(y, x)", "hvp(y, x)", "hessian(y, x)"), "y", ("x",), SECOND),
 ]
 
@@ -210,6 +211,7 @@ MISSING: list[tuple[tuple[str, ...], str, tuple[str, ...], str, str]] = [
     (("jacobian(y, x)",), "y", ("x",), "hess", "'weighted_hessian(y, x)'"),
     (("jacobian(y, x)",), "y[1]", ("x",), "hessp", "'hvp(y[1], x)'"),
     (("hessian(y, x)", "hessian(y, a)"), "y[1]", ("x", "a"), "hess", "'hessian(y[1], x, a)'"),
+    (("hvp(y, x)", "hvp(y, a)"), "y", ("x", "a"), "hessp", "'weighted_hessian(y, x)', 'weighted_hessian(y, x, a)'"),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,33 +14,53 @@ from pullback.backends import Array
 from pullback.flat.layout import Layout
 from pullback.function import Function
 from pullback.manifest import DerivativeSpec
-from pullback.selections import Selection, of_request
+from pullback.selection import Selection, arguments
 
 Numbers = npt.NDArray[np.int64]
+
+
+def selections(derivative: DerivativeSpec) -> list[Selection]:
+    """What a derivative is of, and with respect to what, as its request says; raises ``ValueError``."""
+    text = derivative.request
+    return [Selection.parse(part) for part in arguments(text[text.index("(") + 1 : text.rindex(")")])]
+
+
+def picked(selection: Selection, shape: Sequence[int], batched: bool) -> Numbers:
+    """Which components of a raveled sample of ``shape`` a selection picks; raises ``IndexError`` where it picks none.
+
+    Of a batched array, an index that starts with a bare ``:`` counts the batch axis.
+    """
+    index = selection.key
+    if batched and index and index[0] == slice(None):
+        index = index[1:]
+    found = np.arange(math.prod(shape), dtype=np.int64).reshape(shape)[index].ravel()
+    if index and not found.size:
+        raise IndexError(f"{selection} selects nothing of shape {tuple(shape)}")
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
 class Components:
     """Components of a raveled output, one a row, or the sum of them in a single row."""
 
-    picked: Numbers
+    numbers: Numbers
     summed: bool
     size: int  # of the whole output
 
     @property
     def rows(self) -> int:
         """How many rows there are."""
-        return 1 if self.summed else len(self.picked)
+        return 1 if self.summed else len(self.numbers)
 
     def share(self, other: Components) -> Shared | None:
         """How rows of ``other`` make rows of these; None where they make none."""
-        if self.summed == other.summed and np.array_equal(self.picked, other.picked):
+        if self.summed == other.summed and np.array_equal(self.numbers, other.numbers):
             return Shared(np.arange(self.rows), None, False, other.rows)
-        if other.summed and len(other.picked) > 1:
+        if other.summed and len(other.numbers) > 1:
             return None
         place = np.full(self.size, -1)
-        place[other.picked] = np.arange(len(other.picked))
-        places = place[self.picked]
+        place[other.numbers] = np.arange(len(other.numbers))
+        places = place[self.numbers]
         if self.summed:
             return None if (places < 0).any() else Shared(np.zeros(1, np.int64), places, True, other.rows)
         found = np.flatnonzero(places >= 0)
@@ -119,7 +140,7 @@ class Finder:
         if len(derivative.wrt) not in (1, order) or any(name not in self._parts for name in derivative.wrt):
             return None
         try:
-            of, *wrt = of_request(derivative.request)
+            of, *wrt = selections(derivative)
             theirs = self._components(of)
             columns = [self._columns(item) for item in wrt]
         except (ValueError, IndexError):
@@ -132,12 +153,12 @@ class Finder:
         return Piece(function, derivative, of, shared, tuple(columns))
 
     def _components(self, of: Selection) -> Components:
-        return Components(of.components(self._shape, self.layout.batched), of.summed, self.of.size)
+        return Components(picked(of, self._shape, self.layout.batched), of.summed, self.of.size)
 
     def _columns(self, wrt: Selection) -> Numbers:
         part = self._parts[wrt.name]
         lead = int(self.layout.batched)
-        return part.start + wrt.components(part.shape[lead:], self.layout.batched)
+        return part.start + picked(wrt, part.shape[lead:], self.layout.batched)
 
 
 def cover(pieces: Sequence[Piece], shape: tuple[int, ...]) -> list[Piece] | None:

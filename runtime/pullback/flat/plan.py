@@ -12,11 +12,11 @@ from pullback.backends import Array
 from pullback.errors import InputError, NotExportedError
 from pullback.flat import table
 from pullback.flat.layout import Layout
-from pullback.flat.pieces import Components, Finder
+from pullback.flat.pieces import Components, Finder, picked
 from pullback.flat.recipes import Recipe
 from pullback.flat.runner import run_directions
 from pullback.function import Function
-from pullback.selections import Selection
+from pullback.selection import Selection
 
 # What is known at one point: "value" (m,), "jacobian" (m, n), and Hessians (n, n) by the bytes of their weights.
 Found = dict[str | bytes, Array]
@@ -33,13 +33,13 @@ class Plan:
     ) -> None:
         self._layout, self._of, self._call = layout, of, call
         try:
-            picked = of.components(sample, layout.batched)
+            numbers = picked(of, sample, layout.batched)
         except IndexError as error:
             raise InputError(f"{call}: {of} is not in the shape {sample} of {of.name}") from error
-        components = Components(picked, of.summed, math.prod(sample))
+        components = Components(numbers, of.summed, math.prod(sample))
         self.m = components.rows
         self._finder = Finder(functions, layout, of.name, components, sample)
-        self._picked = None if len(picked) == components.size and not of.index else picked
+        self._picked = None if len(numbers) == components.size and not of.index else numbers
         self._value_function = next((f for f in functions if _gives(f, of.name) and not f.spec.seeds), None)
         self._recipes: dict[str, Recipe | None] = {}
         jacobian = self.recipe("jacobian")

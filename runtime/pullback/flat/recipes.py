@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from pullback.backends import Array
-from pullback.flat.pieces import Finder, Piece, assembler, cover
+from pullback.flat.pieces import Finder, Piece, Shared, assembler, cover
 from pullback.function import Function
 
 # Seeds of a function by name, each of shape (k, components of the seed).
@@ -33,6 +33,9 @@ class Recipe:
     read: Callable[..., Array]
     seeds: Callable[..., Seeds] | None = None
 
+
+# A weighted sum of all components is one row.
+_ONE = Shared(np.arange(1), None, False, 1)
 
 Source = Callable[[Finder], Recipe | None]
 
@@ -169,20 +172,25 @@ def _vector_hvp(piece: Piece, adjoint: str) -> Recipe:
 
 
 def weighted_hessian(finder: Finder) -> Recipe | None:
-    """``(n, n)`` of weights ``(m,)``: the weighted sum of the Hessians in one backward pass."""
-    for piece in finder.find(("weighted_hessian", "hessian"), 2, seeded=True):
-        if _is_whole(piece, finder):
-            return _weighted_hessian(piece, finder.layout.n)
+    """``(n, n)`` of weights ``(m,)``: the weighted sum of the Hessians in one backward pass, in blocks or whole."""
+    n = finder.layout.n
+    for group in _groups(finder.find(("weighted_hessian",), 2, seeded=True)):
+        if len(group[0].shared.rows) == finder.of.rows:
+            chosen = cover([dataclasses.replace(piece, shared=_ONE) for piece in group], (1, n, n))
+            if chosen is not None:
+                return _weighted_hessian(chosen, group[0].shared, n)
     return None
 
 
-def _weighted_hessian(piece: Piece, n: int) -> Recipe:
-    seed, shared = str(piece.derivative.seed), piece.shared
+def _weighted_hessian(pieces: Sequence[Piece], shared: Shared, n: int) -> Recipe:
+    seed, assemble = str(pieces[0].derivative.seed), assembler(pieces, (1, n, n))
+    names = tuple(piece.derivative.name for piece in pieces)
 
     def read(results: Sequence[Array], weights: Array) -> Array:
-        return piece.scaled(results[0].reshape(n, n).astype(np.float64))
+        whole: Array = assemble(results)[0]
+        return whole
 
-    return Recipe(piece.function, (piece.derivative.name,), read, lambda weights: {seed: shared.seeds(weights[None])})
+    return Recipe(pieces[0].function, names, read, lambda weights: {seed: shared.seeds(weights[None])})
 
 
 def hessian_by_hvps(finder: Finder) -> Recipe | None:
@@ -242,10 +250,9 @@ def _is_whole(piece: Piece, finder: Finder) -> bool:
 
 
 def _adjoint(piece: Piece) -> str | None:
-    """The name of the adjoint seed of a second-order product that takes one."""
-    wanted = f"adj_{piece.derivative.of}"
-    names = [tensor.name for tensor in piece.function.spec.inputs]
-    return next((name for name in names if name == wanted or name.startswith(f"{wanted}_")), None)
+    """The name of the adjoint seed of a second-order product that takes one: of a vector output."""
+    name = f"adj_{piece.of.label}"
+    return name if any(tensor.name == name for tensor in piece.function.spec.inputs) else None
 
 
 def _forward(piece: Piece, adjoint: str) -> str:

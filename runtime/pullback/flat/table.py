@@ -57,7 +57,6 @@ def requests(wanted: str, of: str, wrt: Sequence[str], rows: int) -> tuple[str, 
         return tuple(f"{'gradient' if rows == 1 else 'jacobian'}({of}, {name})" for name in wrt)
     if wanted in ("vjp", "jvp"):
         return tuple(f"{wanted}({of}, {name})" for name in wrt)
-    if len(wrt) > 1:  # products and weighted Hessians are of one input
-        return tuple(f"hessian({pair})" for pair in second)
-    kinds = {"hessian": ("hessian", "weighted_hessian"), "hessp": ("hvp", "hvp")}
-    return (f"{kinds[wanted][rows > 1]}({second[0]})",)
+    if wanted == "hessp" and len(wrt) == 1:  # a product is of one input
+        return (f"hvp({of}, {wrt[0]})",)
+    return tuple(f"{'hessian' if rows == 1 else 'weighted_hessian'}({pair})" for pair in second)

@@ -11,7 +11,7 @@ from pullback.flat.layout import Layout, Shapes
 from pullback.flat.plan import Found, Plan
 from pullback.function import Function
 from pullback.manifest import TensorSpec
-from pullback.selections import Selection
+from pullback.selection import Selection
 
 
 class Flat:
