@@ -22,6 +22,7 @@ from pullback_export.derivatives.tracing import trace
 from pullback_export.errors import ExportError
 from pullback_export.gate.check import check
 from pullback_export.gate.finite_differences import surrogate_ops
+from pullback_export.gate.samples import open_samples
 from pullback_export.graph.dims import Shape
 from pullback_export.overrides import overrides
 from pullback_export.sources.axes import axis_names, with_axes
@@ -38,7 +39,7 @@ def export(
     *,
     inputs: Sequence[Any] | Mapping[str, Any] | None = None,
     outputs: Sequence[str] | None = None,
-    samples: Mapping[str, Any] | None = None,
+    samples: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     batched: bool | None = None,
     training: bool = False,
     formats: Sequence[str] = FORMATS,
@@ -61,7 +62,8 @@ def export(
         inputs: ``tf.TensorSpec`` with names; needed for a plain function, else it renames. A dictionary of them for
             what takes its inputs as one dictionary.
         outputs: names for the outputs, where the model has none or poor ones.
-        samples: real inputs for parity, arrays by input name; drawn at random where left out.
+        samples: real inputs for parity, arrays by input name, or a list of such dictionaries where sizes differ. More
+            are drawn from them; where left out, from a domain that the model takes.
         batched: None takes the leading free axis for the batch; False means whole-tensor derivatives.
         training: exports the training-mode function, which must not draw random numbers.
         formats: ``"onnx"``, ``"saved_model"`` or both; parity checks each that is written.
@@ -99,6 +101,8 @@ def export(
         functions = Derivatives(source, requests, unconnected).functions()
         say(f"tracing {', '.join(function.name for function in functions)}")
         traced = [trace(function) for function in functions]
+        drawn = open_samples(source, samples)
+        source = drawn.source
         say("lowering to ONNX")
         with bundle_writer.staged(target, overwrite) as staging:
             specs: list[FunctionSpec] = []
@@ -118,7 +122,7 @@ def export(
                 saved_model.write(staging.path / "saved_model", traced, specs, limit, source.trackable)
             say("comparing with the live model")
             surrogates = surrogate_ops(traced[0].concrete.graph)
-            checked = check(source, functions, staging.path, chosen, samples or {}, limit, training, surrogates)
+            checked = check(source, functions, staging.path, chosen, drawn, limit, training, surrogates)
             checked.report.require(f"export of {target.name}")
             staging.finish(specs, opset, limit, checked, producer())
     say(f"wrote {target}")

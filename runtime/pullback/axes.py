@@ -15,7 +15,19 @@ from collections.abc import Callable, Iterable, Mapping
 from pullback.manifest import FunctionSpec, TensorSpec
 
 _Size = Callable[[Mapping[str, int]], int]
-_OPERATIONS: dict[str, Callable[[int, int], int]] = {"max": max, "floor": operator.floordiv, "mod": operator.mod}
+
+
+def _truncated(a: int, b: int) -> int:
+    """The quotient, rounded towards zero."""
+    return abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
+
+
+_OPERATIONS: dict[str, Callable[[int, int], int]] = {
+    "max": max,
+    "floor": operator.floordiv,
+    "mod": operator.mod,
+    "trunc": _truncated,
+}
 
 
 def inputs_of(spec: FunctionSpec) -> tuple[TensorSpec, ...]:

@@ -88,6 +88,8 @@ def test_sizes_that_disagree_are_refused_with_both(
         ("max_T_minus_2_and_0_end_plus_1", 6),
         ("floor_max_T_minus_2_and_0_end_and_2_end_plus_1", 3),
         ("mod_T_and_x_0", 3),
+        ("trunc_T_minus_12_and_2", -2),
+        ("floor_T_minus_12_and_2", -3),
         ("T_2", None),
         ("Time_plus_1", None),
         ("T_plus", None),

@@ -48,13 +48,19 @@ def _vectorised(traced: Traced) -> bool:
 
 
 def _for_any_batch(traced: Traced) -> Any:
-    """The function with a row of zeros in place of no rows, whose shapes ``tf.vectorized_map`` gets wrong."""
+    """The function with what no rows give beside it, whose shapes ``tf.vectorized_map`` gets wrong."""
+    specs = dict(traced.concrete.structured_outputs)
+
+    def none(tensors: Sequence[Any]) -> dict[str, Any]:
+        if all(spec.shape[1:].is_fully_defined() for spec in specs.values()):
+            return {name: tf.zeros([0, *spec.shape[1:]], spec.dtype) for name, spec in specs.items()}
+        # Free sizes follow from those of the inputs, which only the function itself knows.
+        padded = [tf.pad(tensor, [[0, 1]] + [[0, 0]] * (tensor.shape.rank - 1)) for tensor in tensors]
+        return {name: result[:0] for name, result in traced.concrete(*padded).items()}
 
     def serve(*tensors: Any) -> dict[str, Any]:
-        rows = tf.shape(tensors[0])[0]
-        missing = tf.maximum(1 - rows, 0)
-        padded = [tf.pad(tensor, [[0, missing]] + [[0, 0]] * (tensor.shape.rank - 1)) for tensor in tensors]
-        return {name: result[:rows] for name, result in traced.concrete(*padded).items()}
+        found = tf.cond(tf.shape(tensors[0])[0] > 0, lambda: traced.concrete(*tensors), lambda: none(tensors))
+        return {name: tf.ensure_shape(result, specs[name].shape) for name, result in found.items()}
 
     return tf.function(serve).get_concrete_function(*traced.function.inputs)
 

@@ -17,14 +17,18 @@ from typing import Any
 
 import numpy as np
 from pullback import golden
+from pullback.errors import PullbackError
 from pullback.manifest import Tolerance
 from pullback.parity import Report, Row, compare
 
 from pullback_export.derivatives.plan import Function
+from pullback_export.errors import ExportError
+from pullback_export.gate.determinacy import Spares
 from pullback_export.gate.live_answers import Judged, ask
-from pullback_export.gate.live_model import Arrays
+from pullback_export.gate.live_model import Arrays, Refused, refusals
 from pullback_export.gate.prefetch import ahead
-from pullback_export.gate.samples import draw_samples
+from pullback_export.gate.samples import Sample, Samples, draw_samples
+from pullback_export.gate.tangents import tangent
 from pullback_export.gate.written_files import Answer, Artifact, artifacts
 from pullback_export.sources.source import Source
 
@@ -58,7 +62,7 @@ def check(
     functions: Sequence[Function],
     folder: pathlib.Path,
     formats: Sequence[str],
-    samples: Mapping[str, Any],
+    samples: Samples,
     tolerance: Tolerance,
     training: bool,
     surrogates: Sequence[str] = (),
@@ -69,15 +73,15 @@ def check(
 
     Raises :class:`ExportError` where samples of a "batched" model influence each other.
     """
-    drawn = draw_samples(source, samples)
-    inputs = [[_with_seeds(function, sample.inputs, source.batched) for sample in drawn] for function in functions]
+    drawn, notes = draw_samples(samples)
+    drawn, inputs, refused = _all_with_seeds(functions, drawn, source.batched)
     written = [artifacts(function, folder, formats) for function in functions]
     tasks = [
         functools.partial(artifact.answers, given)
         for found, given in zip(written, inputs, strict=True)
         for artifact in found
     ]
-    report = Report()
+    report = Report(notes=(*samples.notes, *notes, *refused))
     cases: dict[str, list[golden.Case]] = {}
     # What artifacts answer depends on nothing that the live model says: both are asked at the same time.
     with ahead(tasks, WAITING_ANSWERS) as answered:
@@ -85,14 +89,16 @@ def check(
         for index, function in enumerate(functions):
             measured = live.measured(index, surrogates)
             judged = live.judged(index)
-            report += live.left_out(index) + _compare_all(function, judged, written[index], answered, tolerance)
+            spares = Spares(function, judged, live.parted)
+            report += live.left_out(index) + _compare_all(function, judged, written[index], answered, tolerance, spares)
             report += measured
             cases[function.name] = [
                 _golden(item.inputs, item.reference, None if live.interacting else item.sample.rows)
-                for item in judged.values()
-                if item.sample.golden
+                for number, item in judged.items()
+                if item.sample.golden and number not in spares.used
             ]
-    return Checked(_without_repeated_warnings(report), cases, _ranges(source, samples))
+    report = Report(report.rows, tuple(dict.fromkeys(report.notes)))
+    return Checked(_without_repeated_warnings(report), cases, samples.ranges)
 
 
 def _compare_all(
@@ -101,6 +107,7 @@ def _compare_all(
     written: Sequence[Artifact],
     answered: Iterator[list[Answer]],
     tolerance: Tolerance,
+    spares: Spares,
 ) -> Report:
     """Every artifact on every sample; ``answered`` gives the answers of the next artifact to all samples."""
     report = Report()
@@ -110,8 +117,21 @@ def _compare_all(
         answers = next(answered)
         for index, item in judged.items():
             label, least = f"{artifact.stage}: {item.sample.label}", {} if item.sample.smooth else usual
-            report += _compare(label, item, answers[index](), tolerance, names, least)
+            actual = _answered(answers[index], label)
+            found = _compare(label, item, actual, tolerance, names, least)
+            report += found if found.ok else spares.spared(index, found, actual)
     return report
+
+
+def _answered(answer: Answer, label: str) -> Arrays:
+    """What an artifact gave; raises :class:`ExportError` where it failed, as the live model took the sample."""
+    try:
+        return answer()
+    except PullbackError:
+        raise
+    except Exception as problem:
+        said = " ".join(str(problem).split())
+        raise ExportError(f"{label}: the written file fails on a sample that the live model takes: {said}") from problem
 
 
 def _scales(answers: Sequence[Arrays]) -> dict[str, float]:
@@ -165,6 +185,27 @@ def _golden(inputs: Arrays, reference: Arrays, rows: int | None) -> golden.Case:
     return golden.Case({k: a[:kept] for k, a in inputs.items()}, {k: a[:kept] for k, a in reference.items()})
 
 
+def _all_with_seeds(
+    functions: Sequence[Function], drawn: Sequence[Sample], batched: bool
+) -> tuple[list[Sample], list[list[Arrays]], list[str]]:
+    """The samples whose seeds have a size, their inputs by function, and a note for each of the others."""
+    kept: list[Sample] = []
+    inputs: list[list[Arrays]] = [[] for _ in functions]
+    notes = []
+    for sample in drawn:
+        try:
+            found = [_with_seeds(function, sample.inputs, batched) for function in functions]
+        except Refused as problem:
+            if sample.given is not None:
+                raise
+            notes.append(f"{sample.label}: the live model does not take it; left out ({problem.said})")
+            continue
+        kept.append(sample)
+        for all_of_one, one in zip(inputs, found, strict=True):
+            all_of_one.append(one)
+    return kept, inputs, notes
+
+
 def _with_seeds(function: Function, inputs: Mapping[str, Any], batched: bool) -> Arrays:
     """The sample, and random seeds for the inputs that a product has more."""
     rng = np.random.default_rng(0)
@@ -172,7 +213,9 @@ def _with_seeds(function: Function, inputs: Mapping[str, Any], batched: bool) ->
     for spec in function.inputs:
         if spec.name not in full:
             shape = _seed_shape(function, spec, inputs, batched)
-            full[spec.name] = rng.normal(size=shape).astype(spec.dtype.as_numpy_dtype)
+            seed = rng.normal(size=shape).astype(spec.dtype.as_numpy_dtype)
+            owner = inputs.get(function.owner(spec.name) or "")
+            full[spec.name] = seed if owner is None else tangent(owner, seed)
     return {spec.name: full[spec.name] for spec in function.inputs}
 
 
@@ -185,19 +228,10 @@ def _seed_shape(function: Function, spec: Any, inputs: Mapping[str, Any], batche
         return tuple(sizes)
     if batched and len(next(iter(inputs.values()))) == 0:  # not every model runs for no rows
         row = {name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in inputs.items()}
-        return (0, *function.seed_shape(spec.name, row)[1:])
-    return function.seed_shape(spec.name, inputs)
-
-
-def _ranges(source: Source, samples: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """Smallest and largest value of each real input; drawn ones say nothing about where the model was trained."""
-    ranges = {}
-    for spec in source.inputs:
-        array = np.asarray(samples.get(spec.name, ()))
-        finite = array[np.isfinite(array)] if array.dtype.kind in "fiu" else np.zeros(0)
-        if finite.size:
-            ranges[spec.name] = (float(finite.min()), float(finite.max()))
-    return ranges
+        with refusals():
+            return (0, *function.seed_shape(spec.name, row)[1:])
+    with refusals():
+        return function.seed_shape(spec.name, inputs)
 
 
 def _without_repeated_warnings(report: Report) -> Report:

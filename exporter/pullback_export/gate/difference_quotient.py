@@ -15,6 +15,7 @@ from pullback_export.derivatives.kinds.request import Request
 from pullback_export.derivatives.plan import Derivatives, Function
 from pullback_export.derivatives.vectorization import mostly_one_by_one
 from pullback_export.gate.live_model import in_pieces, row_count, rows_at_once, rows_of
+from pullback_export.gate.tangents import tangent
 from pullback_export.sources.source import Source
 
 Array = np.ndarray[Any, Any]
@@ -60,6 +61,7 @@ class Judge:
             return self.inputs[self.request.direction_seed].astype(np.float64)
         whole = self.inputs[self.last.name]
         direction: Array = np.asarray(np.random.default_rng(5).normal(size=whole.shape))
+        direction = tangent(whole, direction)
         if self.last.index:
             mask = np.zeros(whole.shape, bool)
             mask[self.picked(self.last)] = True

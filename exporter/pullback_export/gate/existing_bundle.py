@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pullback
 import tensorflow as tf
-from pullback.manifest import DerivativeSpec, Manifest
+from pullback.manifest import DerivativeSpec, FunctionSpec, Manifest
 from pullback.parity import Report
 
 from pullback_export.derivatives.kinds.request import Request
@@ -20,6 +20,7 @@ from pullback_export.derivatives.tracing import trace
 from pullback_export.errors import ExportError
 from pullback_export.gate.check import check
 from pullback_export.gate.finite_differences import surrogate_ops
+from pullback_export.gate.samples import open_samples
 from pullback_export.overrides import overrides
 from pullback_export.sources.opening import open_source
 from pullback_export.sources.source import Source
@@ -28,7 +29,7 @@ from pullback_export.sources.source import Source
 def compare_with_bundle(
     model: Any,
     bundle: str | os.PathLike[str],
-    samples: Mapping[str, Any] | None = None,
+    samples: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     *,
     training: bool = False,
     signature: str | None = None,
@@ -53,10 +54,21 @@ def compare_with_bundle(
         source = _renamed(source, [spec.name for spec in evaluate.inputs], plain)
         functions = Derivatives(source, requests, "zero").functions()
         formats = _formats(manifest)
+        drawn = open_samples(_with_names(source, evaluate), samples)
         surrogates = surrogate_ops(trace(functions[0]).concrete.graph)
         return check(
-            source, functions, pathlib.Path(bundle), formats, samples or {}, manifest.tolerance, training, surrogates
+            drawn.source, functions, pathlib.Path(bundle), formats, drawn, manifest.tolerance, training, surrogates
         ).report
+
+
+def _with_names(source: Source, evaluate: FunctionSpec) -> Source:
+    """The source whose free axes have the bundle's names."""
+    start = 1 if source.batched else 0
+    names = {
+        spec.name: {axis: size for axis, size in enumerate(spec.shape) if isinstance(size, str) and axis >= start}
+        for spec in evaluate.inputs
+    }
+    return dataclasses.replace(source, axes=names)
 
 
 def _load(bundle: str | os.PathLike[str]) -> pullback.Bundle:

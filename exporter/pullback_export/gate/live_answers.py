@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import tensorflow as tf
 from pullback.manifest import Tolerance
 from pullback.parity import Report, compare
 
 from pullback_export.derivatives.plan import Function
 from pullback_export.errors import ExportError
 from pullback_export.gate import finite_differences
-from pullback_export.gate.live_model import Arrays, references, rows_of, values
+from pullback_export.gate.live_model import Arrays, Refused, refusal_of_given, rows_of, values
+from pullback_export.gate.references import references
 from pullback_export.gate.rounding_noise import Rounding
 from pullback_export.gate.samples import Sample, last_finite
 from pullback_export.sources.source import Source
@@ -31,7 +33,10 @@ class Judged:
 
 @dataclasses.dataclass(frozen=True)
 class Live:
-    """What the live model says: by function and sample, its answer; None where it does not take the sample."""
+    """What the live model says: by function and sample, its answer; None where it does not take the sample.
+
+    ``refusals`` says why not, in the model's words.
+    """
 
     source: Source
     functions: Sequence[Function]
@@ -39,6 +44,7 @@ class Live:
     inputs: Sequence[Sequence[Arrays]]
     answers: Sequence[Sequence[Arrays | None]]
     interacting: bool
+    refusals: Sequence[Mapping[int, str]] = ()
 
     @property
     def parted(self) -> bool:
@@ -48,7 +54,8 @@ class Live:
     @property
     def centre(self) -> int:
         """The sample for differences: drawn, not the caller's, whose background of zeros may lie on kinks."""
-        return max(index for index, sample in enumerate(self.samples) if sample.smooth)
+        smooth = [index for index, sample in enumerate(self.samples) if sample.smooth]
+        return max((index for index in smooth if self.answers[0][index] is not None), default=smooth[0])
 
     @functools.cached_property
     def twin(self) -> finite_differences.Twin | None:
@@ -71,20 +78,44 @@ class Live:
 
     def left_out(self, index: int) -> Report:
         """A note for each sample that the model does not take."""
-        left_out = [sample for sample, answer in zip(self.samples, self.answers[index], strict=True) if answer is None]
-        return Report(notes=tuple(f"{item.label}: the live model does not take it; left out" for item in left_out))
+        refused = self.refusals[index].items()
+        return Report(
+            notes=tuple(
+                f"{self.samples[number].label}: the live model does not take it; left out ({said})"
+                for number, said in refused
+            )
+        )
 
     def measured(self, index: int, surrogates: Sequence[str]) -> Report:
-        """Its derivatives against central differences."""
+        """Its derivatives against central differences; where those at a drawn sample object, the caller's decides."""
         function, answers = self.functions[index], self.answers[index]
         chosen = last_finite(self.samples, answers, self.centre)
-        reference = answers[chosen]
-        if not function.requests or reference is None:
+        if not function.requests or answers[chosen] is None:
             return Report()
-        sample, inputs = self.samples[chosen], self.inputs[index][chosen]
-        return finite_differences.check(
-            self.source, self.twin, function, sample, inputs, reference, self.interacting, surrogates
+        report = self._measured_at(index, chosen, surrogates)
+        own = next(
+            (i for i, item in enumerate(self.samples) if item.given is not None and answers[i] is not None), None
         )
+        if own is None or own == chosen or (report is not None and report.ok):
+            return report or Report()
+        label = self.samples[chosen].label
+        note = f"{label}: central differences are off or cannot be had there; left out, those at the caller's decide"
+        return Report(notes=(note,)) + (self._measured_at(index, own, surrogates) or Report())
+
+    def _measured_at(self, index: int, chosen: int, surrogates: Sequence[str]) -> Report | None:
+        """None where the live model refuses a neighbour of the sample, of which an assertion may be the cause."""
+        sample, inputs, reference = self.samples[chosen], self.inputs[index][chosen], self.answers[index][chosen]
+        assert reference is not None
+        function = self.functions[index]
+        try:
+            return finite_differences.check(
+                self.source, self.twin, function, sample, inputs, reference, self.interacting, surrogates
+            )
+        except (tf.errors.OpError, ArithmeticError, ValueError) as problem:
+            said = " ".join(str(problem).split())
+            if self.samples[chosen].given is None and any(item.given is not None for item in self.samples):
+                return None
+            return Report(notes=(f"{sample.label}: no central differences: beside it the live model fails: {said}",))
 
     def _exact(self, function: Function) -> Function | None:
         """``function`` without the roundings of float32, where that can be had."""
@@ -104,11 +135,22 @@ def ask(
     Raises :class:`ExportError` where samples of a "batched" model influence each other.
     """
     interacting = source.batched and samples_interact(source, functions, drawn, tolerance, training)
-    answers = [
-        references(function, source, drawn, given, interacting)
-        for function, given in zip(functions, inputs, strict=True)
-    ]
-    return Live(source, functions, drawn, inputs, answers, interacting)
+    answers: list[list[Arrays | None]] = []
+    refusals: list[dict[int, str]] = []
+    for function, given in zip(functions, inputs, strict=True):
+        found = references(function, source, drawn, given, interacting)
+        answers.append([None if isinstance(item, Refused) else item for item in found])
+        refusals.append({number: item.said for number, item in enumerate(found) if isinstance(item, Refused)})
+        _require_one(drawn, found)
+    return Live(source, functions, drawn, inputs, answers, interacting, refusals)
+
+
+def _require_one(drawn: Sequence[Sample], found: Sequence[Arrays | Refused]) -> None:
+    """Raises the model's refusal where it takes no sample that has rows: then nothing would be compared."""
+    full = [item for sample, item in zip(drawn, found, strict=True) if sample.rows != 0]
+    refusal = next((item for item in full if isinstance(item, Refused)), None)
+    if refusal is not None and all(isinstance(item, Refused) for item in full):
+        raise refusal
 
 
 def samples_interact(
@@ -119,23 +161,22 @@ def samples_interact(
     Such rows are no batch, and have no derivative each: :class:`ExportError`, unless ``training`` asks for batch
     statistics and only for gradients and vjps, which are then those of the sum over the batch, as a tape gives them.
     """
-    sample = next((item for item in drawn if item.rows is not None and item.rows > 1), None)
+    sample, whole = _first_taken(source, drawn)
     per_sample = [request for function in functions for request in function.requests]
     if sample is None or sample.rows is None:
         return False
-    rows = min(sample.rows, 4)
-    whole = values(source, sample.inputs)
-    parts = [values(source, rows_of(sample.inputs, slice(row, row + 1))) for row in range(rows)]
     for name in source.outputs:
-        if whole[name].dtype.kind != "f":
-            continue
-        if whole[name].ndim == 0 or whole[name].shape[0] != sample.rows:
+        if whole[name].dtype.kind == "f" and (whole[name].ndim == 0 or whole[name].shape[0] != sample.rows):
             raise ExportError(
                 f"output {name!r} has no batch axis; export with batched=False for whole-tensor derivatives"
             )
-        alone = np.concatenate([part[name] for part in parts])
+    alone = _in_parts(source, sample)
+    for name in source.outputs if alone is not None else ():
+        if whole[name].dtype.kind != "f":
+            continue
         loose = Tolerance(max(1e-3, tolerance.float32), max(1e-7, tolerance.float64))
-        if compare({name: whole[name][:rows]}, {name: alone}, loose).ok:
+        part = (alone or {})[name]
+        if compare({name: whole[name][: len(part)]}, {name: part}, loose).ok:
             continue
         if training and all(request.sums_over_batch for request in per_sample):
             return True
@@ -144,3 +185,30 @@ def samples_interact(
             " sample; export with batched=False, where derivatives are those of the whole tensor"
         )
     return False
+
+
+def _first_taken(source: Source, drawn: Sequence[Sample]) -> tuple[Sample | None, Arrays]:
+    """The first sample of several rows that the model takes, with its values; the caller's must be taken."""
+    for sample in drawn:
+        if sample.rows is None or sample.rows < 2:
+            continue
+        try:
+            return sample, values(source, sample.inputs)
+        except Refused as problem:
+            if sample.given is not None:
+                run = functools.partial(values, source)
+                raise refusal_of_given(sample.given, run, sample.inputs, problem) from problem
+    return None, {}
+
+
+def _in_parts(source: Source, sample: Sample) -> Arrays | None:
+    """Values of the first rows, computed one at a time, or two where the model does not take one alone; else None."""
+    for size in (1, 2):
+        rows = min(sample.rows or 0, 4) // size * size
+        try:
+            parts = [values(source, rows_of(sample.inputs, slice(at, at + size))) for at in range(0, rows, size)]
+        except Refused:
+            continue
+        if rows:
+            return {name: np.concatenate([part[name] for part in parts]) for name in source.outputs}
+    return None

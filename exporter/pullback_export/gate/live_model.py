@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from pullback.errors import PullbackError
 
 from pullback_export.derivatives.plan import Function
 from pullback_export.derivatives.vectorization import mostly_one_by_one
 from pullback_export.errors import ExportError
-from pullback_export.gate.samples import Sample
+from pullback_export.gate.given import Given
 from pullback_export.sources.source import Source
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -22,16 +24,28 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 BYTES_AT_ONCE = 5 * 2**19
 
 
+class Refused(ExportError):
+    """The live model does not take a sample: it raises, whatever that is. ``said`` is its own message, on one line."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(f"the live model fails on a sample: {said}; give samples={{...}} that it takes")
+        self.said = said
+
+
 def live(function: Function, inputs: Mapping[str, Any]) -> Arrays | None:
     """The live model's answer; None where it does not accept the input (an empty batch, say)."""
-    tensors = [tf.constant(inputs[spec.name], spec.dtype) for spec in function.inputs]
     try:
+        return answer(function, inputs)
+    except Refused:
+        return None
+
+
+def answer(function: Function, inputs: Mapping[str, Any]) -> Arrays:
+    """The live model's answer, derivatives and all; raises :class:`Refused`."""
+    with refusals():
+        tensors = [tf.constant(inputs[spec.name], spec.dtype) for spec in function.inputs]
         results = function.compute(mostly_one_by_one, *tensors)
-    except (tf.errors.OpError, ValueError) as problem:
-        if any(0 in np.shape(item) for item in inputs.values()):
-            return None
-        raise _fails(problem) from problem
-    return {name: np.asarray(result) for name, result in zip(function.outputs, results, strict=True)}
+        return {name: np.asarray(result) for name, result in zip(function.outputs, results, strict=True)}
 
 
 def live_rows(function: Function, inputs: Mapping[str, Any]) -> Arrays | None:
@@ -72,50 +86,53 @@ def rows_of(inputs: Mapping[str, Any], rows: Any) -> Arrays:
     return {name: array[rows] for name, array in inputs.items()}
 
 
-def references(
-    function: Function, source: Source, drawn: Sequence[Sample], inputs: Sequence[Arrays], interacting: bool
-) -> list[Arrays | None]:
-    """The live model's answer to each sample. Samples that do not influence each other go through it together."""
-    per_sample = [{name: array.shape[1:] for name, array in item.items()} for item in inputs]
-    if not source.batched or interacting or any(shapes != per_sample[0] for shapes in per_sample):
-        return [live(function, item) for item in inputs]
-    together = {name: np.concatenate([item[name] for item in inputs]) for name in inputs[0]}
-    answer = live_rows(function, together)
-    assert answer is not None
-    found: list[Arrays | None] = []
-    start = 0
-    for sample in drawn:
-        rows = sample.rows or 0
-        found.append({name: array[start : start + rows] for name, array in answer.items()})
-        start += rows
-        if rows == 0 and not _takes(source, sample):
-            found[-1] = None
-    return found
-
-
 def values(source: Source, inputs: Mapping[str, Any]) -> Arrays:
-    """Outputs of the live model, without derivatives."""
-    try:
+    """Outputs of the live model, without derivatives; raises :class:`Refused`."""
+    with refusals():
         results = source.call(*(tf.constant(inputs[spec.name], spec.dtype) for spec in source.inputs))
-    except (tf.errors.OpError, ValueError) as problem:
-        raise _fails(problem) from problem
-    return {name: np.asarray(result) for name, result in zip(source.outputs, results, strict=True)}
+        return {name: np.asarray(result) for name, result in zip(source.outputs, results, strict=True)}
 
 
-def _takes(source: Source, sample: Sample) -> bool:
-    """Whether the live model accepts the sample at all (an empty batch, say)."""
+def refusal_of_given(given: Given, run: Callable[[Arrays], Arrays], inputs: Arrays, problem: Refused) -> ExportError:
+    """What to raise where ``run(inputs)``, ``inputs`` being the caller's, raised ``problem``: it names the row."""
+    where, said = given.label, problem.said
+    if given.numbers is not None:
+        first, last, said = _refused_rows(run, inputs, problem)
+        rows = given.numbers[[first, last]]
+        where += f": row {rows[0]}" if first == last else f": rows {rows[0]} to {rows[1]} together"
+        where += f" of {given.count}"
+    return ExportError(f"{where}: the live model does not take it: {said}; give samples={{...}} that it takes")
+
+
+def _refused_rows(run: Callable[[Arrays], Arrays], inputs: Arrays, problem: Refused) -> tuple[int, int, str]:
+    """The first row that is refused alone, twice, with what is said of it; more rows where none alone is refused."""
+    first, last = 0, row_count(inputs) - 1
+    while first < last:
+        middle = (first + last) // 2
+        for low, high in ((first, middle), (middle + 1, last)):
+            try:
+                run(rows_of(inputs, slice(low, high + 1)))
+            except Refused as smaller:
+                first, last, problem = low, high, smaller
+                break
+        else:
+            break
+    return first, last, problem.said
+
+
+@contextlib.contextmanager
+def refusals() -> Iterator[None]:
+    """Whatever a live model raises is a refusal; errors of this package pass."""
     try:
-        source.call(*(tf.constant(sample.inputs[spec.name], spec.dtype) for spec in source.inputs))
-    except (tf.errors.OpError, ValueError):
-        return False
-    return True
-
-
-def _fails(problem: Exception) -> ExportError:
-    return ExportError(f"the live model fails on a sample: {_told(problem)}; give samples={{...}} that it takes")
+        yield
+    except PullbackError:
+        raise
+    except Exception as problem:
+        raise Refused(_told(problem)) from problem
 
 
 def _told(problem: Exception) -> str:
     """On one line, without terminal colours, names of kernels and the arguments that Keras appends."""
     said = re.sub(r"\x1b\[[0-9;]*m|\{\{.*?\}\}", "", str(problem)).split("\n\nArguments received by")[0]
-    return " ".join(said.split())
+    kind = "" if isinstance(problem, tf.errors.OpError | ValueError) else f"{type(problem).__name__}: "
+    return kind + " ".join(said.split())

@@ -1,71 +1,127 @@
-"""The inputs that parity is measured on: the caller's, random ones, zeros, large values, several batch sizes."""
+"""The inputs that parity is measured on: the caller's, and drawn ones at several batch sizes and sizes of free axes.
+
+The caller's samples decide; what is drawn besides is drawn from them (:mod:`pullback_export.gate.resampling`), and
+where there are none, from a domain that the model takes (:mod:`pullback_export.gate.domain_search`). A drawn sample
+that the live model does not take is left out, zeros and very large values among them.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from pullback_export.errors import ExportError
+from pullback_export.gate import domain_search
+from pullback_export.gate.free_axes import Sampler, sizes_to_compare, with_found_axes
+from pullback_export.gate.given import Given, read_samples
+from pullback_export.gate.resampling import Resampler, sizes_of
 from pullback_export.sources.source import Source
-
-LARGE = 100.0
-# Rows of the caller's samples that are compared at most, evenly spaced.
-MOST_ROWS = 256
-# Sizes tried for a free axis that is not the batch: the first that the model takes.
-FREE_SIZES = (5, 8, 16, 32, 64, 128)
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """Inputs by name. ``rows`` is the batch size, None without one. ``smooth``: fit for central differences."""
+    """Inputs by name. ``rows`` is the batch size, None without one. ``smooth``: fit for central differences.
+
+    ``given`` is what the caller gave, where it is the caller's; a sample without it never refuses an export alone.
+    """
 
     label: str
     inputs: dict[str, np.ndarray[Any, Any]]
     rows: int | None
     smooth: bool
     golden: bool
+    given: Given | None = None
 
 
-def draw_samples(source: Source, given: Mapping[str, Any]) -> list[Sample]:
-    """The caller's samples first, if any; raises :class:`ExportError` where they do not fit the inputs."""
-    known = _given(source, given)
-    rng = np.random.default_rng(20)
-    free = _free_size(source, known)
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """Where samples of ``source`` come from; ``notes`` say what the caller should know of it."""
 
-    def draw(kind: str, rows: int | None) -> dict[str, np.ndarray[Any, Any]]:
-        return {
-            spec.name: _draw(
-                spec, source.batched, rows, free, kind, known.get(spec.name), rng, source.spreads.get(spec.name)
-            )
-            for spec in source.inputs
-        }
+    source: Source
+    given: tuple[Given, ...]
+    sampler: Sampler
+    notes: tuple[str, ...]
 
-    samples = []
-    if known and source.batched:
-        known = {name: _spread_out(array) for name, array in known.items()}
-    if known:
-        rows = len(next(iter(known.values()))) if source.batched else None
-        mixed = draw("normal", rows) | known
-        samples.append(Sample("the given samples", mixed, rows, True, True))
-    if not source.batched:
-        samples += [Sample(f"random {index}", draw("normal", None), None, True, index == 0) for index in range(2)]
-        return [
-            *samples,
-            Sample("zeros", draw("zeros", None), None, False, True),
-            Sample("large values", draw("large", None), None, False, False),
-        ]
-    samples += [
-        Sample("7 random rows", draw("normal", 7), 7, True, not known),
-        Sample("1 random row", draw("normal", 1), 1, False, False),
-        Sample("2 rows of zeros", draw("zeros", 2), 2, False, True),
-        Sample("2 rows of large values", draw("large", 2), 2, False, False),
-        Sample("0 rows", draw("normal", 0), 0, False, False),
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Smallest and largest value of each input among the caller's samples."""
+        found: dict[str, tuple[float, float]] = {}
+        for item in self.given:
+            for name, (low, high) in item.ranges.items():
+                before = found.get(name, (low, high))
+                found[name] = min(low, before[0]), max(high, before[1])
+        return found
+
+
+def open_samples(source: Source, samples: Any) -> Samples:
+    """Reads the caller's ``samples``, or finds out what the model takes; ``source`` then names axes that go together.
+
+    Raises :class:`ExportError` where the caller's do not fit the inputs, or where it takes nothing drawn for it.
+    """
+    given = read_samples(source, samples)
+    complete = [item for item in given if len(item.arrays) == len(source.inputs)]
+    if complete and len(complete) == len(given):
+        sampler: Resampler | domain_search.Drawn = Resampler(source, complete)
+        notes: tuple[str, ...] = ()
+    else:
+        sampler = domain_search.search(source, given[0] if given else None)
+        notes = (f"drawn at random ({sampler}); real samples would prove more: samples={{...}}",)
+    source = with_found_axes(source, sampler, [sizes_of(source, item.arrays) for item in given])
+    return Samples(source, tuple(given), sampler.renamed(source), notes)
+
+
+def draw_samples(samples: Samples) -> tuple[list[Sample], list[str]]:
+    """The caller's samples first, if any, then drawn ones; and notes on free axes that have too few sizes."""
+    source, sampler = samples.source, samples.sampler
+    found = [_given(source, sampler, item) for item in samples.given]
+    found += _batches(sampler, bool(found)) if source.batched else _whole(sampler, bool(found))
+    known: dict[str, set[int]] = {}
+    for item in found:
+        if item.given is not None:
+            for label, size in sizes_of(source, item.inputs).items():
+                known.setdefault(label, set()).add(size)
+    others, notes = sizes_to_compare(source, sampler, known)
+    rows = 2 if source.batched else None
+    found += [
+        Sample(str(item), sampler.draw("usual", rows, item.sizes, 10 + number, item.renumbered), rows, False, False)
+        for number, item in enumerate(others)
     ]
-    return samples
+    return found, notes
+
+
+def _batches(sampler: Sampler, given: bool) -> list[Sample]:
+    one, many = ("1 row like the samples", "rows like the samples") if given else ("1 random row", "random rows")
+    found = [
+        Sample(f"7 {many}", sampler.draw("usual", 7, {}, 0), 7, True, not given),
+        Sample(one, sampler.draw("usual", 1, {}, 1), 1, False, False),
+        Sample("2 rows of zeros", sampler.draw("zeros", 2, {}, 2), 2, False, not given),
+        Sample("2 rows of large values", sampler.draw("large", 2, {}, 3), 2, False, False),
+        Sample("0 rows", sampler.draw("usual", 0, {}, 4), 0, False, False),
+    ]
+    return [*found, Sample(f"2 {many}", sampler.draw("usual", 2, {}, 5), 2, False, False)] if given else found
+
+
+def _whole(sampler: Sampler, given: bool) -> list[Sample]:
+    label = "like the samples" if given else "random"
+    return [
+        *(
+            Sample(f"{label} {i}", sampler.draw("usual", None, {}, i), None, True, not given and not i)
+            for i in range(2)
+        ),
+        Sample("zeros", sampler.draw("zeros", None, {}, 2), None, False, not given),
+        Sample("large values", sampler.draw("large", None, {}, 3), None, False, False),
+    ]
+
+
+def _given(source: Source, sampler: Sampler, given: Given) -> Sample:
+    """The caller's arrays; inputs that they leave out are drawn."""
+    rows = len(given.numbers) if given.numbers is not None else None
+    missing = len(given.arrays) < len(source.inputs)
+    drawn = sampler.draw("usual", rows, sizes_of(source, given.arrays), 0) if missing else {}
+    label = "the given samples" if given.label == "samples" else f"the given {given.label}"
+    return Sample(label, {**drawn, **given.arrays}, rows, True, True, None if missing else given)
 
 
 def last_finite(
@@ -80,88 +136,3 @@ def last_finite(
         and all(np.isfinite(array).all() for array in reference.values() if array.dtype.kind == "f")
     ]
     return finite[-1] if finite else default
-
-
-def _spread_out(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    if len(array) <= MOST_ROWS:
-        return array
-    chosen: np.ndarray[Any, Any] = array[np.linspace(0, len(array) - 1, MOST_ROWS).astype(int)]
-    return chosen
-
-
-def _given(source: Source, given: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
-    specs = {spec.name: spec for spec in source.inputs}
-    arrays: dict[str, np.ndarray[Any, Any]] = {}
-    for name, values in given.items():
-        if name not in specs:
-            raise ExportError(f"samples: there is no input {name!r}; inputs: {', '.join(specs)}")
-        spec = specs[name]
-        array = np.asarray(values)
-        if array.dtype.kind not in "biuf":
-            raise ExportError(f"samples[{name!r}] must be numbers, got {array.dtype}")
-        array = array.astype(spec.dtype.as_numpy_dtype)
-        if not spec.shape.is_compatible_with(array.shape):
-            raise ExportError(f"samples[{name!r}] must have shape {tuple(spec.shape.as_list())}, got {array.shape}")
-        arrays[name] = array
-    if source.batched and len({len(array) for array in arrays.values()}) > 1:
-        sizes = {name: len(array) for name, array in arrays.items()}
-        raise ExportError(f"samples have different numbers of rows: {sizes}; give as many of each input")
-    if source.batched and any(len(array) == 0 for array in arrays.values()):
-        raise ExportError("samples are empty; give at least one row or leave them out")
-    return arrays
-
-
-def _free_size(source: Source, known: Mapping[str, Any]) -> int:
-    """A size for the free axes that are not the batch, which the model takes."""
-    start = 1 if source.batched else 0
-    if not any(size is None for spec in source.inputs for size in spec.shape.as_list()[start:]):
-        return 0
-    rng = np.random.default_rng(0)
-    for size in FREE_SIZES:
-        inputs = [_draw(spec, source.batched, 1, size, "normal", known.get(spec.name), rng) for spec in source.inputs]
-        try:
-            source.call(*(tf.constant(array) for array in inputs))
-        except (tf.errors.OpError, ValueError):
-            continue
-        return size
-    raise ExportError(
-        f"the model takes none of the sizes {FREE_SIZES} on its free axes; give samples={{...}} that it takes"
-    )
-
-
-def _draw(
-    spec: Any,
-    batched: bool,
-    rows: int | None,
-    free: int,
-    kind: str,
-    known: np.ndarray[Any, Any] | None,
-    rng: np.random.Generator,
-    scaling: tuple[Any, Any] | None = None,
-) -> np.ndarray[Any, Any]:
-    sizes: Iterable[int | None] = spec.shape.as_list()
-    shape = []
-    for axis, size in enumerate(sizes):
-        if batched and axis == 0:
-            shape.append(rows or 0)
-        elif size is not None:
-            shape.append(size)
-        else:
-            shape.append(known.shape[axis] if known is not None else free)
-    dtype = spec.dtype.as_numpy_dtype
-    if spec.dtype == tf.bool:
-        return rng.integers(0, 2, shape).astype(bool)
-    if spec.dtype.is_integer:
-        low, high = (int(known.min()), int(known.max()) + 1) if known is not None and known.size else (0, 2)
-        return rng.integers(low, high, shape).astype(dtype) if kind != "zeros" else np.full(shape, low, dtype)
-    if kind == "zeros":
-        return np.zeros(shape, dtype)
-    centre, spread = (
-        (float(np.mean(known)), float(np.std(known)) or 1.0) if known is not None and known.size else (0.0, 1.0)
-    )
-    if not np.isfinite(centre + spread):
-        centre, spread = 0.0, 1.0
-    if scaling is not None and known is None:
-        centre, spread = scaling
-    drawn = centre + (LARGE if kind == "large" else 1.0) * spread * rng.normal(size=shape)
-    return np.asarray(drawn, dtype)  # what has no axes is a scalar by now, which ONNX Runtime does not take

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from pullback.parity import Report
 from pullback_export import ExportError, export
-from pullback_export.gate import check, written_files
+from pullback_export.gate import check, live_model, written_files
 from pullback_export.gate.existing_bundle import compare_with_bundle
 from pullback_export.gate.written_files import Answer, Arrays, Artifact
 
@@ -85,13 +85,21 @@ def test_what_an_artifact_refuses_counts_where_the_live_model_takes_it(
     def refusal(sample: Mapping[str, Any]) -> Arrays:
         raise ExportError("no rows")
 
+    def refusing(function: Any, inputs: Arrays) -> Arrays:
+        if len(inputs["x"]):
+            return live_model.answer(function, inputs)
+        raise live_model.Refused("there are no rows")
+
     honest = written_files._answer
     monkeypatch.setattr(written_files, "_answer", answer)
     if refuses:
-        monkeypatch.setattr("pullback_export.gate.live_model._takes", lambda source, sample: False)
+        monkeypatch.setattr("pullback_export.gate.references.answer", refusing)
         report = compare_with_bundle(Model(), bundle)
         assert report.ok
-        assert any(note.startswith("0 rows: the live model does not take it") for note in report.notes)
+        assert any(
+            note.startswith("0 rows: the live model does not take it; left out (there are no rows)")
+            for note in report.notes
+        )
     else:
         with pytest.raises(ExportError, match="no rows"):
             compare_with_bundle(Model(), bundle)
