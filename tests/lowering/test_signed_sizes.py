@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import HealthCheck
 from hypothesis import strategies as st
-from pullback_export.graph.dims import Dim, Size, maximum, minimum, never_negative, truncated
+from pullback_export.graph.dims import Atom, Dim, Size, maximum, minimum, never_negative, truncated
 
 from tests.lowering.case import Arg, convert, run_onnx
 
@@ -153,16 +153,15 @@ def value_of(size: Size, sizes: dict[str, int]) -> int:
     """What a symbolic size comes to, by the meaning that the operations have in this package."""
     if isinstance(size, int):
         return size
-    return sum(factor * int(np.prod([_atom(name, sizes) for name in names])) for names, factor in size.terms)
+    return sum(factor * int(np.prod([_atom(atom, sizes) for atom in atoms])) for atoms, factor in size.terms)
 
 
-def _atom(name: Any, sizes: dict[str, int]) -> int:
-    recipe = getattr(name, "recipe", None)
-    if recipe is None:
-        return sizes[str(name)]
-    a, b = value_of(recipe[1], sizes), value_of(recipe[2], sizes)
+def _atom(atom: Atom, sizes: dict[str, int]) -> int:
+    if atom.operation is None:
+        return sizes[atom.name]
+    a, b = (value_of(operand, sizes) for operand in atom.operands)
     return {"floor": lambda: a // b, "mod": lambda: a % b, "max": lambda: max(a, b), "trunc": lambda: int(a / b)}[
-        recipe[0]
+        atom.operation
     ]()
 
 

@@ -1,59 +1,132 @@
-"""Sizes of axes that are not known when the graph is written: integer polynomials in named free sizes."""
+"""Sizes of axes that are not known when the graph is written: integer polynomials in named and computed free sizes.
+
+A size that follows from others is a node with references to them, so that a graph of a thousand operators holds a
+thousand sizes, however deep they nest. Nodes are equal when their digests are: equality, hashing and printing never
+look further down than one step, and do not depend on what the process did before.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Union
 
-Monomial = tuple[str, ...]
+# Characters of a size that is printed in full; a longer one gets a short name of its own.
+LONGEST_NAME = 120
 
 
-class Atom(str):
-    """The name of a free size; ``recipe``, where there is one, says how to compute it: ``("max", a, b)``."""
+class Atom:
+    """A free size with a name, or one that ``operation`` computes from ``operands``.
 
-    recipe: tuple[str, Size, Size] | None = None
+    Operations are ``floor``, ``trunc``, ``mod`` and ``max`` of two sizes, and ``broadcast`` of two or more.
+    ``name`` is the expression, or ``<operation>_<digest>`` where that would be long; no two atoms share a name.
+    ``natural`` says that the form of the size rules out negative numbers; free sizes themselves never are.
+    """
+
+    __slots__ = ("_hash", "digest", "name", "natural", "operands", "operation")
+
+    def __init__(self, name: str, operation: str | None = None, operands: tuple[Size, ...] = ()) -> None:
+        self.name = name
+        self.operation = operation
+        self.operands = operands
+        self.natural = _is_natural(operation, operands)
+        self.digest = _digest(name) if operation is None else _digest(operation, *map(_digest_of, operands))
+        self._hash = hash(self.digest)
+
+    @staticmethod
+    def computed(operation: str, operands: tuple[Size, ...]) -> Atom:
+        atom = Atom(f"{operation}({','.join(map(str, operands))})", operation, operands)
+        if len(atom.name) > LONGEST_NAME:
+            atom.name = f"{operation}_{atom.digest.hex()[:12]}"
+        return atom
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Atom) and self.digest == other.digest)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __lt__(self, other: Atom) -> bool:
+        """An order for printing and for the order of operators; the same in every process."""
+        return self.name < other.name
+
+    def __str__(self) -> str:
+        return self.name
+
+    __repr__ = __str__
+
+
+Monomial = tuple[Atom, ...]
 
 
 class Dim:
     """A size such as ``B``, ``2*B`` or ``B*T + 1``; plain sizes are plain ``int``.
 
     ``//`` and ``%`` are Python's, for operands of either sign: the quotient is rounded down, the remainder has the
-    sign of the divisor. Division that does not come out even yields a new atom whose name is the expression, so that
+    sign of the divisor. Division that does not come out even yields a new atom that knows its operands, so that
     two axes computed in the same way compare equal. A free size itself is never negative; what is computed may be.
     """
 
-    __slots__ = ("terms",)
+    __slots__ = ("_hash", "_text", "terms")
 
     def __init__(self, terms: Mapping[Monomial, int]) -> None:
         self.terms = tuple(sorted(terms.items()))
+        self._hash = hash(self.terms)
+        self._text = ""
 
     @staticmethod
     def atom(name: str) -> Dim:
-        return Dim({(name,): 1})
+        """The free size ``name``."""
+        return Dim({(Atom(name),): 1})
 
     @staticmethod
-    def computed(operation: str, a: Size, b: Size) -> Dim:
+    def computed(operation: str, *operands: Size) -> Dim:
         """A size that follows from others by ``floor``, ``mod``, ``trunc``, ``max`` or ``broadcast``."""
-        name = Atom(f"{operation}({a},{b})")
-        name.recipe = (operation, a, b)
-        return Dim({(name,): 1})
+        return Dim({(Atom.computed(operation, operands),): 1})
+
+    @property
+    def alone(self) -> Atom | None:
+        """The atom that the size consists of, where it is one atom and nothing else."""
+        if len(self.terms) != 1 or self.terms[0][1] != 1 or len(self.terms[0][0]) != 1:
+            return None
+        return self.terms[0][0][0]
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether it is the size of two broadcast axes of which it is not known which one is 1, or made of such."""
+        return any(atom.operation == "broadcast" for atoms, _ in self.terms for atom in atoms)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Dim) and self.terms == other.terms
+        if self is other:
+            return True
+        return isinstance(other, Dim) and self._hash == other._hash and self.terms == other.terms
 
     def __hash__(self) -> int:
-        return hash(self.terms)
+        return self._hash
 
     def __str__(self) -> str:
-        return "+".join(_term(names, factor) for names, factor in reversed(self.terms)).replace("+-", "-")
+        if not self._text:
+            text = "+".join(_term(atoms, factor) for atoms, factor in reversed(self.terms)).replace("+-", "-")
+            alone = self.alone is not None or len(text) <= LONGEST_NAME
+            self._text = text if alone else f"size_{_digest_of(self).hex()[:12]}"
+        return self._text
 
     __repr__ = __str__
 
-    def solve(self, name: str) -> tuple[int, int] | None:
-        """``(a, b)`` where this size is ``a * name + b``, else None."""
-        terms = dict(self.terms)
-        factor, rest = terms.pop((name,), 0), terms.pop((), 0)
-        return (factor, rest) if factor and not terms else None
+    def solve(self) -> tuple[Atom, int, int] | None:
+        """``(atom, a, b)`` where this size is ``a * atom + b``, else None."""
+        *rest, (atoms, factor) = self.terms
+        if len(atoms) != 1 or any(names for names, _ in rest):
+            return None
+        return atoms[0], factor, rest[0][1] if rest else 0
+
+    def at(self, sizes: Mapping[str, int]) -> int | None:
+        """The number that the size is where its named atoms have ``sizes``; None where one of them is missing."""
+        found: dict[Atom, int | None] = {}
+        for atom in operands_first(self):
+            found[atom] = _atom_at(atom, found, sizes)
+        return _sum_at(self, found)
 
     def __add__(self, other: Size) -> Size:
         total = dict(self.terms)
@@ -97,6 +170,55 @@ class Dim:
 
 Size = Union[int, Dim]  # noqa: UP007
 Shape = tuple[Size, ...]
+
+
+def operands_first(size: Size) -> Iterator[Atom]:
+    """The atoms that ``size`` is made of, each once and after those that it is computed from; at any depth."""
+    done: set[Atom] = set()
+    stack = list(_atoms(size))
+    while stack:
+        atom = stack[-1]
+        missing = [item for operand in atom.operands for item in _atoms(operand) if item not in done]
+        if atom in done or not missing:
+            stack.pop()
+            if atom not in done:
+                done.add(atom)
+                yield atom
+        else:
+            stack.extend(missing)
+
+
+def _atoms(size: Size) -> Iterator[Atom]:
+    return (atom for atoms, _ in _terms(size) for atom in atoms)
+
+
+def _atom_at(atom: Atom, found: Mapping[Atom, int | None], sizes: Mapping[str, int]) -> int | None:
+    if atom.operation is None:
+        return sizes.get(atom.name)
+    numbers = [_sum_at(operand, found) for operand in atom.operands]
+    known = [number for number in numbers if number is not None]
+    if len(known) < len(numbers) or (atom.operation in ("floor", "mod", "trunc") and known[1] == 0):
+        return None
+    return _OPERATIONS[atom.operation](known)
+
+
+def _sum_at(size: Size, found: Mapping[Atom, int | None]) -> int | None:
+    total = 0
+    for atoms, factor in _terms(size):
+        numbers = [number for atom in atoms if (number := found[atom]) is not None]
+        if len(numbers) < len(atoms):
+            return None
+        total += factor * math.prod(numbers)
+    return total
+
+
+_OPERATIONS: dict[str, Callable[[Sequence[int]], int]] = {
+    "floor": lambda numbers: numbers[0] // numbers[1],
+    "mod": lambda numbers: numbers[0] % numbers[1],
+    "trunc": lambda numbers: _truncated(numbers[0], numbers[1]),
+    "max": max,
+    "broadcast": lambda numbers: next((number for number in numbers if number != 1), 1),
+}
 
 
 def divide(size: Size, divisor: Size) -> Size | None:
@@ -143,7 +265,7 @@ def without_rest(old: Shape, new: Iterable[Size]) -> list[Size]:
 
 
 def broadcast(left: Shape, right: Shape) -> Shape:
-    """NumPy's broadcast of two shapes. Two different free sizes: the one that is not 1, under a new name."""
+    """NumPy's broadcast of two shapes. Different free sizes: the one that is not 1, under a new name."""
     rank = max(len(left), len(right))
     left = (1,) * (rank - len(left)) + left
     right = (1,) * (rank - len(right)) + right
@@ -151,6 +273,7 @@ def broadcast(left: Shape, right: Shape) -> Shape:
 
 
 def _broadcast_size(a: Size, b: Size) -> Size:
+    """Broadcasting again with a size that took part already changes nothing."""
     if a == b or b == 1:
         return a
     if a == 1:
@@ -159,14 +282,21 @@ def _broadcast_size(a: Size, b: Size) -> Size:
         return a
     if isinstance(b, int):
         return b
-    return Dim.computed("broadcast", *sorted((a, b), key=str))
+    parts = dict.fromkeys((*_broadcast_parts(a), *_broadcast_parts(b)))
+    for whole in (a, b):
+        if len(parts) == len(_broadcast_parts(whole)):
+            return whole
+    return Dim.computed("broadcast", *sorted(parts, key=str))
+
+
+def _broadcast_parts(size: Dim) -> tuple[Size, ...]:
+    return size.alone.operands if size.alone is not None and size.alone.operation == "broadcast" else (size,)
 
 
 def truncated(size: Size, divisor: Size) -> Size:
     """``size / divisor`` rounded towards zero, as ONNX divides integers; ``//`` rounds down."""
     if isinstance(size, int) and isinstance(divisor, int):
-        quotient = abs(size) // abs(divisor)
-        return quotient if (size < 0) == (divisor < 0) else -quotient
+        return _truncated(size, divisor)
     if never_negative(size) and never_negative(divisor):
         return size // divisor
     exact = divide(size, divisor)
@@ -176,13 +306,17 @@ def truncated(size: Size, divisor: Size) -> Size:
     return whole // divisor if whole is not None else Dim.computed("trunc", size, divisor)
 
 
+def _truncated(number: int, divisor: int) -> int:
+    quotient = abs(number) // abs(divisor)
+    return quotient if (number < 0) == (divisor < 0) else -quotient
+
+
 def _without_remainder(size: Size, divisor: Size) -> Size | None:
     """``n`` where ``size`` is ``n - n % divisor``, which every kind of division divides alike."""
     for names, factor in _terms(size):
-        recipe = getattr(names[0], "recipe", None) if len(names) == 1 and factor == -1 else None
-        if recipe is not None and recipe[0] == "mod" and recipe[2] == divisor:
+        if len(names) == 1 and factor == -1 and names[0].operation == "mod" and names[0].operands[1] == divisor:
             whole = size + Dim({names: 1})
-            return whole if whole == recipe[1] else None
+            return whole if whole == names[0].operands[0] else None
     return None
 
 
@@ -200,22 +334,18 @@ def maximum(a: Size, b: Size) -> Size:
 
 
 def never_negative(size: Size) -> bool:
-    """Whether that follows from the form of ``size``: free sizes themselves never are."""
+    """Whether that follows from the form of ``size``."""
     if isinstance(size, int):
         return size >= 0
-    return all(factor >= 0 and all(map(_natural, names)) for names, factor in size.terms)
+    return all(factor >= 0 and all(atom.natural for atom in atoms) for atoms, factor in size.terms)
 
 
-def _natural(name: str) -> bool:
-    recipe = getattr(name, "recipe", None)
-    if recipe is None:
-        return True
-    operation, a, b = recipe
+def _is_natural(operation: str | None, operands: Sequence[Size]) -> bool:
     if operation == "max":
-        return never_negative(a) or never_negative(b)
+        return any(map(never_negative, operands))
     if operation == "mod":  # the remainder has the sign of the divisor
-        return never_negative(b)
-    return never_negative(a) and never_negative(b)
+        return never_negative(operands[1])
+    return all(map(never_negative, operands))
 
 
 def minimum(a: Size, b: Size) -> Size:
@@ -237,4 +367,20 @@ def _simplest(terms: Mapping[Monomial, int]) -> Size:
 def _term(names: Monomial, factor: int) -> str:
     if not names:
         return str(factor)
-    return "*".join(names) if factor == 1 else f"{factor}*" + "*".join(names)
+    text = "*".join(map(str, names))
+    return text if factor == 1 else f"{factor}*{text}"
+
+
+def _digest(*parts: str | bytes) -> bytes:
+    """Sixteen bytes that stand for ``parts``; each part is hashed with its length."""
+    total = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        content = part.encode() if isinstance(part, str) else part
+        total.update(len(content).to_bytes(4, "little") + content)
+    return total.digest()
+
+
+def _digest_of(size: Size) -> bytes:
+    if isinstance(size, int):
+        return _digest(str(int(size)))
+    return _digest(*(_digest(str(factor), *(atom.digest for atom in atoms)) for atoms, factor in size.terms))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pullback_export.graph import folding
-from pullback_export.graph.dims import Dim, Shape, Size, never_negative
+from pullback_export.graph.dims import Atom, Dim, Shape, Size, never_negative
 from pullback_export.graph.shapes import inference
 from pullback_export.graph.values import Attribute, Node, Region, Value
 from pullback_export.optimize.local import identities, repeated_rows, signs_and_factors, transposes
@@ -272,46 +272,47 @@ class Graph(Region):
         if known is not None:
             return known[0]
         total: Value | None = None
-        for names, factor in size.terms:
+        for atoms, factor in size.terms:
             term = self.constant(np.array([factor], np.int64))
-            for name in names:
-                term = term * self._axis_size(name)
+            for atom in atoms:
+                term = term * self._axis_size(atom)
             total = term if total is None else total + term
         assert total is not None
         return total
 
-    def _axis_size(self, name: str) -> Value:
-        atom = Dim.atom(name)
-        known = self._lookup(("sizes", np.dtype(np.int64).str, (1,), (atom,)))
+    def _axis_size(self, atom: Atom) -> Value:
+        size = Dim({(atom,): 1})
+        known = self._lookup(("sizes", np.dtype(np.int64).str, (1,), (size,)))
         if known is not None:
             return known[0]
         graph: Graph | None = self
         while graph is not None:
             sources = [value for _, value in graph.inputs] + [v for node in graph.nodes for v in node.outputs]
             for value in sources:
-                if value.shape is not None and atom in value.shape:
-                    axis = value.shape.index(atom)
+                if value.shape is not None and size in value.shape:
+                    axis = value.shape.index(size)
                     return self.emit("Shape", [value], {"start": axis, "end": axis + 1})
             for value in sources:
-                for axis, size in enumerate(value.shape or ()):
-                    if isinstance(size, Dim) and (solved := size.solve(name)) is not None:
-                        factor, rest = solved
+                for axis, item in enumerate(value.shape or ()):
+                    if isinstance(item, Dim) and (solved := item.solve()) is not None and solved[0] == atom:
+                        _, factor, rest = solved
                         whole = self.emit("Shape", [value], {"start": axis, "end": axis + 1})
                         return (whole - rest) / factor
             graph = graph.parent
-        recipe = getattr(name, "recipe", None)
-        if recipe is not None:
-            return self._computed_size(*recipe)
-        raise KeyError(f"no tensor of the graph has an axis of size {name}")
+        if atom.operation is not None:
+            return self._computed_size(atom.operation, atom.operands)
+        raise KeyError(f"no tensor of the graph has an axis of size {atom}")
 
-    def _computed_size(self, operation: str, a: Size, b: Size) -> Value:
-        left, right = self._size_value(a), self._size_value(b)
+    def _computed_size(self, operation: str, operands: Sequence[Size]) -> Value:
+        first, *others = (self._size_value(size) for size in operands)
         if operation == "broadcast":
-            return self.emit("Where", [left.equals(1), right, left])
-        if operation == "floor" and not (never_negative(a) and never_negative(b)):
-            return (left - self.emit("Mod", [left, right])) / right  # Div alone rounds towards zero
+            for other in others:
+                first = self.emit("Where", [first.equals(1), other, first])
+            return first
+        if operation == "floor" and not all(map(never_negative, operands)):
+            return (first - self.emit("Mod", [first, *others])) / others[0]  # Div alone rounds towards zero
         op_type = {"floor": "Div", "trunc": "Div", "mod": "Mod", "max": "Max"}[operation]
-        return self.emit(op_type, [left, right])
+        return self.emit(op_type, [first, *others])
 
 
 def _key(op_type: str, operands: list[Value | None], attributes: dict[str, Attribute], outputs: int) -> Any:

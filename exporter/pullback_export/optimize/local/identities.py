@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pullback_export.graph.dims import Shape, broadcast, divide, product
+from pullback_export.graph.dims import Dim, Shape, broadcast, divide, product
 from pullback_export.graph.values import Attributes, Operands
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _as_broadcast(graph: Graph, value: Value, other: Value) -> Value | None:
     shape = broadcast(value.shape, other.shape)
     if shape == value.shape:
         return value
-    if any(str(size).startswith("broadcast(") for size in shape):
+    if any(isinstance(size, Dim) and size.is_undecided for size in shape):
         return None
     try:
         return graph.emit("Expand", [value, graph.sizes_value(shape)])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pullback_export.graph.dims import Shape, Size, broadcast, divide, product
+from pullback_export.graph.dims import Dim, Shape, Size, broadcast, divide, product
 from pullback_export.graph.values import Operands
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _binary(graph: Graph, op_type: str, operands: Operands) -> Value | None:
     for value, reduced in zip(operands, small, strict=True):
         assert value is not None and reduced is not None
         whole, part = broadcast(whole, value.dims), broadcast(part, reduced.dims)
-    if whole == part or any(str(size).startswith("broadcast(") for size in whole):
+    if whole == part or any(isinstance(size, Dim) and size.is_undecided for size in whole):
         return None
     try:
         target = graph.sizes_value(whole)

@@ -1,0 +1,1 @@
+"""The graph under construction: sizes, values and what is found in it."""
