@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from pullback import golden, opening
+from pullback import golden, notebook, opening
 from pullback.backends import table
 from pullback.backends.onnx import OnnxBackend
-from pullback.errors import BundleError, InputError, NotExportedError
+from pullback.errors import BundleError, InputError, NotExportedError, PullbackError
 from pullback.flat import Flat
 from pullback.flat.layout import Shapes
 from pullback.function import Function
 from pullback.guards import Guard
-from pullback.manifest import BATCH_NAMES, FunctionSpec, Manifest, Tolerance
+from pullback.manifest import BATCH_NAMES, FUNCTION_NAMES, FunctionSpec, Manifest, Tolerance
 from pullback.parity import Report, compare
 from pullback.prepared import Prepared
 
@@ -81,6 +81,8 @@ class Bundle:
         self._backend = table.BACKENDS[self.backend].open(opened, options)
         self._functions = {spec.name: self._function(spec) for spec in opened.functions}
         self._evaluate = self._functions.get("evaluate") or self._missing("evaluate")
+        if "evaluate" in self._functions:
+            self.__signature__ = self._functions["evaluate"].__signature__
         _live.add(self)
 
     def __call__(self, /, *args: Any, **named: Any) -> Any:
@@ -201,14 +203,26 @@ class Bundle:
         return Flat(self._functions, of, wrt, given, shape, remake)
 
     def prepared(
-        self, batch: int | None = None, /, function: str = "evaluate", fetch: Iterable[str] | None = None, **sizes: int
+        self,
+        batch: int | None = None,
+        /,
+        function: str = "evaluate",
+        fetch: Iterable[str] | None = None,
+        *,
+        copy: bool = False,
+        **sizes: int,
     ) -> Prepared:
-        """A call with fixed sizes and its own buffers, for loops; see ``Prepared``. ONNX only."""
+        """A call with fixed sizes and its own buffers, for loops; see ``Prepared``. ONNX only.
+
+        Every call fills and returns the same arrays. Whoever keeps a result keeps a view of the next one: an optimiser
+        that compares the gradient with the last one then sees no change, ends, and reports success. Where results are
+        kept, ``copy=True`` gives new arrays; ``flat`` always does.
+        """
         chosen = self.function(function)
         if batch is not None:
             sizes |= dict.fromkeys(BATCH_NAMES, batch)
         names = chosen.fetch_names(fetch)
-        return Prepared(chosen.spec, self._onnx().session_of(chosen.spec, names), names, sizes)
+        return Prepared(chosen.spec, self._onnx().session_of(chosen.spec, names), names, sizes, copy)
 
     def session(
         self, function: str = "evaluate", *, fetch: Iterable[str] | None = None, profile: str | None = None
@@ -228,6 +242,34 @@ class Bundle:
 
     def __repr__(self) -> str:
         return f"<pullback.Bundle {self.path.name}: {'; '.join(str(f.spec) for f in self._functions.values())}>"
+
+    def __dir__(self) -> Iterable[str]:
+        """What it holds: a function that was not exported is no attribute."""
+        missing = {name for name in FUNCTION_NAMES if name not in self._functions}
+        return [name for name in super().__dir__() if name not in missing]
+
+    def _repr_html_(self) -> str:
+        """Signatures, the verdict of the export, and a curve of a function of one number; for notebooks."""
+        functions = [function.spec for function in self._functions.values()]
+        try:
+            tensor = notebook.scalar_input(self.spec)
+            picture = "" if tensor is None else notebook.curve(self.spec, self.span(tensor.name), self)
+        except PullbackError:  # a picture is not worth an error
+            picture = ""
+        return notebook.page(self.path.name, self.backend, functions, self.manifest, picture)
+
+    def span(self, name: str) -> tuple[float, float]:
+        """From where to where the samples of input ``name`` go; from -1 to 1 where there are none."""
+        found = self.manifest
+        if found is not None and name in found.ranges:
+            low, high = found.ranges[name]
+        else:
+            try:
+                values = np.concatenate([np.ravel(case.inputs[name]) for case in self.samples()["evaluate"]])
+                low, high = float(values.min()), float(values.max())
+            except (NotExportedError, ValueError):
+                low, high = -1.0, 1.0
+        return (low, high) if low < high else (low - 1, high + 1)
 
     def _onnx(self) -> OnnxBackend:
         if not isinstance(self._backend, OnnxBackend):

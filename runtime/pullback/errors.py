@@ -38,8 +38,11 @@ class InputError(PullbackError, ValueError):
     """What the caller passed does not fit the signature of the function."""
 
 
-class NotExportedError(PullbackError, LookupError):
-    """The bundle does not hold what was asked for; export it again with the request."""
+class NotExportedError(PullbackError, LookupError, AttributeError):
+    """The bundle does not hold what was asked for; export it again with the request.
+
+    An ``AttributeError`` too: ``hasattr(bundle, "hvp")`` is False where there is none, and ``getattr`` has its default.
+    """
 
 
 class ParityError(PullbackError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from pullback.directions import Directions
 from pullback.errors import InputError, NotExportedError
 from pullback.guards import Guard
 from pullback.inputs import Binder
-from pullback.manifest import FunctionSpec
+from pullback.manifest import FunctionSpec, shape_text
 from pullback.rows import Choice
 
 # Prepared choices of results that are kept besides the one of all results; each may hold a session.
@@ -38,6 +39,20 @@ def _make_result(fields: tuple[str, ...], values: tuple[Any, ...]) -> Any:
 _new = tuple.__new__  # a named tuple's own ``_make`` takes twice as long
 
 
+def signature(spec: FunctionSpec) -> inspect.Signature:
+    """How a function is called, with dtypes and shapes as annotations; for ``help`` and completion."""
+    Parameter = inspect.Parameter
+    inputs = [
+        Parameter(tensor.name, Parameter.POSITIONAL_OR_KEYWORD, annotation=f"{tensor.dtype} {shape_text(tensor.shape)}")
+        for tensor in spec.inputs
+    ]
+    options = [
+        Parameter("fetch", Parameter.KEYWORD_ONLY, default=None, annotation="Iterable[str] | None"),
+        Parameter("chunk", Parameter.KEYWORD_ONLY, default=None, annotation="int | None"),
+    ]
+    return inspect.Signature([*inputs, *options], return_annotation=f"({', '.join(map(str, spec.outputs))})")
+
+
 class Function:
     """Callable by position and by name; ``spec`` says with what shapes.
 
@@ -46,6 +61,8 @@ class Function:
 
     def __init__(self, spec: FunctionSpec, backend: Backend, guard: Guard) -> None:
         self.spec = spec
+        self.__name__ = spec.name
+        self.__signature__ = signature(spec)
         self._backend = backend
         self._guard = None if guard.idle else guard
         self._binder = Binder(spec)
@@ -110,6 +127,9 @@ class Function:
     def reset(self) -> None:
         """Forget prepared runs; called in the child after a fork."""
         self._runs = {}
+
+    def __repr__(self) -> str:
+        return f"<pullback.Function {self.spec}>"
 
     def fetch_names(self, fetch: Iterable[str] | None) -> tuple[str, ...]:
         """The outputs meant by ``fetch``; raises ``InputError`` and ``NotExportedError``."""

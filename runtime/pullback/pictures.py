@@ -12,8 +12,9 @@ import numpy as np
 
 from pullback.backends import Array
 from pullback.bundle import Bundle
-from pullback.errors import InputError, MissingDependencyError, NotExportedError
+from pullback.errors import InputError, MissingDependencyError
 from pullback.manifest import TensorSpec
+from pullback.notebook import scalar_input
 
 INK, BLUE, ORANGE, GRAY, PALE = "#1f2933", "#2166ac", "#d6604d", "#7b8794", "#e4e7eb"
 
@@ -60,12 +61,7 @@ def _styled(make: Callable[[Bundle], Any]) -> Callable[[Bundle], Any]:
 
 def curve_input(bundle: Bundle) -> TensorSpec | None:
     """The input, where there is one float number per sample and nothing else."""
-    inputs = bundle.spec.inputs
-    if len(inputs) != 1 or not bundle.spec.batched or bundle.spec.name != "evaluate":
-        return None
-    fixed = math.prod(dim for dim in inputs[0].shape[1:] if isinstance(dim, int))
-    free = [dim for dim in inputs[0].shape if isinstance(dim, str)]
-    return inputs[0] if free == ["B"] and fixed == 1 and inputs[0].dtype.startswith("float") else None
+    return scalar_input(bundle.spec)
 
 
 def saliency_pairs(bundle: Bundle) -> list[tuple[TensorSpec, str]]:
@@ -88,7 +84,7 @@ def curve(bundle: Bundle) -> Any:
     tensor = curve_input(bundle)
     if tensor is None:
         raise InputError(f"{bundle.path}: a curve needs a single input of one number per sample")
-    low, high = _range(bundle, tensor)
+    low, high = bundle.span(tensor.name)
     x = np.linspace(low, high, 401)
     results = bundle(x.reshape(-1, *(1 for _ in tensor.shape[1:])).astype(tensor.dtype))
     requests = {derivative.name: derivative.request for derivative in bundle.spec.derivatives}
@@ -211,20 +207,6 @@ def parity_pairs(bundle: Bundle) -> dict[str, tuple[Array, Array]]:
                 pair[0].append(np.ravel(want).astype(np.float64))
                 pair[1].append(np.ravel(actual[name]).astype(np.float64))
     return {name: (np.concatenate(want), np.concatenate(got)) for name, (want, got) in found.items()}
-
-
-def _range(bundle: Bundle, tensor: TensorSpec) -> tuple[float, float]:
-    found = bundle.manifest
-    if found is not None and tensor.name in found.ranges:
-        low, high = found.ranges[tensor.name]
-    else:
-        try:
-            arrays = [np.ravel(case.inputs[tensor.name]) for case in bundle.samples()["evaluate"]]
-            values = np.concatenate(arrays)
-            low, high = float(values.min()), float(values.max())
-        except (NotExportedError, ValueError):
-            low, high = -1.0, 1.0
-    return (low, high) if low < high else (low - 1, high + 1)
 
 
 def _grey(image: Array, how: str) -> Array:

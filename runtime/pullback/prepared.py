@@ -17,10 +17,14 @@ from pullback.manifest import FunctionSpec, TensorSpec, shape_text
 class Prepared:
     """Write into ``inputs[name]`` and call, or call with arrays; the same result arrays are filled each time.
 
+    With ``copy``, every call returns new arrays, which the next call leaves alone.
+
     One ``Prepared`` belongs to one thread, and to the process that made it.
     """
 
-    def __init__(self, spec: FunctionSpec, session: Any, fetch: tuple[str, ...], sizes: Mapping[str, int]) -> None:
+    def __init__(
+        self, spec: FunctionSpec, session: Any, fetch: tuple[str, ...], sizes: Mapping[str, int], copy: bool = False
+    ) -> None:
         self.spec = spec
         outputs = {tensor.name: tensor for tensor in spec.outputs}
         self._inputs = {tensor.name: _buffer(spec.name, tensor, sizes) for tensor in spec.inputs}
@@ -33,6 +37,7 @@ class Prepared:
         self._run, self._binding = session.run_with_iobinding, binding
         self._ordered = tuple(self._inputs.values())
         self._result = result_class(fetch)(*results)
+        self._copy = copy
 
     @property
     def inputs(self) -> Mapping[str, Array]:
@@ -40,7 +45,7 @@ class Prepared:
         return MappingProxyType(self._inputs)
 
     def __call__(self, /, *args: Any, **named: Any) -> Any:
-        """The named tuple of result buffers, after copying the given inputs into theirs."""
+        """The named tuple of result buffers, or of copies of them, after copying the given inputs into theirs."""
         try:
             if len(args) > len(self._ordered):
                 raise ValueError(f"got {len(args)} by position")
@@ -55,7 +60,7 @@ class Prepared:
             self._run(self._binding)
         except Exception as error:
             raise PullbackError(f"{self.spec.name}: ONNX Runtime failed: {error}") from error
-        return self._result
+        return type(self._result)(*(array.copy() for array in self._result)) if self._copy else self._result
 
 
 def _buffer(function: str, tensor: TensorSpec, sizes: Mapping[str, int]) -> Array:
