@@ -20,6 +20,7 @@ from pullback_export.derivatives.kinds import (
     Jacobian,
     Laplacian,
     Request,
+    WeightedHessian,
 )
 from pullback_export.derivatives.requests import forces
 from pullback_export.errors import ExportError, PrecisionError, UnsupportedOpsError
@@ -39,6 +40,7 @@ __all__ = [
     "PrecisionError",
     "Request",
     "UnsupportedOpsError",
+    "WeightedHessian",
     "export",
     "forces",
 ]

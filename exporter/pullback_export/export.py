@@ -58,7 +58,9 @@ def export(
         model: a ``keras.Model``, the path of a ``.keras`` file, a SavedModel folder, a ``tf.Module``, a
             ``tf.function`` or a plain function of tensors.
         path: the folder to write, by custom ``<name>.pullback``.
-        derivatives: requests such as ``Gradient("y", "x")`` or ``"gradient(y, x)"``.
+        derivatives: requests such as ``Gradient("y", "x")`` or ``"gradient(y, x)"``; the kinds are ``gradient``,
+            ``jacobian``, ``hessian``, ``laplacian``, ``derivative``, and with seeds ``vjp``, ``jvp``, ``hvp`` and
+            ``weighted_hessian`` (:data:`pullback_export.derivatives.kinds.KINDS` has what each gives).
         inputs: ``tf.TensorSpec`` with names; needed for a plain function, else it renames. A dictionary of them for
             what takes its inputs as one dictionary.
         outputs: names for the outputs, where the model has none or poor ones.

@@ -101,8 +101,16 @@ class Bundle:
 
     @property
     def hvp(self) -> Callable[..., Any]:
-        """``hvp(x=x, fwd_x=t)``: the Hessian times a direction, ``hvp_y_x`` of shape ``(B, *in)``."""
+        """``hvp(x=x, fwd_x=t)``: the Hessian times a direction, ``hvp_y_x`` of shape ``(B, *in)``.
+
+        Of a vector output, ``hvp(x=x, adj_y=v, fwd_x=t)``: the Hessian of ``<v, y>`` times a direction, ``fwd_adj_x``.
+        """
         return self.function("hvp")
+
+    @property
+    def weighted_hessian(self) -> Callable[..., Any]:
+        """``weighted_hessian(x=x, adj_y=v)``: the sum of ``v[i]`` times the Hessian of ``y[i]``, ``hess_y_x``."""
+        return self.function("weighted_hessian")
 
     @property
     def functions(self) -> dict[str, Function]:

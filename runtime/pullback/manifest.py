@@ -3,6 +3,9 @@
 Format versions (a version is never changed once it was released; a new one is added below):
 
 * 1 (2026-11-23): first version.
+* 1 (2026-11-28): the kind and function ``weighted_hessian``, a second seed of ``hvp``, outputs of products besides
+  the products. Whoever reads version 1 of the first date refuses a bundle that holds a ``weighted_hessian``, and reads
+  every other.
 """
 
 from __future__ import annotations
@@ -15,12 +18,16 @@ from collections.abc import Iterable, Sequence
 
 from pullback import schema
 from pullback.errors import BundleError, FormatVersionError
+from pullback.selection import Selection, arguments
 
 FORMAT_VERSION = 1
 READABLE_VERSIONS = (1,)
 
-FUNCTION_NAMES = ("evaluate", "vjp", "jvp", "hvp")
-KINDS = ("gradient", "jacobian", "hessian", "laplacian", "derivative", "vjp", "jvp", "hvp")
+FUNCTION_NAMES = ("evaluate", "vjp", "jvp", "hvp", "weighted_hessian")
+KINDS = (
+    *("gradient", "jacobian", "hessian", "laplacian", "derivative"),
+    *("vjp", "jvp", "hvp", "weighted_hessian"),
+)
 DTYPES = (
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     *("float16", "float32", "float64"),
@@ -61,6 +68,9 @@ class DerivativeSpec:
     ``of`` and ``wrt`` are names of outputs and inputs; ``wrt`` has one entry for each order.
     ``seed`` is the extra input (``adj_y``, ``fwd_x``) or None. ``scale`` multiplies the derivative
     (forces are a gradient with -1).
+
+    ``of_selection`` and ``wrt_selections`` (one for each of ``wrt``) say what ``request`` says, without text: the name,
+    the picked components or slices, and whether they are summed. No file holds them.
     """
 
     request: str
@@ -70,11 +80,25 @@ class DerivativeSpec:
     wrt: tuple[str, ...]
     seed: str | None = None
     scale: float = 1.0
+    of_selection: Selection = dataclasses.field(init=False, compare=False, repr=False)
+    wrt_selections: tuple[Selection, ...] = dataclasses.field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Reads ``request``; raises ``BundleError`` where it says something else than ``of`` and ``wrt``."""
+        of, wrt = _selections(self.request)
+        wrt = wrt * len(self.wrt) if len(wrt) == 1 else wrt
+        if self.of and self.wrt and (of.name, *(item.name for item in wrt)) != (self.of, *self.wrt):
+            raise BundleError(
+                f"derivative {self.name!r}: the request {self.request!r} is not of {self.of!r} with respect to"
+                f" {', '.join(map(repr, self.wrt))}; the file is damaged or not ours"
+            )
+        object.__setattr__(self, "of_selection", of)
+        object.__setattr__(self, "wrt_selections", wrt)
 
 
 @dataclasses.dataclass(frozen=True)
 class FunctionSpec:
-    """One graph: ``evaluate``, ``vjp``, ``jvp`` or ``hvp``; its inputs and results in calling order."""
+    """One graph, ``evaluate`` or one of products (:data:`FUNCTION_NAMES`); its inputs and results in calling order."""
 
     name: str
     inputs: tuple[TensorSpec, ...]
@@ -85,7 +109,9 @@ class FunctionSpec:
     @property
     def seeds(self) -> frozenset[str]:
         """Names of the inputs that carry a direction or an adjoint."""
-        return frozenset(d.seed for d in self.derivatives if d.seed is not None)
+        adjoints = {f"adj_{d.of_selection.label}" for d in self.derivatives if d.kind == "hvp"}
+        inputs = {tensor.name for tensor in self.inputs}
+        return frozenset(d.seed for d in self.derivatives if d.seed is not None) | (adjoints & inputs)
 
     @property
     def rowwise(self) -> bool:
@@ -164,6 +190,18 @@ class FunctionSet:
     functions: tuple[FunctionSpec, ...]
     tolerance: Tolerance
     format_version: int = FORMAT_VERSION
+
+
+def _selections(request: str) -> tuple[Selection, tuple[Selection, ...]]:
+    """What ``hessian(y[2], x, t)`` is of, and with respect to what; raises ``BundleError``."""
+    match = re.fullmatch(r"\s*\w+\s*\((.*)\)\s*", request, re.DOTALL)
+    try:
+        parts = [Selection.parse(part) for part in arguments(match[1])] if match else []
+    except ValueError as problem:
+        raise BundleError(f"request {request[:200]!r}: {problem}; the file is damaged or not ours") from problem
+    if len(parts) < 2:
+        raise BundleError(f"request {request[:200]!r} names no output and input; the file is damaged or not ours")
+    return parts[0], tuple(parts[1:])
 
 
 def shape_text(shape: Sequence[Dim]) -> str:

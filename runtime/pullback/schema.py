@@ -72,9 +72,9 @@ def write_compact_json(value: object) -> str:
 
 
 def plain(value: object) -> object:
-    """Dataclasses and tuples as dicts and lists, all the way down."""
+    """Dataclasses and tuples as dicts and lists, all the way down; a field that follows from others is left out."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -90,6 +90,7 @@ def _fields(cls: Any) -> dict[str, tuple[Any, bool]]:
     return {
         f.name: (hints[f.name], f.default is not missing or f.default_factory is not missing)
         for f in dataclasses.fields(cls)
+        if f.init  # the others follow from these
     }
 
 

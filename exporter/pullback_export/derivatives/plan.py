@@ -16,7 +16,13 @@ from pullback.selection import Selection
 
 from pullback_export.derivatives.kinds import PRODUCTS
 from pullback_export.derivatives.kinds.request import Key, Request
-from pullback_export.derivatives.request_checks import check_names, check_outputs, check_result_names, check_shapes
+from pullback_export.derivatives.request_checks import (
+    check_names,
+    check_outputs,
+    check_result_names,
+    check_seeds,
+    check_shapes,
+)
 from pullback_export.derivatives.selection import check_range, sample_index
 from pullback_export.derivatives.tape_step import Step
 from pullback_export.derivatives.vectorization import Vectorize, copies, is_vectorizable, vectorized
@@ -32,7 +38,7 @@ def trace_function(function: Callable[..., Any], inputs: Sequence[tf.TensorSpec]
 
 @dataclasses.dataclass(frozen=True)
 class Function:
-    """One graph to be: ``evaluate``, ``vjp``, ``jvp`` or ``hvp``. ``compute(vectorize, *tensors)`` is its meaning."""
+    """One graph to be: ``evaluate``, or one of products. ``compute(vectorize, *tensors)`` is its meaning."""
 
     name: str
     inputs: tuple[tf.TensorSpec, ...]
@@ -88,13 +94,15 @@ class Derivatives:
         self.layers = tuple(sorted(name for name in named - known if name in source.layers))
         for request in requests:
             check_names(request, source, self.layers)
-        check_result_names(source, self.requests, self.layers)
         self.specs = self._trace_values()
-        for request in requests:
+        self.requests = tuple(item.resolved(tuple(self._sample_shape(self.specs[item.of]))) for item in requests)
+        check_result_names(source, self.requests, self.layers)
+        check_seeds(source, self.requests)
+        for request in self.requests:
             check_shapes(request, self.specs, self.lead)
 
     def functions(self) -> tuple[Function, ...]:
-        """``evaluate`` and, where they were asked for, the products: ``vjp``, ``jvp``, ``hvp``."""
+        """``evaluate`` and, where they were asked for, the products: ``vjp``, ``jvp``, ``hvp``, ..."""
         seedless = tuple(request for request in self.requests if not request.seeds)
         names = (*self.source.outputs, *self.layers, *(request.name for request in seedless))
         functions = [Function("evaluate", self.source.inputs, names, seedless, self._evaluate, self.requests)]

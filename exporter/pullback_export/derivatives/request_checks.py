@@ -47,16 +47,43 @@ def _inner_layers(source: Source) -> str:
 def check_result_names(source: Source, requests: Sequence[Request], layers: Sequence[str]) -> None:
     """Raises :class:`ExportError` where two results, or a result and an input or output, have one name."""
     taken = {spec.name: "an input" for spec in source.inputs} | dict.fromkeys((*source.outputs, *layers), "an output")
+    added: set[tuple[str, str]] = set()
     for request in requests:
         shared = request.adds_up
-        if request.name in taken and taken[request.name] == str(request):
-            raise ExportError(f"{request}: it is asked for twice; leave one out")
+        if request.name in taken and (taken[request.name] == str(request) or (str(request), request.name) in added):
+            raise ExportError(f"{request}: requested twice; remove one")
         if request.name in taken and not (shared and taken[request.name] == request.function):
             raise ExportError(
                 f"{request}: the name {request.name!r} is taken by {taken[request.name]};"
                 " give the request another: name='...'"
             )
         taken[request.name] = request.function if shared else str(request)
+        added |= {(str(request), request.name)} if shared else set()
+
+
+def check_seeds(source: Source, requests: Sequence[Request]) -> None:
+    """Raises :class:`ExportError` where a seed has the name of an input, of a result beside it, or of another seed."""
+    inputs = {spec.name for spec in source.inputs}
+    results = {(request.function, request.name): request for request in requests}
+    owners: dict[tuple[str, str], tuple[Selection, Request]] = {}
+    for request in requests:
+        for seed in request.seeds:
+            here = (request.function, seed.name)
+            if seed.name in inputs:
+                raise ExportError(
+                    f"{request}: its seed {seed.name!r} has the name of an input; rename the input with inputs=[...]"
+                )
+            if here in results:
+                raise ExportError(
+                    f"{results[here]}: the name {seed.name!r} is that of a seed of {request};"
+                    " give the request another: name='...'"
+                )
+            owner, first = owners.setdefault(here, (seed.owner, request))
+            if owner != seed.owner:
+                raise ExportError(
+                    f"{request}: its seed {seed.name!r} is that of {first} too, which is of another shape;"
+                    " export one of them into another bundle"
+                )
 
 
 def check_outputs(specs: Mapping[str, tf.TensorSpec]) -> None:

@@ -107,22 +107,25 @@ class Judge:
     def _function(self) -> Function | None:
         """The function one order below the request; None where that is the source itself."""
         below = self.request.below()
-        return Derivatives(self.source, [below], "zero").functions()[0] if below else None
+        return Derivatives(self.source, [below], "zero").functions()[-1] if below else None
 
     def _below(self, inputs: dict[str, Array]) -> Array:
         """The function one order below, as float64."""
-        wanted = {spec.name: inputs[spec.name] for spec in self.source.inputs}
+        wanted = {spec.name: inputs[spec.name] for spec in (self._function or self.source).inputs}
         size = rows_at_once(self.inputs)
         found = in_pieces(self._at_once, wanted, size) if self.parted else self._at_once(wanted)
         assert found is not None
         return found["below"]
 
     def _at_once(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        function = self._function
         tensors = [
-            tf.constant(inputs[spec.name].astype(spec.dtype.as_numpy_dtype), spec.dtype) for spec in self.source.inputs
+            tf.constant(inputs[spec.name].astype(spec.dtype.as_numpy_dtype), spec.dtype)
+            for spec in (function or self.source).inputs
         ]
-        if self._function is not None:
-            below = np.asarray(self._function.compute(mostly_one_by_one, *tensors)[-1], np.float64)
+        if function is not None:
+            results = dict(zip(function.outputs, function.compute(mostly_one_by_one, *tensors), strict=True))
+            below = np.asarray(results["below"], np.float64)
         else:
             below = self._of_outputs(dict(zip(self.source.outputs, self.source.call(*tensors), strict=True)))
         return {"below": below}

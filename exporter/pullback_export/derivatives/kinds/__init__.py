@@ -5,11 +5,11 @@ from pullback_export.derivatives.kinds.first_order import Gradient, Jacobian
 from pullback_export.derivatives.kinds.products import JVP, VJP
 from pullback_export.derivatives.kinds.request import Request
 from pullback_export.derivatives.kinds.second_order import Hessian, Laplacian
-from pullback_export.derivatives.kinds.second_products import HVP
+from pullback_export.derivatives.kinds.second_products import HVP, WeightedHessian
 
 # By the word that names the kind in texts and in the manifest, in the order of the graphs that hold them.
 KINDS: dict[str, type[Request]] = {
-    kind.kind: kind for kind in (Gradient, Jacobian, Hessian, Laplacian, Derivative, VJP, JVP, HVP)
+    kind.kind: kind for kind in (Gradient, Jacobian, Hessian, Laplacian, Derivative, VJP, JVP, HVP, WeightedHessian)
 }
 # The graphs beside ``evaluate``, each with products of one kind.
 PRODUCTS = tuple(dict.fromkeys(kind.function for kind in KINDS.values() if kind.function != "evaluate"))
@@ -26,4 +26,5 @@ __all__ = [
     "Jacobian",
     "Laplacian",
     "Request",
+    "WeightedHessian",
 ]

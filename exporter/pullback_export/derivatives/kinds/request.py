@@ -152,6 +152,10 @@ class Request:
 
     # What it is.
 
+    def resolved(self, out: Shape) -> Request:
+        """What the request means for an ``of`` of this shape per sample: itself, or one of another class."""
+        return self
+
     @property
     def order(self) -> int:
         """How many times ``of`` is differentiated."""

@@ -17,14 +17,25 @@ from pullback_export.derivatives.kinds.request import (
     Request,
     chain_name,
 )
+from pullback_export.derivatives.kinds.second_products import WeightedHessian
 
 
 class Hessian(Request):
-    """Second derivatives, shape ``(B, *out, *in, *in2)``: ``d2y_dx2``, or ``d2y_dx_dt`` for two inputs."""
+    """Second derivatives, shape ``(B, *out, *in, *in2)``: ``d2y_dx2``, or ``d2y_dx_dt`` for two inputs.
+
+    ``weighted=True`` makes a :class:`~pullback_export.derivatives.kinds.second_products.WeightedHessian` instead.
+    """
 
     kind = "hessian"
     orders = (1, 2)
     vectorised = True
+
+    def __new__(cls, of: str = "", *wrt: str, weighted: bool = False, **options: Any) -> Any:
+        """A request of the other kind where it is ``weighted``. (Copies and pickles are made without arguments.)"""
+        return WeightedHessian(of, *wrt, **options) if weighted else super().__new__(cls)
+
+    def __init__(self, of: str, *wrt: str, weighted: bool = False, **options: Any) -> None:
+        super().__init__(of, *wrt, **options)
 
     def _complete(self, wrt: tuple[Selection, ...]) -> tuple[Selection, ...]:
         return wrt * 2 if len(wrt) == 1 else wrt

@@ -1,24 +1,39 @@
-"""Products of second derivatives with seeds."""
+"""Products of second derivatives with seeds: along a direction, and weighted over the components of an output.
+
+Both are one reverse pass of the weighted sum ``<adj_y, y>`` and then derivatives of that pass, so that the dense
+Hessian ``(m, n, n)`` of a vector output never exists.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pullback.selection import Selection
+
 from pullback_export.derivatives.kinds.first_order import Gradient
-from pullback_export.derivatives.kinds.products import check_whole_input, tangent_seed
+from pullback_export.derivatives.kinds.products import VJP, adjoint_seed, check_whole_input, tangent_seed
 from pullback_export.derivatives.kinds.request import Array, Differentiation, Key, Quotient, Request, Seed, Shape
-from pullback_export.errors import ExportError
 
 
 class HVP(Request):
-    """Hessian-vector product of one scalar per sample: takes ``fwd_x (B, *in)``, gives ``hvp_y_x (B, *in)``."""
+    """Hessian-vector product: takes ``fwd_x (B, *in)``, gives ``hvp_y_x (B, *in)`` of one scalar per sample.
+
+    Of a vector output it takes ``adj_y (B, *out)`` too, and gives ``fwd_adj_x (B, *in)``: see :class:`VectorHVP`.
+    """
 
     kind = "hvp"
     function = "hvp"
 
     def _default_name(self) -> str:
         return f"hvp_{self.of.label}_{self.wrt[0].label}"
+
+    def resolved(self, out: Shape) -> Request:
+        if all(size == 1 for size in out):
+            return self
+        name = None if self.name == self._default_name() else self.name
+        of, wrt = str(self.of), str(self.wrt[0])
+        return VectorHVP(of, wrt, scale=self.scale, name=name, mode=self.mode, chunk=self.chunk)
 
     @property
     def order(self) -> int:
@@ -34,17 +49,6 @@ class HVP(Request):
 
     def check_shapes(self, out: Shape, into: Sequence[Shape], lead: int) -> None:
         check_whole_input(self)
-        if all(size == 1 for size in out):
-            return
-        of, wrt = self.of, self.wrt[0]
-        shape = ("B",) * lead + tuple(out)
-        zeros = ", ".join("0" for _ in out)
-        raise ExportError(
-            f"{self}: {of} has shape {shape}, not one scalar per sample;"
-            f" pick a component {self.kind}({of.name}[{zeros}], {wrt}), "
-            f"or ask for all second derivatives hessian({of}, {wrt})"
-            + ("" if lead else "; batched=False: if the leading axis is the batch, give it a free size (None)")
-        )
 
     def differentiate(
         self, step: Differentiation, level: int, seeds: Mapping[str, Any], results: Mapping[Key, Any]
@@ -56,3 +60,68 @@ class HVP(Request):
 
     def predicted(self, result: Array, quotient: Quotient) -> Array:
         return result
+
+
+class VectorHVP(HVP):
+    """What :class:`HVP` is for a vector output: ``fwd_adj_x``, the Hessian of ``<adj_y, y>`` times ``fwd_x``.
+
+    CasADi's forward-over-adjoint; those of several outputs add up, as their adjoints do.
+    """
+
+    adds_up = True
+
+    def _default_name(self) -> str:
+        return f"fwd_adj_{self.wrt[0].label}"
+
+    def resolved(self, out: Shape) -> Request:
+        return self
+
+    @property
+    def seeds(self) -> tuple[Seed, ...]:
+        return adjoint_seed(self.of), tangent_seed(self.wrt[0])
+
+    def differentiate(
+        self, step: Differentiation, level: int, seeds: Mapping[str, Any], results: Mapping[Key, Any]
+    ) -> Any:
+        return step.vjp(seeds[self.seeds[level].name])
+
+    def below(self) -> Request:
+        return VJP(str(self.of), str(self.wrt[0]), name="below")
+
+
+class WeightedHessian(Request):
+    """The sum of ``adj_y[i]`` times the Hessian of ``y[i]``: takes ``adj_y (B, *out)``.
+
+    Gives ``hess_y_x (B, *in, *in)``, or ``hess_y_x_t (B, *in, *in2)`` for two inputs.
+    """
+
+    kind = "weighted_hessian"
+    function = "weighted_hessian"
+    orders = (1, 2)
+    vectorised = True
+
+    def _complete(self, wrt: tuple[Selection, ...]) -> tuple[Selection, ...]:
+        return wrt * 2 if len(wrt) == 1 else wrt
+
+    def _default_name(self) -> str:
+        return "_".join(("hess", self.of.label, *(item.label for item in self._named)))
+
+    def __str__(self) -> str:
+        return f"{self.kind}({', '.join(map(str, (self.of, *self._named)))})"
+
+    @property
+    def _named(self) -> tuple[Selection, ...]:
+        """The inputs as they are written: once where both are the same."""
+        return self.wrt[:1] if self.wrt[0] == self.wrt[1] else self.wrt
+
+    @property
+    def seeds(self) -> tuple[Seed, ...]:
+        return (adjoint_seed(self.of),)
+
+    def differentiate(
+        self, step: Differentiation, level: int, seeds: Mapping[str, Any], results: Mapping[Key, Any]
+    ) -> Any:
+        return step.vjp(seeds[self.seeds[0].name]) if level == 0 else step.jacobian()
+
+    def below(self) -> Request:
+        return VJP(str(self.of), str(self.wrt[0]), name="below")

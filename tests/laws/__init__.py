@@ -1,0 +1,1 @@
+"""Laws that hold between the derivative kinds, whatever the model."""
