@@ -1,7 +1,7 @@
 """What an ONNX file asks for, found before ONNX Runtime parses it: nothing but plain graphs gets through.
 
-Refused with ``BundleError``: operators outside ``ai.onnx``, weights outside of the file, functions and
-training graphs inside of it, graphs nested too deeply, and a signature that is not the promised one.
+Refused with ``BundleError``: operators outside ``ai.onnx`` and ``ai.onnx.ml``, weights outside of the file, functions
+and training graphs inside of it, graphs nested too deeply, and a signature that is not the promised one.
 Field numbers are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto .
 """
 
@@ -17,7 +17,7 @@ from pullback.errors import BundleError
 from pullback.manifest import FunctionSpec, TensorSpec, shape_text
 
 MAX_DEPTH = 16
-STANDARD_DOMAINS = ("", "ai.onnx")
+STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 
 # onnx.TensorProto.DataType
 _DTYPES = {

@@ -29,7 +29,11 @@ def fixed_batch(tensor: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
 ATTACKS: list[tuple[str, Callable[[bytes], bytes], str]] = [
     ("custom operator", in_graph(node("Run", "evil")), "operator evil::Run"),
     ("contrib operator", in_graph(node("FusedMatMul", "com.microsoft")), "operator com.microsoft::FusedMatMul"),
-    ("machine-learning operator", in_graph(node("Scaler", "ai.onnx.ml")), "operator ai.onnx.ml::Scaler"),
+    (
+        "training operator",
+        in_graph(node("Adam", "ai.onnx.preview.training")),
+        "operator ai.onnx.preview.training::Adam",
+    ),
     (
         "custom domain, then a good one",
         in_graph(field(1, [field(4, "Run"), field(7, "evil"), field(7, "")])),

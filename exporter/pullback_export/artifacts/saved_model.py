@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 from pullback.manifest import SAVED_MODEL_SPEC, FunctionSpec, Tolerance, functions_to_json
 
+from pullback_export.artifacts.lookup_tables import kept_tables
 from pullback_export.derivatives.tracing import Traced
 from pullback_export.errors import ExportError
 
@@ -24,6 +25,7 @@ def write(
     module = tf.Module()
     variables = {id(item): item for one in traced for item in one.concrete.graph.variables}
     module.variables_of_the_model = list(variables.values())
+    module.lookup_tables = kept_tables(one.concrete.graph for one in traced)
     if trackable is not None and not _is_keras(trackable):
         module.source = trackable
     signatures = {

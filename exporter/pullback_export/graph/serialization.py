@@ -39,6 +39,10 @@ FINAL_RULES = (
     blocked_scalar,
 )
 
+# Operators of ONNX's second standard domain, and its version; see https://onnx.ai/onnx/operators/index.html
+_ML = frozenset({"LabelEncoder"})
+ML_OPSET = ("ai.onnx.ml", 3)
+
 
 def to_model(graph: Graph, opset: int, metadata: Mapping[str, str]) -> onnx.ModelProto:
     """The model of ``graph``; equal graphs give equal bytes in every process."""
@@ -47,9 +51,8 @@ def to_model(graph: Graph, opset: int, metadata: Mapping[str, str]) -> onnx.Mode
     writer = _Writer(graph)
     proto = writer.graph_proto(graph, "pullback")
     proto.initializer.extend(writer.initializers)
-    model = helper.make_model(
-        proto, opset_imports=[helper.make_opsetid("", opset)], producer_name="pullback", ir_version=_ir_version(opset)
-    )
+    imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(*item) for item in sorted(writer.domains))]
+    model = helper.make_model(proto, opset_imports=imports, producer_name="pullback", ir_version=_ir_version(opset))
     for key in sorted(metadata):
         entry = model.metadata_props.add()
         entry.key, entry.value = key, metadata[key]
@@ -66,6 +69,7 @@ class _Writer:
         self.live = prune(root)
         self.names: dict[int, str] = {}
         self.counts: dict[str, int] = {}
+        self.domains: set[tuple[str, int]] = set()
 
     def name(self, value: Value) -> str:
         if id(value) not in self.names:
@@ -143,6 +147,9 @@ class _Writer:
             outputs.append(name)
         attributes = [self._attribute(key, item) for key, item in sorted(node.attributes.items())]
         proto = onnx.NodeProto(op_type=node.op_type, name=label, input=inputs, output=outputs)
+        if node.op_type in _ML:
+            proto.domain = ML_OPSET[0]
+            self.domains.add(ML_OPSET)
         proto.attribute.extend(attributes)
         return proto
 

@@ -9,7 +9,15 @@ _SEEDED = (
 )
 _WRITES = "it changes a variable, and an exported function has no state"
 
+_STRINGS = (
+    "standard ONNX operators do not hash or match strings: export from the layer behind it, whose input are numbers"
+)
+
 REASONS: dict[str, str] = {
+    **dict.fromkeys(
+        ("AsString", "StringToHashBucketFast", "StringToHashBucketStrong", "RegexReplace", "StaticRegexReplace"),
+        _STRINGS,
+    ),
     **dict.fromkeys(
         (
             "Multinomial",

@@ -1,0 +1,77 @@
+"""Lookup tables that a traced function reads, as objects that a SavedModel can hold, whoever owns them.
+
+``tf.saved_model.save`` refuses a captured resource that no object of the module stands for. Where a table came from (a
+Keras layer, a closure, another SavedModel) does not matter: its contents are read once, and written as the initial
+value of a table of the same name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+Array = np.ndarray[Any, Any]
+
+
+class KeptTable(tf.saved_model.experimental.TrackableResource):  # type: ignore[misc]  # TensorFlow has no types
+    """Stands for the static table behind ``handle``; a loaded SavedModel makes it anew from ``keys`` and ``values``."""
+
+    def __init__(self, handle: Any, keys: Array, values: Array, index: int) -> None:
+        super().__init__()
+        self._resource_handle = handle
+        self._contents = keys, values
+        self._shared_name = f"pullback_table_{index}"
+
+    def _create_resource(self) -> Any:
+        keys, values = self._contents
+        return tf.raw_ops.HashTableV2(
+            key_dtype=tf.as_dtype(_type_of(keys)),
+            value_dtype=tf.as_dtype(_type_of(values)),
+            shared_name=self._shared_name,
+        )
+
+    def _initialize(self) -> None:
+        keys, values = self._contents
+        tf.raw_ops.InitializeTableV2(
+            table_handle=self.resource_handle, keys=tf.constant(keys), values=tf.constant(values)
+        )
+
+
+def kept_tables(graphs: Iterable[Any]) -> list[KeptTable]:
+    """One for each lookup table that the function graphs capture."""
+    found: dict[int, KeptTable] = {}
+    for graph in graphs:
+        types = sorted(set(_types(graph.as_graph_def())))
+        for handle, _ in graph.captures:
+            if handle.dtype == tf.resource and id(handle) not in found:
+                contents = _contents(handle, types)
+                if contents is not None:
+                    found[id(handle)] = KeptTable(handle, *contents, len(found))
+    return list(found.values())
+
+
+def _types(definition: Any) -> Iterator[tuple[int, int]]:
+    """Dtypes of keys and values of every lookup, as numbers of TensorFlow's enumeration."""
+    for nodes in (definition.node, *(function.node_def for function in definition.library.function)):
+        for node in nodes:
+            if node.op == "LookupTableFindV2":
+                yield node.attr["Tin"].type, node.attr["Tout"].type
+
+
+def _contents(handle: Any, types: Iterable[tuple[int, int]]) -> tuple[Array, Array] | None:
+    """Keys and values, sorted by key; None where the handle is that of something else."""
+    for key_type, value_type in types:
+        try:
+            keys, values = tf.raw_ops.LookupTableExportV2(table_handle=handle, Tkeys=key_type, Tvalues=value_type)
+        except tf.errors.OpError:
+            continue
+        order = np.argsort(keys.numpy(), kind="stable")
+        return keys.numpy()[order], values.numpy()[order]
+    return None
+
+
+def _type_of(array: Array) -> Any:
+    return tf.string if array.dtype == object else tf.as_dtype(array.dtype)
