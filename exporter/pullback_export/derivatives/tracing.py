@@ -37,6 +37,19 @@ def trace(function: Function) -> Traced:
         return Traced(function, trace_function(compute, function.inputs))
     except LookupError as problem:  # of TensorFlow's gradient registry
         raise ExportError(
-            f"TensorFlow cannot differentiate the model: {problem}; replace the operator, or put it where no"
-            " derivative passes"
+            f"TensorFlow cannot differentiate the model: {_without_gradient(problem)}; replace the operator, or put it"
+            " where no derivative passes"
         ) from problem
+
+
+def _without_gradient(problem: LookupError) -> str:
+    """The operator that has no gradient, and where it stands: TensorFlow's tape knows, its message does not say."""
+    trace = problem.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name == "_gradient_function":
+            known = trace.tb_frame.f_locals
+            op = getattr(next(iter(known.get("outputs") or ()), None), "op", None)
+            where = f" in {op.name}" if op is not None else ""
+            return f"{known.get('op_name')}{where} has no gradient"
+        trace = trace.tb_next
+    return str(problem)

@@ -12,8 +12,11 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from pullback_export.overrides.block_lstm_gradient import own_gate_order
+from pullback_export.overrides.cumulative_logsumexp import twice_differentiable_logsumexp
+from pullback_export.overrides.dropped_gradients import complete_gradients
 from pullback_export.overrides.indexed_slices import dense_gradients
 from pullback_export.overrides.no_kernel_gradient import input_gradients
+from pullback_export.overrides.silent_gradients import kept_gradients
 from pullback_export.overrides.strided_1x1_convolution import safe_convolution
 
 Override = Callable[[], contextlib.AbstractContextManager[None]]
@@ -23,6 +26,9 @@ OVERRIDES: tuple[Override, ...] = (
     safe_convolution,
     input_gradients,
     own_gate_order,
+    complete_gradients,
+    kept_gradients,
+    twice_differentiable_logsumexp,
     dense_gradients,
 )
 

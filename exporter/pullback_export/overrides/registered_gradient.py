@@ -22,3 +22,26 @@ def replaced_gradient(op_type: str, replace: Callable[[Gradient], Gradient]) -> 
         return lambda: entry.update(type=original)
 
     return TemporaryChange(change)
+
+
+def added_gradient(op_type: str, gradient: Gradient) -> TemporaryChange:
+    """While it is active, tapes differentiate ``op_type``, for which TensorFlow registers nothing or "not
+    differentiable", with ``gradient(op, *cotangents)``.
+    """
+
+    def change() -> Callable[[], None]:
+        from tensorflow.python.framework import ops
+
+        table = ops._gradient_registry._registry
+        before = table.get(op_type)
+        table[op_type] = {"type": gradient, "location": None}
+
+        def undo() -> None:
+            if before is None:
+                del table[op_type]
+            else:
+                table[op_type] = before
+
+        return undo
+
+    return TemporaryChange(change)

@@ -43,6 +43,36 @@ def block_lstm_gradient() -> bool:
     return abs(predicted - measured) > 0.01 * abs(measured)
 
 
+def _jvp_of(function: Callable[[Any], Any], x: Any) -> Any:
+    """The derivative of ``function`` in the direction of ones, by two reverse passes."""
+    with tf.GradientTape() as outer:
+        seed = tf.zeros_like(function(x))
+        outer.watch(seed)
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            y = function(x)
+        pulled = inner.gradient(y, x, seed)
+    return outer.gradient(pulled, seed, tf.ones_like(x))
+
+
+def silent_gradients() -> bool:
+    """A bilinear resize has no forward derivative, and nothing is said."""
+    return _jvp_of(lambda x: tf.image.resize(x, [4, 4]), tf.ones([1, 2, 2, 1])) is None
+
+
+def dropped_gradients() -> bool:
+    """A bicubic resize has no forward derivative."""
+    try:
+        return _jvp_of(lambda x: tf.image.resize(x, [4, 4], "bicubic"), tf.ones([1, 2, 2, 1])) is None
+    except LookupError:
+        return True
+
+
+def cumulative_logsumexp() -> bool:
+    """The forward derivative of a running logsumexp is NaN."""
+    return not np.isfinite(_jvp_of(tf.math.cumulative_logsumexp, tf.constant([0.1, 0.2]))).all()
+
+
 def indexed_slices() -> bool:
     """The gradient of ``TanhGrad`` does not take what the gradient of a gather gives."""
     x = tf.constant([0.1, 0.2, 0.3])
@@ -105,8 +135,11 @@ DEFECTS: dict[str, Callable[[], bool]] = {
     defect.__name__: defect
     for defect in (
         block_lstm_gradient,
+        cumulative_logsumexp,
+        dropped_gradients,
         indexed_slices,
         no_kernel_gradient,
+        silent_gradients,
         strided_1x1_convolution,
         time_distributed,
     )
