@@ -8,8 +8,16 @@ SAVEDMODEL := .venvs/savedmodel
 BUNDLE := build/demo/bowl.pullback
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
-PYTEST := -m pytest
-XDIST ?= -n 2 --dist loadgroup
+# On processors with AVX-512 TensorFlow's oneDNN gives wrong matrix products and crashes (runtime/pullback/onednn.py).
+ifeq ($(ONEDNN_MAX_CPU_ISA)$(DNNL_MAX_CPU_ISA),)
+export TF_ENABLE_ONEDNN_OPTS ?= 0
+endif
+# A test that hangs, a worker that dies and a run that does not end are failures.
+TEST_SECONDS ?= 600
+RUN_SECONDS ?= 7200
+LIMITED := timeout --kill-after=30 $(RUN_SECONDS)
+PYTEST := -m pytest --timeout=$(TEST_SECONDS)
+XDIST ?= -n 2 --dist loadgroup --max-worker-restart=0
 
 .PHONY: demo test test-all test-main test-runtime test-savedmodel environments bench gate sweep lint format clean
 
@@ -27,17 +35,17 @@ test-all: $(MAIN)/installed
 # MARKED selects tests; what takes long runs only in test-all.
 MARKED = -m "not slow"
 test-main: $(MAIN)/installed
-	PULLBACK_DEMO=build/demo $(MAIN)/bin/python $(PYTEST) $(XDIST) $(MARKED)
+	PULLBACK_DEMO=build/demo $(LIMITED) $(MAIN)/bin/python $(PYTEST) $(XDIST) $(MARKED)
 
 environments: $(RUNTIME)/installed $(SAVEDMODEL)/installed
 
 # NumPy and ONNX Runtime alone: the runtime's tests, and the wheel with a bundle that the main tests wrote.
 test-runtime: $(RUNTIME)/installed $(BUNDLE)/manifest.json
-	PULLBACK_INSTALLED=runtime PULLBACK_BUNDLE=$(BUNDLE) $(RUNTIME)/bin/python $(PYTEST) tests/runtime tests/installed $(MARKED)
+	PULLBACK_INSTALLED=runtime PULLBACK_BUNDLE=$(BUNDLE) $(LIMITED) $(RUNTIME)/bin/python $(PYTEST) tests/runtime tests/installed $(MARKED)
 
 # TensorFlow, and no Keras.
 test-savedmodel: $(SAVEDMODEL)/installed $(BUNDLE)/manifest.json
-	PULLBACK_INSTALLED=savedmodel PULLBACK_BUNDLE=$(BUNDLE) $(SAVEDMODEL)/bin/python $(PYTEST) tests/installed
+	PULLBACK_INSTALLED=savedmodel PULLBACK_BUNDLE=$(BUNDLE) $(LIMITED) $(SAVEDMODEL)/bin/python $(PYTEST) tests/installed
 
 $(BUNDLE)/manifest.json: | $(MAIN)/installed
 	$(MAIN)/bin/python -m models.bowl_demo build/demo
@@ -56,14 +64,14 @@ build/wheel: $(SOURCES) | $(MAIN)/installed
 
 $(RUNTIME)/installed: build/wheel
 	@test -x $(RUNTIME)/bin/python || $(MAIN)/bin/python -m venv $(RUNTIME)
-	$(RUNTIME)/bin/python -m pip install --quiet "pytest>=8" "hypothesis>=6.100" build/wheel/*.whl
+	$(RUNTIME)/bin/python -m pip install --quiet "pytest>=8" "pytest-timeout>=2.3" "hypothesis>=6.100" build/wheel/*.whl
 	$(RUNTIME)/bin/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
 	@touch $@
 
 # Keras comes with TensorFlow and is taken away again: `import tensorflow` works without it.
 $(SAVEDMODEL)/installed: build/wheel
 	@test -x $(SAVEDMODEL)/bin/python || $(MAIN)/bin/python -m venv $(SAVEDMODEL)
-	$(SAVEDMODEL)/bin/python -m pip install --quiet "pytest>=8" "pullback[savedmodel] @ file://$$(ls $$PWD/build/wheel/*.whl)"
+	$(SAVEDMODEL)/bin/python -m pip install --quiet "pytest>=8" "pytest-timeout>=2.3" "pullback[savedmodel] @ file://$$(ls $$PWD/build/wheel/*.whl)"
 	$(SAVEDMODEL)/bin/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
 	$(SAVEDMODEL)/bin/python -m pip uninstall --quiet --yes keras
 	@touch $@

@@ -4,10 +4,13 @@ import os
 from typing import Any
 
 import pytest
+from pullback import onednn
 
 from tests import rotation
 
-# Before TensorFlow is imported: no chatter, and one thread for each of the parallel test processes.
+# Before TensorFlow is imported: no chatter, one thread for each of the parallel test processes, and no oneDNN, which
+# on processors with AVX-512 gives wrong products.
+onednn.switch_off()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 for threads in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(threads, "1")
@@ -19,6 +22,14 @@ collect_ignore = [] if "PULLBACK_INSTALLED" in os.environ else ["installed"]
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Which variants of the tables' rows this run covered."""
     terminalreporter.write_line(rotation.summary())
+
+
+def pytest_report_header() -> str:
+    """Whether the run was on a processor that shows TensorFlow's defect."""
+    setting = ", ".join(
+        f"{name}={os.environ[name]}" for name in (onednn.SWITCH, *onednn.LIMITS) if os.environ.get(name)
+    )
+    return f"processor: {'with' if onednn.has_avx512() else 'without'} AVX-512; {setting or 'oneDNN as by default'}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,8 +1,10 @@
 """Exports a Keras or TensorFlow model with its input derivatives; see :func:`export`."""
 
+from pullback import onednn
 from pullback.errors import MissingDependencyError
 
 try:
+    onednn.make_safe()  # before TensorFlow is imported
     import onnx as _onnx  # noqa: F401
     import tensorflow as _tensorflow  # noqa: F401
 except ImportError as problem:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from pullback import onednn
 from pullback.errors import BundleError, ParityError, PullbackError
 
 
@@ -86,6 +87,7 @@ def _run(
     except SystemExit as stop:
         return int(stop.code or 0)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    onednn.switch_off()  # before modules of the user's import TensorFlow
     try:
         _import(options.modules)
         action(options)

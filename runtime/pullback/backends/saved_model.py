@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import functools
 import threading
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pullback import onednn
 from pullback.backends import Array
 from pullback.errors import BundleError, MissingDependencyError, NotExportedError, PullbackError
 from pullback.manifest import FunctionSpec
 from pullback.opening import Opened
 from pullback.rows import Choice
+
+_UNSAFE = (
+    "TensorFlow runs with oneDNN on, which on this processor (AVX-512) gives wrong matrix products or crashes;"
+    " set TF_ENABLE_ONEDNN_OPTS=0 before TensorFlow is imported, or load the bundle first"
+)
 
 
 class SavedModelBackend:
@@ -74,6 +81,8 @@ def _one_line(error: Exception) -> str:
 
 @functools.cache
 def _tensorflow() -> Any:
+    if not onednn.make_safe():
+        warnings.warn(_UNSAFE, onednn.UnsafeTensorFlowWarning, stacklevel=2)
     try:
         import tensorflow
     except ImportError as error:
