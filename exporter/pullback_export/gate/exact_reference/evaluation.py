@@ -1,0 +1,183 @@
+"""Runs a rewritten function: straight from its definitions, without tracing anything again."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2
+from tensorflow.python.eager import context, execute
+from tensorflow.python.framework import errors
+
+from pullback_export.derivatives.tracing import Traced
+from pullback_export.gate.exact_reference.operators import TO_FLOAT64, Retyping
+from pullback_export.gate.exact_reference.rewriting import Coverage, Rewritten, rewrite
+
+Array = np.ndarray[Any, Any]
+# Operators that turn out to have no kernel after all, as the GPU-only layouts of some convolutions, at most.
+_MOST_UNSUITABLE = 16
+
+
+class ExactFunction:
+    """A traced function in another precision: ``function(inputs)`` gives its results by name.
+
+    Arrays that are handed in or captured may have any precision. Variables are read when it runs.
+    """
+
+    def __init__(self, traced: Traced, retyping: Retyping = TO_FLOAT64) -> None:
+        self._traced = traced
+        self._retyping = retyping
+        self._unsuitable: frozenset[str] = frozenset()
+        self._library = _library(traced.concrete)
+        self._captured = list(traced.concrete.captured_inputs)
+        self._config = _without_optimisation()
+        self._known: dict[tuple[str, ...], _Registered] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The results, in order."""
+        return self._traced.function.outputs
+
+    @property
+    def coverage(self) -> Coverage:
+        """How much of the function is in the new precision."""
+        return self._registered(self.names).coverage
+
+    def __call__(self, inputs: Mapping[str, Any], names: Sequence[str] | None = None) -> dict[str, Array]:
+        """The results ``names``, all by default; what only leads to others is not computed.
+
+        Raises the ``tf.errors.OpError`` of an operator that does not take the inputs.
+        """
+        wanted = tuple(self.names if names is None else names)
+        while True:
+            registered = self._registered(wanted)
+            try:
+                return dict(zip(wanted, (np.asarray(item) for item in self._run(registered, inputs)), strict=True))
+            except errors.OpError as problem:
+                culprit = registered.without_kernel(problem)
+                if culprit is None or culprit in self._unsuitable or len(self._unsuitable) >= _MOST_UNSUITABLE:
+                    raise
+                self._unsuitable |= {culprit}
+                self._known.clear()
+
+    def _run(self, registered: _Registered, inputs: Mapping[str, Any]) -> list[Any]:
+        given = [inputs[spec.name] for spec in self._traced.function.inputs]
+        tensors = [
+            _tensor(value, dtype) for value, dtype in zip([*given, *self._captured], registered.inputs, strict=True)
+        ]
+        attributes = ("executor_type", "", "config_proto", self._config)
+        return list(
+            execute.execute(registered.name, registered.outputs, tensors, attributes, context.context())
+        )
+
+    def _registered(self, wanted: tuple[str, ...]) -> _Registered:
+        if wanted not in self._known:
+            flat = sorted(self.names)  # the traced function returns a dictionary, which TensorFlow sorts
+            definition = _restricted(self._library[self._traced.concrete.function_def.signature.name], flat, wanted)
+            rewritten = rewrite(definition, self._library.get, self._retyping, self._unsuitable)
+            self._known[wanted] = _Registered(rewritten)
+        return self._known[wanted]
+
+
+def exact_functions(traced: Sequence[Traced]) -> dict[str, ExactFunction]:
+    """Each function in float64, by name."""
+    return {one.function.name: ExactFunction(one) for one in traced}
+
+
+class _Registered:
+    """Definitions that TensorFlow knows while this lives."""
+
+    def __init__(self, rewritten: Rewritten) -> None:
+        self.name = rewritten.name
+        self.coverage = rewritten.coverage
+        signature = next(item for item in rewritten.definitions if item.signature.name == rewritten.name).signature
+        self.inputs = [item.type for item in signature.input_arg]
+        self.outputs = len(signature.output_arg)
+        self._operators = {node.name: node.op for item in rewritten.definitions for node in item.node_def}
+        names = [item.signature.name for item in rewritten.definitions]
+        for item in rewritten.definitions:
+            context.context().add_function_def(item)
+        weakref.finalize(self, _forget, names)
+
+    def without_kernel(self, problem: Any) -> str | None:
+        """The operator that ``problem`` says there is no kernel for, or None where it says something else."""
+        text = str(problem)
+        missing = isinstance(problem, errors.NotFoundError | errors.UnimplementedError)
+        if not missing and "not in the list of allowed values" not in text and "No OpKernel" not in text:
+            return None
+        for name in re.findall(r"\{\{node ([^}]+)\}\}", text):
+            for known in (name, name.rsplit("/", 1)[-1]):
+                if known in self._operators:
+                    return self._operators[known]
+        return None
+
+
+def _forget(names: Sequence[str]) -> None:
+    for name in names:
+        with contextlib.suppress(errors.NotFoundError):
+            context.context().remove_function(name)
+
+
+def _library(concrete: Any) -> dict[str, Any]:
+    """Every function that ``concrete`` is made of, by name, itself included."""
+    library = {item.signature.name: item for item in concrete.graph.as_graph_def().library.function}
+    definition = concrete.function_def
+    return library | {definition.signature.name: definition}
+
+
+def _restricted(definition: Any, names: Sequence[str], wanted: Sequence[str]) -> Any:
+    """``definition`` with the results ``wanted`` of ``names`` alone, and the nodes that lead to them."""
+    new = type(definition)()
+    new.CopyFrom(definition)
+    kept = [definition.signature.output_arg[names.index(name)] for name in wanted]
+    del new.signature.output_arg[:]
+    del new.signature.control_output[:]
+    new.control_ret.clear()
+    new.ret.clear()
+    for argument in kept:
+        if argument.name not in new.ret:
+            new.signature.output_arg.append(argument)
+        new.ret[argument.name] = definition.ret[argument.name]
+    needed = set(_ancestors(definition, new.ret.values()))
+    del new.node_def[:]
+    new.node_def.extend(node for node in definition.node_def if node.name in needed)
+    return new
+
+
+def _ancestors(definition: Any, results: Any) -> Iterator[str]:
+    """Names of all nodes that ``results`` need."""
+    inputs = {node.name: node.input for node in definition.node_def}
+    waiting = [_node_of(item) for item in results]
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name not in inputs:
+            continue
+        seen.add(name)
+        yield name
+        waiting += [_node_of(item) for item in inputs[name]]
+
+
+def _node_of(reference: str) -> str:
+    return reference.lstrip("^").split(":", 1)[0]
+
+
+def _without_optimisation() -> bytes:
+    """Graphs run as they are: a second opinion on them, and sooner."""
+    config = config_pb2.ConfigProto()
+    config.CopyFrom(context.context().config)
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    return bytes(config.SerializeToString())
+
+
+def _tensor(value: Any, dtype: int) -> Any:
+    wanted = tf.as_dtype(dtype)
+    if tf.is_tensor(value):
+        return value if value.dtype == wanted or value.dtype in (tf.resource, tf.variant) else tf.cast(value, wanted)
+    return tf.constant(np.asarray(value).astype(wanted.as_numpy_dtype), wanted)
+
