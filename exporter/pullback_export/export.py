@@ -124,7 +124,7 @@ def export(
                 saved_model.write(staging.path / "saved_model", traced, specs, limit, source.trackable)
             say("comparing with the live model")
             surrogates = surrogate_ops(traced[0].concrete.graph)
-            checked = check(source, functions, staging.path, chosen, drawn, limit, training, surrogates)
+            checked = check(source, traced, staging.path, chosen, drawn, limit, training, surrogates)
             checked.report.require(f"export of {target.name}")
             staging.finish(specs, opset, limit, checked, producer())
     say(f"wrote {target}")

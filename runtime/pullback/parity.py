@@ -27,6 +27,8 @@ class Row:
     ``max_error`` and ``rms_error`` are absolute, ``scale`` is ``max|expected|`` over the finite entries,
     ``bound`` the largest ``max_error / scale`` that passes, and ``worst`` the index of the worst entry
     (its first number is the sample where there is a batch axis); None for an empty array.
+    ``reference`` names what ``expected`` is where that is not the live model, and ``live_error`` is then how
+    far the live model itself is from it, absolute; None where it was not measured.
     """
 
     stage: str
@@ -40,6 +42,8 @@ class Row:
     worst: tuple[int, ...] | None
     problem: str = ""
     warning: str = ""
+    live_error: float | None = None
+    reference: str = ""
 
     @property
     def ok(self) -> bool:
@@ -49,9 +53,17 @@ class Row:
     @property
     def relative_error(self) -> float:
         """``max_error / scale``; 0 where both are 0."""
-        if self.max_error == 0:
+        return self._relative(self.max_error)
+
+    @property
+    def relative_live_error(self) -> float:
+        """``live_error / scale``; NaN where it was not measured."""
+        return math.nan if self.live_error is None else self._relative(self.live_error)
+
+    def _relative(self, error: float) -> float:
+        if error == 0:
             return 0.0
-        return self.max_error / self.scale if self.scale else math.inf
+        return error / self.scale if self.scale else math.inf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,14 +130,16 @@ def compare(
             rows.append(Row(stage, name, "", (), math.nan, math.nan, math.nan, 0.0, None, problem=which))
             continue
         least = (scales or {}).get(name, 0.0)
-        rows.append(_row(stage, name, np.asarray(expected[name]), np.asarray(actual[name]), tolerance, least))
+        want, got = np.asarray(expected[name]), np.asarray(actual[name])
+        rows.append(compare_arrays(stage, name, want, got, tolerance.of(str(want.dtype)), least))
         if name in derivatives and rows[-1].scale == 0 and np.size(expected[name]):
             rows[-1] = dataclasses.replace(rows[-1], warning="the derivative is zero in every sample")
     return Report(tuple(rows))
 
 
-def _row(stage: str, name: str, expected: Array, actual: Array, tolerance: Tolerance, least: float) -> Row:
-    dtype, bound = str(expected.dtype), tolerance.of(str(expected.dtype))
+def compare_arrays(stage: str, name: str, expected: Array, actual: Array, bound: float, least: float = 0.0) -> Row:
+    """One row: ``actual`` may be off by ``bound`` times the scale, which is at least ``least``."""
+    dtype = str(expected.dtype)
     row = Row(stage, name, dtype, expected.shape, math.nan, math.nan, math.nan, bound, None)
     if actual.shape != expected.shape:
         return dataclasses.replace(row, problem=f"shape {actual.shape} instead of {expected.shape}")
@@ -187,14 +201,19 @@ def _json_value(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
+def _live(row: Row) -> str:
+    """The live model's own error, relative."""
+    return f"{row.relative_live_error:.2e}" if row.reference else "-"
+
+
 def _table(rows: tuple[Row, ...]) -> list[str]:
     """Aligned text, one line per row."""
-    head = ("stage", "output", "shape", "scale", "max error", "rms error", "relative", "bound", "worst at", "")
+    head = ("stage", "output", "shape", "scale", "max error", "rms error", "relative", "bound", "live", "worst at", "")
     lines: list[tuple[str, ...]] = [head]
     lines += [
         (
             *(row.stage, row.output, "x".join(map(str, row.shape)) or "-", f"{row.scale:.3g}", f"{row.max_error:.2e}"),
-            *(f"{row.rms_error:.2e}", f"{row.relative_error:.2e}", f"{row.bound:.1e}"),
+            *(f"{row.rms_error:.2e}", f"{row.relative_error:.2e}", f"{row.bound:.1e}", _live(row)),
             *("-" if row.worst is None else ",".join(map(str, row.worst)) or "-", "ok" if row.ok else row.problem),
         )
         for row in rows

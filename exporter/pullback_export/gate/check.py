@@ -1,10 +1,10 @@
 """The gate: the live model against both artifacts and against central differences, before a bundle appears.
 
-The reference is the live model, eagerly, one backward pass per seed (vectorised beyond 64 seeds). An output passes
-within the tolerance, scaled by its largest reference value. Where a derivative cancels almost wholly, or inputs are
-extreme, rounding alone exceeds that; then the bound is what rounding does to the live model itself (see
-:mod:`pullback_export.gate.rounding_noise`), and the row says so. The artifacts answer in a thread of their own
-meanwhile.
+The reference is the truth: the traced graph in float64 (see :mod:`pullback_export.gate.exact_reference`), which the
+live model has to confirm, eagerly and with one backward pass per seed (vectorised beyond 64 seeds). An artifact passes
+within the tolerance, scaled by the largest value, and a small multiple of the live model's own error (see
+:mod:`pullback_export.gate.verdict`). Where there is no truth, as for float64 models, the live model itself is the
+reference. The artifacts answer in a thread of their own meanwhile.
 """
 
 from __future__ import annotations
@@ -22,13 +22,17 @@ from pullback.manifest import Tolerance
 from pullback.parity import Report, Row, compare
 
 from pullback_export.derivatives.plan import Function
+from pullback_export.derivatives.tracing import Traced
 from pullback_export.errors import ExportError
 from pullback_export.gate.determinacy import Spares
+from pullback_export.gate.exact_source import ExactSource
+from pullback_export.gate.laws import laws
 from pullback_export.gate.live_answers import Judged, ask
 from pullback_export.gate.live_model import Arrays, Refused, refusals
 from pullback_export.gate.prefetch import ahead
 from pullback_export.gate.samples import Sample, Samples, draw_samples
 from pullback_export.gate.tangents import tangent
+from pullback_export.gate.verdict import Expected, judge, rows_off
 from pullback_export.gate.written_files import Answer, Artifact, artifacts
 from pullback_export.sources.source import Source
 
@@ -59,7 +63,7 @@ class Checked:
 
 def check(
     source: Source,
-    functions: Sequence[Function],
+    traced: Sequence[Traced],
     folder: pathlib.Path,
     formats: Sequence[str],
     samples: Samples,
@@ -69,10 +73,12 @@ def check(
 ) -> Checked:
     """Compares every artifact in ``folder`` with the live ``source``; the report may hold failures.
 
-    ``surrogates``: ops of the model whose gradient is not their derivative, see :func:`differences.surrogate_ops`.
+    ``traced`` are the functions with the graphs that artifacts are made of, the truth's too. ``surrogates``: ops of the
+    model whose gradient is not their derivative, see :func:`finite_differences.surrogate_ops`.
 
     Raises :class:`ExportError` where samples of a "batched" model influence each other.
     """
+    functions = [one.function for one in traced]
     drawn, notes = draw_samples(samples)
     drawn, inputs, refused = _all_with_seeds(functions, drawn, source.batched)
     written = [artifacts(function, folder, formats) for function in functions]
@@ -85,7 +91,8 @@ def check(
     cases: dict[str, list[golden.Case]] = {}
     # What artifacts answer depends on nothing that the live model says: both are asked at the same time.
     with ahead(tasks, WAITING_ANSWERS) as answered:
-        live = ask(source, functions, drawn, inputs, tolerance, training)
+        exact = ExactSource.of(source, traced)
+        live = ask(source, functions, exact, drawn, inputs, tolerance, training)
         for index, function in enumerate(functions):
             measured = live.measured(index, surrogates)
             judged = live.judged(index)
@@ -93,10 +100,11 @@ def check(
             report += live.left_out(index) + _compare_all(function, judged, written[index], answered, tolerance, spares)
             report += measured
             cases[function.name] = [
-                _golden(item.inputs, item.reference, None if live.interacting else item.sample.rows)
+                _golden(item.inputs, item.best, None if live.interacting else item.sample.rows)
                 for number, item in judged.items()
                 if item.sample.golden and number not in spares.used
             ]
+        report += laws(functions, live)
     report = Report(report.rows, tuple(dict.fromkeys(report.notes)))
     return Checked(_without_repeated_warnings(report), cases, samples.ranges)
 
@@ -147,13 +155,53 @@ def _scales(answers: Sequence[Arrays]) -> dict[str, float]:
 def _compare(
     stage: str, judged: Judged, actual: Arrays, tolerance: Tolerance, derivatives: set[str], least: Mapping[str, float]
 ) -> Report:
+    """One row per output: against the truth where it has one, else against the live model."""
+    reference = {
+        name: array for name, array in judged.reference.items() if name not in judged.truth or name not in actual
+    }
+    others = {name: array for name, array in actual.items() if name not in judged.truth}
+    report = _against_live(
+        stage, dataclasses.replace(judged, reference=reference), others, tolerance, derivatives, least
+    )
+    rows = {row.output: row for row in report.rows}
+    for name in judged.truth:
+        if name in actual:
+            rows[name] = _against_truth(stage, judged, name, actual[name], tolerance, least.get(name, 0.0))
+            if name in derivatives and rows[name].scale == 0 and actual[name].size:
+                rows[name] = dataclasses.replace(rows[name], warning="the derivative is zero in every sample")
+    order = [*judged.reference, *(name for name in rows if name not in judged.reference)]
+    return Report(tuple(rows[name] for name in order), report.notes)
+
+
+def _against_truth(stage: str, judged: Judged, name: str, actual: Any, tolerance: Tolerance, least: float) -> Row:
+    """What lies beside the sample is asked for only where it decides."""
+    live = judged.reference[name]
+    bound = tolerance.of(str(live.dtype))
+    expected = Expected(live, judged.truth[name], least)
+    row = judge(stage, name, expected, actual, bound)
+    if row.ok or judged.neighbours is None or actual.shape != live.shape or actual.dtype != live.dtype:
+        return row
+    if live.dtype.kind != "f":
+        return row
+    expected = judged.neighbours.informed(name, expected, rows_off(expected, actual, row.bound * row.scale))
+    again = judge(stage, name, expected, actual, bound)
+    jumps = int(expected.undetermined.sum())
+    if again.ok and jumps:
+        told = f"{jumps} row(s) are not determined by inputs of this precision and were compared with the live model"
+        return dataclasses.replace(again, warning=told)
+    return again
+
+
+def _against_live(
+    stage: str, judged: Judged, actual: Arrays, tolerance: Tolerance, derivatives: set[str], least: Mapping[str, float]
+) -> Report:
     """What rounding does takes long to find, and is asked for only where it decides and as far as it does."""
     reference = judged.reference
     report = again = compare(reference, actual, tolerance, stage=stage, derivatives=derivatives, scales=least)
     if report.ok or any(row.problem and not np.isfinite(row.max_error) for row in report.rows):
         return report
     for found in judged.rounding.scales(_rows_off(report, reference, actual), tolerance):
-        scales = {name: max(scale, least.get(name, 0.0)) for name, scale in found.items()}
+        scales = {name: max(found[name], least.get(name, 0.0)) for name in reference}
         again = compare(reference, actual, tolerance, stage=stage, derivatives=derivatives, scales=scales)
         if again.ok:
             break

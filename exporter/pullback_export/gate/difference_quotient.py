@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,9 @@ import tensorflow as tf
 from pullback.selection import Selection
 
 from pullback_export.derivatives.kinds.request import Request
-from pullback_export.derivatives.plan import Derivatives, Function
+from pullback_export.derivatives.plan import Derivatives
 from pullback_export.derivatives.vectorization import mostly_one_by_one
+from pullback_export.gate.exact_source import ExactSource
 from pullback_export.gate.live_model import in_pieces, row_count, rows_at_once, rows_of
 from pullback_export.gate.tangents import tangent
 from pullback_export.sources.source import Source
@@ -26,6 +27,7 @@ class Judge:
     """The request at ``inputs`` (seeds included), on ``source`` in the precision that differences are taken in.
 
     ``parted``: rows do not influence each other. ``known``: outputs of ``source`` at ``inputs``, where it gave them.
+    ``exact`` gives everything in float64 where it is there, and ``eps`` is the precision of what gives it.
     The compared quantity is the request's own (``Request.predicted`` and ``Request.measured``): as a rule the
     derivative contracted with a direction on its last input, a random one or the seed of a product.
     """
@@ -35,6 +37,8 @@ class Judge:
     inputs: dict[str, Array]
     parted: bool
     known: Mapping[str, Array] = dataclasses.field(default_factory=dict)
+    exact: ExactSource | None = None
+    eps: float = float(np.finfo(np.float64).eps)
 
     @property
     def is_large(self) -> bool:
@@ -44,7 +48,7 @@ class Judge:
     def first_row(self) -> Judge:
         """The same of the first row alone."""
         inputs, known = rows_of(self.inputs, slice(1)), rows_of(self.known, slice(1))
-        return Judge(self.source, self.request, inputs, self.parted, known)
+        return dataclasses.replace(self, inputs=inputs, known=known)
 
     @property
     def lead(self) -> int:
@@ -80,8 +84,7 @@ class Judge:
         """What rounding does to a central difference."""
         values = np.abs(self._here)
         largest = float(values[np.isfinite(values)].max(initial=0.0))
-        precision = np.float64 if self.source.dtype == "float64" else np.float32
-        return 16 * largest * float(np.finfo(precision).eps) / self._step(step)
+        return 16 * largest * self.eps / self._step(step)
 
     def along(self, direction: Array, step: float) -> tuple[Array, Array]:
         """The difference quotient along ``direction``, and how far the one-sided ones are apart."""
@@ -99,36 +102,45 @@ class Judge:
     @functools.cached_property
     def _here(self) -> Array:
         """The function one order below at ``inputs``: every step measures from it."""
-        if self._function is None and self.known:
+        if self._request_below is None and self.known:
             return self._of_outputs(self.known)
         return self._below(self.inputs)
 
     @functools.cached_property
-    def _function(self) -> Function | None:
-        """The function one order below the request; None where that is the source itself."""
-        below = self.request.below()
-        return Derivatives(self.source, [below], "zero").functions()[-1] if below else None
+    def _request_below(self) -> Request | None:
+        """The derivative one order below the request; None where that is the output itself."""
+        return self.request.below()
+
+    @functools.cached_property
+    def _function_below(self) -> Callable[[Mapping[str, Array]], Mapping[str, Any]]:
+        """What gives the derivative one order below, by the name ``below``."""
+        assert self._request_below is not None
+        if self.exact is not None:
+            return self.exact.derivative(self._request_below)
+        function = Derivatives(self.source, [self._request_below], "zero").functions()[-1]
+
+        def run(inputs: Mapping[str, Array]) -> Mapping[str, Any]:
+            results = function.compute(mostly_one_by_one, *_tensors(function.inputs, inputs))
+            return dict(zip(function.outputs, results, strict=True))
+
+        return run
 
     def _below(self, inputs: dict[str, Array]) -> Array:
         """The function one order below, as float64."""
-        wanted = {spec.name: inputs[spec.name] for spec in (self._function or self.source).inputs}
+        seeds = [] if self._request_below is None else [seed.name for seed in self._request_below.seeds]
+        wanted = {name: inputs[name] for name in [*(spec.name for spec in self.source.inputs), *seeds]}
         size = rows_at_once(self.inputs)
         found = in_pieces(self._at_once, wanted, size) if self.parted else self._at_once(wanted)
         assert found is not None
         return found["below"]
 
     def _at_once(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        function = self._function
-        tensors = [
-            tf.constant(inputs[spec.name].astype(spec.dtype.as_numpy_dtype), spec.dtype)
-            for spec in (function or self.source).inputs
-        ]
-        if function is not None:
-            results = dict(zip(function.outputs, function.compute(mostly_one_by_one, *tensors), strict=True))
-            below = np.asarray(results["below"], np.float64)
-        else:
-            below = self._of_outputs(dict(zip(self.source.outputs, self.source.call(*tensors), strict=True)))
-        return {"below": below}
+        if self._request_below is not None:
+            return {"below": np.asarray(self._function_below(inputs)["below"], np.float64)}
+        if self.exact is not None:
+            return {"below": self._of_outputs(self.exact.outputs(inputs))}
+        results = self.source.call(*_tensors(self.source.inputs, inputs))
+        return {"below": self._of_outputs(dict(zip(self.source.outputs, results, strict=True)))}
 
     def _of_outputs(self, outputs: Mapping[str, Any]) -> Array:
         """What the request selects of the source's outputs, where that is the function one order below."""
@@ -141,3 +153,7 @@ class Judge:
         """The selection as an index of the whole array."""
         key = selection.key[1:] if self.lead and selection.key[:1] == (slice(None),) else selection.key
         return (slice(None),) * self.lead + key
+
+
+def _tensors(specs: Sequence[tf.TensorSpec], inputs: Mapping[str, Array]) -> list[Any]:
+    return [tf.constant(inputs[spec.name].astype(spec.dtype.as_numpy_dtype), spec.dtype) for spec in specs]

@@ -52,12 +52,12 @@ def compare_with_bundle(
         requests = [_request(item) for graph in manifest.functions for item in graph.function.derivatives]
         source = open_source(model, None, None, evaluate.batched, training, signature)
         source = _renamed(source, [spec.name for spec in evaluate.inputs], plain)
-        functions = Derivatives(source, requests, "zero").functions()
+        traced = [trace(function) for function in Derivatives(source, requests, "zero").functions()]
         formats = _formats(manifest)
         drawn = open_samples(_with_names(source, evaluate), samples)
-        surrogates = surrogate_ops(trace(functions[0]).concrete.graph)
+        surrogates = surrogate_ops(traced[0].concrete.graph)
         return check(
-            drawn.source, functions, pathlib.Path(bundle), formats, drawn, manifest.tolerance, training, surrogates
+            drawn.source, traced, pathlib.Path(bundle), formats, drawn, manifest.tolerance, training, surrogates
         ).report
 
 

@@ -1,9 +1,9 @@
 """Central differences: an opinion on the derivatives that owes nothing to automatic differentiation.
 
 Each derivative is contracted with a random direction on its last input and compared with the difference of the
-function one order below, ``(f(x + h t) - f(x - h t)) / 2h``, sample by sample. In float64 where the source is float64
-or has a float64 twin; else in float32, with larger steps and a wider bound. A sample whose one-sided differences
-disagree lies at a kink and is left out; the report says how many.
+function one order below, ``(f(x + h t) - f(x - h t)) / 2h``, sample by sample. In float64 where there is an exact
+reference, whose derivatives and values are compared; else in float32, with larger steps and a wider bound. A sample
+whose one-sided differences disagree lies at a kink and is left out; the report says how many.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from pullback.parity import Report, Row
 
 from pullback_export.derivatives.kinds.request import Request
-from pullback_export.derivatives.plan import Derivatives, Function
-from pullback_export.derivatives.vectorization import mostly_one_by_one
+from pullback_export.derivatives.plan import Function
 from pullback_export.gate.difference_quotient import Judge
-from pullback_export.gate.live_model import in_pieces, rows_at_once
+from pullback_export.gate.exact_source import ExactSource
 from pullback_export.gate.samples import Sample
 from pullback_export.sources.source import Source
 
@@ -30,110 +28,43 @@ Array = np.ndarray[Any, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Precision:
-    """How differences are taken in one dtype: steps relative to the input's size, and the bound that suits them."""
+    """How differences are taken in one dtype: steps relative to the input's size, and the bound that suits them.
+
+    One-sided differences that are further apart than ``kink`` of the size lie at a kink; curvature brings them apart
+    by as much as the step is long.
+    """
 
     dtype: str
     steps: tuple[float, ...]
     bound: float
+    kink: float
 
 
-FLOAT64 = Precision("float64", (1e-5, 1e-6, 1e-4, 1e-7, 1e-8), 1e-5)
-# The model is float32, its twin float64: the steps are fine, and the bound has room for the model's own rounding.
-MIXED = Precision("float64", FLOAT64.steps, 1e-3)
-FLOAT32 = Precision("float32", (1e-2, 3e-3, 3e-2, 1e-3), 2e-2)
+FLOAT64 = Precision("float64", (1e-5, 1e-6, 1e-4, 1e-7, 1e-8), 1e-5, 1e-5)
+# Of the exact reference, at points that a float32 model is made for: not as flat as a test function.
+TRUTH = dataclasses.replace(FLOAT64, kink=1e-3)
+FLOAT32 = Precision("float32", (1e-2, 3e-3, 3e-2, 1e-3), 2e-2, 2e-2)
 _SURROGATES = ("StopGradient", "PreventGradient", "FakeQuant", "QuantizeAndDequantize")
 # Rows of a sample that are checked, and components of a Laplacian.
 MOST_ROWS = 8
 MOST_COMPONENTS = 32
 
 
-@dataclasses.dataclass(frozen=True)
-class Twin:
-    """The source in float64, and the outputs that it gave for one sample; none where the source is float64 itself."""
-
-    source: Source
-    sample: Sample
-    outputs: Mapping[str, Array] = dataclasses.field(default_factory=dict)
-
-
-def float64_function(twin: Twin | None, function: Function) -> Function | None:
-    """``function`` of a float64 twin, or None where there is none."""
-    if twin is None:
-        return None
-    functions = Derivatives(twin.source, function.all_requests, "zero").functions()
-    return next(item for item in functions if item.name == function.name)
-
-
-def in_float64(function: Function, inputs: Mapping[str, Any]) -> dict[str, Array] | None:
-    """What ``function``, that of a float64 twin, gives on inputs in any precision; None where there is no kernel."""
-    tensors = [_tensor(inputs[spec.name], spec.dtype) for spec in function.inputs]
-    try:
-        results = function.compute(mostly_one_by_one, *tensors)
-    except tf.errors.OpError as problem:
-        if not _lacks_kernel(problem):
-            raise
-        return None
-    return {name: np.asarray(item) for name, item in zip(function.outputs, results, strict=True)}
-
-
-def twin_of(source: Source, sample: Sample, live: Mapping[str, Array] | None, parted: bool) -> Twin | None:
-    """``source`` in float64, or None; a twin that does not give its ``live`` answers to the sample is none.
-
-    ``parted``: rows do not influence each other.
-    """
-    if source.dtype == "float64":
-        return Twin(source, sample)
-    call = source.twin() if source.twin is not None else None
-    if call is None or live is None:
-        return None
-    specs = tuple(
-        tf.TensorSpec(spec.shape, tf.float64 if spec.dtype.is_floating else spec.dtype, spec.name)
-        for spec in source.inputs
-    )
-    twin = dataclasses.replace(source, inputs=specs, call=call, tapped=None, layers=(), twin=None)
-
-    def outputs(inputs: Mapping[str, Array]) -> dict[str, Array]:
-        results = call(*(_tensor(inputs[spec.name], spec.dtype) for spec in specs))
-        return {name: np.asarray(item) for name, item in zip(source.outputs, results, strict=True)}
-
-    try:
-        answers = in_pieces(outputs, sample.inputs, rows_at_once(sample.inputs)) if parted else outputs(sample.inputs)
-    except tf.errors.OpError as problem:
-        if not _lacks_kernel(problem):
-            raise
-        return None
-    assert answers is not None
-    if not all(_agree(answers[name], live[name]) for name in source.outputs):
-        return None
-    return Twin(twin, sample, answers)
-
-
-def _lacks_kernel(problem: tf.errors.OpError) -> bool:
-    """TensorFlow has no float64 kernel of some operators: AvgPool3D on CPU, or MaxPool3D anywhere."""
-    if isinstance(problem, tf.errors.NotFoundError | tf.errors.UnimplementedError):
-        return True
-    return isinstance(problem, tf.errors.InvalidArgumentError) and "not in the list of allowed values" in str(problem)
-
-
-def _agree(twin: Array, live: Array) -> bool:
-    """Far closer than models that differ in more than their precision."""
-    scale = float(np.abs(live[np.isfinite(live)]).max(initial=0.0))
-    return twin.shape == live.shape and bool(np.allclose(twin, live, rtol=0, atol=1e-3 * scale, equal_nan=True))
-
-
 def check(
     source: Source,
-    twin: Twin | None,
+    exact: ExactSource | None,
     function: Function,
     sample: Sample,
     inputs: Mapping[str, Array],
     reference: Mapping[str, Array],
     interacting: bool = False,
     surrogates: Sequence[str] = (),
+    known: Mapping[str, Array] | None = None,
 ) -> Report:
     """One row for each request of ``function`` that differences can judge; a note for each that they cannot.
 
-    ``inputs`` are those of ``sample``, with seeds; ``reference`` holds the live model's results for them.
+    ``inputs`` are those of ``sample``, with seeds; ``reference`` holds the results for them, ``known`` what outputs are
+    known already: of ``exact`` where there is one, else of the live model.
     ``interacting``: samples influence each other, so that only sums over the batch can be compared. ``surrogates``:
     ops that TensorFlow gives another gradient than their derivative on purpose; with them a difference is a warning.
     """
@@ -143,12 +74,7 @@ def check(
         if reason:
             report += Report(notes=(f"{request}: no central differences: {reason}",))
             continue
-        try:
-            found = _check(source, twin, request, sample, inputs, reference, interacting)
-        except tf.errors.OpError as problem:
-            if twin is None or twin.source is source or not _lacks_kernel(problem):
-                raise
-            found = _check(source, None, request, sample, inputs, reference, interacting)
+        found = _check(source, exact, request, sample, inputs, reference, interacting, known or {})
         report += _as_warnings(found, surrogates) if surrogates else found
     return report
 
@@ -174,23 +100,25 @@ def _as_warnings(report: Report, surrogates: Sequence[str]) -> Report:
 
 def _check(
     source: Source,
-    twin: Twin | None,
+    exact: ExactSource | None,
     request: Request,
     sample: Sample,
     inputs: Mapping[str, Array],
     reference: Mapping[str, Array],
     interacting: bool,
+    known: Mapping[str, Array],
 ) -> Report:
-    precision = FLOAT32 if twin is None else FLOAT64 if source.dtype == "float64" else MIXED
-    known = twin.outputs if twin is not None and twin.sample is sample else {}
+    precision = _precision(source, exact)
     parted = source.batched and not interacting
     some = slice(MOST_ROWS) if parted else ...
     judge = Judge(
-        twin.source if twin is not None else source,
+        source,
         request,
         {name: array[some] for name, array in inputs.items()},
         parted,
         {name: array[some] for name, array in known.items()},
+        exact,
+        float(np.finfo(precision.dtype).eps),
     )
     over_batch = sample.rows if interacting else None
     result = np.asarray(reference[request.name], np.float64)[some] / request.scale
@@ -198,7 +126,7 @@ def _check(
     steps = _after_one_row(judge, result, precision) if parted and judge.is_large else list(precision.steps)
     while steps:
         step = steps.pop(0)
-        attempts.append(_attempt(judge, result, step, precision.bound, over_batch))
+        attempts.append(_attempt(judge, result, step, precision.kink, over_batch))
         if not attempts[-1].covers:
             steps = _past_kinks(steps, step, attempts[-1], precision.bound)
         elif attempts[-1].worst <= precision.bound * attempts[-1].size:
@@ -207,14 +135,21 @@ def _check(
     return _report(request, sample, precision, best, _settled(attempts, precision.bound))
 
 
+def _precision(source: Source, exact: ExactSource | None) -> Precision:
+    """An operator of the exact reference that has no kernel leaves float32's noise."""
+    if source.dtype == "float64":
+        return FLOAT64
+    return TRUTH if exact is not None and exact.coverage.exact else FLOAT32
+
+
 def _after_one_row(judge: Judge, result: Array, precision: Precision) -> list[float]:
     """The steps in the order in which to try them, where rows are large: one of them shows if the first meets kinks."""
     first, *others = precision.steps
-    attempt = _attempt(judge.first_row(), result[:1], first, precision.bound, None)
+    attempt = _attempt(judge.first_row(), result[:1], first, precision.kink, None)
     return [first, *others] if attempt.covers else [*_past_kinks(others, first, attempt, precision.bound), first]
 
 
-def _attempt(judge: Judge, result: Array, step: float, bound: float, summed_rows: int | None) -> _Attempt:
+def _attempt(judge: Judge, result: Array, step: float, kink: float, summed_rows: int | None) -> _Attempt:
     """Differences at ``step`` beside what ``result``, the derivative, predicts; ``summed_rows`` only as their sum."""
 
     def over_batch(array: Array) -> Array:
@@ -224,7 +159,7 @@ def _attempt(judge: Judge, result: Array, step: float, bound: float, summed_rows
     measured, apart = (over_batch(array).reshape(predicted.shape) for array in judge.measured(step))
     noise = judge.noise(step) * (summed_rows or 1)
     size = max(float(np.abs(array[np.isfinite(array)]).max(initial=0.0)) for array in (predicted, measured))
-    smooth = (apart <= bound * size + noise) & np.isfinite(measured - predicted)
+    smooth = (apart <= kink * size + noise) & np.isfinite(measured - predicted)
     return _Attempt(predicted, measured, smooth, noise, size)
 
 
@@ -320,7 +255,3 @@ def _report(request: Request, sample: Sample, precision: Precision, best: _Attem
     kinks = int((~best.smooth).sum())
     left_out = f"{request}: {kinks} of {error.size} central differences lie at a kink and were left out"
     return Report((row,), (left_out,) if kinks else ())
-
-
-def _tensor(array: Any, dtype: Any) -> Any:
-    return tf.constant(np.asarray(array).astype(dtype.as_numpy_dtype), dtype)

@@ -14,21 +14,37 @@ from pullback.parity import Report, compare
 from pullback_export.derivatives.plan import Function
 from pullback_export.errors import ExportError
 from pullback_export.gate import finite_differences
+from pullback_export.gate.exact_source import ExactSource
 from pullback_export.gate.live_model import Arrays, Refused, refusal_of_given, rows_of, values
+from pullback_export.gate.neighbours import Neighbours
 from pullback_export.gate.references import references
 from pullback_export.gate.rounding_noise import Rounding
 from pullback_export.gate.samples import Sample, last_finite
+from pullback_export.gate.truth import Truth, truth_of, without_truth
+from pullback_export.gate.verdict import Expected
 from pullback_export.sources.source import Source
 
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """One sample of one function: inputs with seeds, the live model's answer, and what rounding does to it."""
+    """One sample of one function: inputs with seeds, the live model's answer, and the truth of what has one.
+
+    ``rounding`` judges outputs without a truth, and ``neighbours`` tell more of those with one.
+    """
 
     sample: Sample
     inputs: Arrays
     reference: Arrays
     rounding: Rounding
+    truth: Arrays = dataclasses.field(default_factory=dict)
+    neighbours: Neighbours | None = None
+
+    @property
+    def best(self) -> Arrays:
+        """The reference in its own dtype: the truth, rounded, and the live answer where they are not the same point."""
+        return self.reference | {
+            name: Expected(self.reference[name], array).rounded for name, array in self.truth.items()
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +60,8 @@ class Live:
     inputs: Sequence[Sequence[Arrays]]
     answers: Sequence[Sequence[Arrays | None]]
     interacting: bool
+    exact: ExactSource
+    truths: Sequence[Truth]
     refusals: Sequence[Mapping[int, str]] = ()
 
     @property
@@ -57,19 +75,19 @@ class Live:
         smooth = [index for index, sample in enumerate(self.samples) if sample.smooth]
         return max((index for index in smooth if self.answers[0][index] is not None), default=smooth[0])
 
-    @functools.cached_property
-    def twin(self) -> finite_differences.Twin | None:
-        """The model in float64, made when it is first asked for."""
-        return finite_differences.twin_of(
-            self.source, self.samples[self.centre], self.answers[0][self.centre], self.parted
-        )
-
     def judged(self, index: int) -> dict[int, Judged]:
         """Every sample that the model takes, for the function of this index."""
         function = self.functions[index]
-        exact = functools.cache(functools.partial(self._exact, function))
+        exact, truth = self.exact.functions[function.name], self.truths[index]
         return {
-            number: Judged(sample, inputs, answer, Rounding(function, exact, inputs, answer, self.parted))
+            number: Judged(
+                sample,
+                inputs,
+                answer,
+                Rounding(function, inputs, answer, self.parted),
+                truth.of(number),
+                Neighbours(function, exact, inputs, self.parted),
+            )
             for number, (sample, inputs, answer) in enumerate(
                 zip(self.samples, self.inputs[index], self.answers[index], strict=True)
             )
@@ -107,9 +125,14 @@ class Live:
         sample, inputs, reference = self.samples[chosen], self.inputs[index][chosen], self.answers[index][chosen]
         assert reference is not None
         function = self.functions[index]
+        truth, outputs = self.truths[index].of(chosen), self.truths[0].of(chosen)
+        # Differences are taken of the truth where all of the function has one.
+        exact = self.exact if self.source.dtype == "float64" or set(truth) == set(reference) else None
+        known = {name: outputs[name] for name in self.source.outputs if name in outputs and exact is not None}
+        answers = reference | truth
         try:
             return finite_differences.check(
-                self.source, self.twin, function, sample, inputs, reference, self.interacting, surrogates
+                self.source, exact, function, sample, inputs, answers, self.interacting, surrogates, known
             )
         except (tf.errors.OpError, ArithmeticError, ValueError) as problem:
             said = " ".join(str(problem).split())
@@ -117,20 +140,17 @@ class Live:
                 return None
             return Report(notes=(f"{sample.label}: no central differences: beside it the live model fails: {said}",))
 
-    def _exact(self, function: Function) -> Function | None:
-        """``function`` without the roundings of float32, where that can be had."""
-        return finite_differences.float64_function(self.twin, function) if self.source.dtype == "float32" else None
-
 
 def ask(
     source: Source,
     functions: Sequence[Function],
+    exact: ExactSource,
     drawn: Sequence[Sample],
     inputs: Sequence[Sequence[Arrays]],
     tolerance: Tolerance,
     training: bool,
 ) -> Live:
-    """The live model's answers to the samples ``drawn``; ``inputs`` holds them by function, with seeds.
+    """The live model's answers to the samples ``drawn``, and the truth; ``inputs`` has them by function, with seeds.
 
     Raises :class:`ExportError` where samples of a "batched" model influence each other.
     """
@@ -142,7 +162,14 @@ def ask(
         answers.append([None if isinstance(item, Refused) else item for item in found])
         refusals.append({number: item.said for number, item in enumerate(found) if isinstance(item, Refused)})
         _require_one(drawn, found)
-    return Live(source, functions, drawn, inputs, answers, interacting, refusals)
+    truths = [
+        # A model in float64 is as exact as anything here.
+        truth_of(function, exact.functions[function.name], drawn, given, found, source.batched and not interacting)
+        if source.dtype == "float32"
+        else without_truth(len(drawn))
+        for function, given, found in zip(functions, inputs, answers, strict=True)
+    ]
+    return Live(source, functions, drawn, inputs, answers, interacting, exact, truths, refusals)
 
 
 def _require_one(drawn: Sequence[Sample], found: Sequence[Arrays | Refused]) -> None:

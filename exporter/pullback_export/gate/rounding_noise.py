@@ -1,28 +1,25 @@
-"""What rounding does to the live model itself: the widest that an artifact may be from it.
+"""What rounding does to the live model itself, where nothing more exact is known: a float64 model, above all.
 
-The live model answers once more with its inputs moved by units in the last place, and as its float64 twin. How far
-these answers are from the first is its noise. More of them only ever widen it, so they are asked for one after the
-other, and first for the rows that are in question: where that explains a difference, the rest would too.
+The live model answers once more with its inputs moved by a unit in the last place. How far these answers are from the
+first is its noise. More of them only ever widen it, so they are asked for one after the other, and first for the rows
+that are in question: where that explains a difference, the rest would too.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from pullback.manifest import Tolerance
 
 from pullback_export.derivatives.plan import Function
-from pullback_export.gate import finite_differences
-from pullback_export.gate.live_model import Arrays, in_pieces, live, live_rows, row_count, rows_at_once, rows_of
+from pullback_export.gate.live_model import Arrays, live, live_rows, row_count, rows_of
+from pullback_export.gate.verdict import LIVE_FACTOR
 
-# How much further than the live model's own rounding error an artifact may be from it.
-ROUNDING_FACTOR = 8.0
-# Probes of that error, in units in the last place of the inputs: the small ones go the same way everywhere, the larger
-# ones, of the size that the layers of a deep network add up to, have random signs. A group is asked for at once.
-PROBES = ((1.0,), (16.0,), (-1.0, 16.0, 16.0, 16.0))
+# Probes of that error, in units in the last place of the inputs: the same way everywhere, or with random signs (None).
+# A group is asked for at once.
+PROBES: tuple[tuple[float | None, ...], ...] = ((1.0,), (-1.0, None, None, None))
 # Rows of several probes that go through the live model at once.
 PROBED_ROWS = 16
 
@@ -30,14 +27,11 @@ PROBED_ROWS = 16
 class Rounding:
     """The noise of ``function`` at ``inputs``, where the live model's answer is ``reference``.
 
-    ``twin()`` is the function in float64, or None; ``parted``: rows do not influence each other.
+    ``parted``: rows do not influence each other.
     """
 
-    def __init__(
-        self, function: Function, twin: Callable[[], Function | None], inputs: Arrays, reference: Arrays, parted: bool
-    ) -> None:
+    def __init__(self, function: Function, inputs: Arrays, reference: Arrays, parted: bool) -> None:
         self._function = function
-        self._twin = twin
         self._inputs = inputs
         self._reference = reference
         self._parted = parted
@@ -53,12 +47,12 @@ class Rounding:
             yield self._scales(tolerance)
         every = range(row_count(self._inputs)) if self._parted else [0]
         for wanted in (rows, every) if self._parted and len(rows) else (every,):
-            for number, ask in enumerate((*(self._moved for _ in PROBES), self._exact)):
+            for number in range(len(PROBES)):
                 answered = self._answered.setdefault(number, set())
                 left = sorted(set(wanted) - answered)
                 if left:
                     answered |= set(left)
-                    self._widen(ask(number, left), left)
+                    self._widen(self._moved(number, left), left)
                     yield self._scales(tolerance)
 
     def _scales(self, tolerance: Tolerance) -> dict[str, float]:
@@ -66,7 +60,7 @@ class Rounding:
         for name, array in self._reference.items():
             bound = tolerance.of(str(array.dtype))
             finite = np.abs(array[np.isfinite(array)]) if array.dtype.kind == "f" else np.zeros(0)
-            noise = ROUNDING_FACTOR * self._noise[name] / bound if bound else 0.0
+            noise = LIVE_FACTOR * self._noise[name] / bound if bound else 0.0
             found[name] = float(finite.max(initial=0.0)) + noise
         return found
 
@@ -93,25 +87,16 @@ class Rounding:
         parts = {name: np.split(array, len(probes)) for name, array in answer.items()}
         return [{name: parts[name][index] for name in parts} for index in range(len(probes))]
 
-    def _probe(self, seed: tuple[int, int], step: float) -> Arrays:
+    def _probe(self, seed: tuple[int, int], step: float | None) -> Arrays:
         """All rows, whichever are wanted: what moves an input does not depend on the company it has."""
         rng = np.random.default_rng((11, *seed))
         floats = {spec.name for spec in self._function.inputs if spec.dtype.is_floating}
-        return {name: _moved(array, step, rng) if name in floats else array for name, array in self._inputs.items()}
-
-    def _exact(self, group: int, rows: Sequence[int]) -> list[Arrays]:
-        """What the float64 twin says, where there is one and it has the kernels."""
-        twin = self._twin()
-        if twin is None:
-            return []
-        run = functools.partial(finite_differences.in_float64, twin)
-        if self._parted:
-            answer = in_pieces(run, rows_of(self._inputs, rows), rows_at_once(self._inputs))
-        else:
-            answer = run(self._inputs)
-        return [] if answer is None else [answer]
+        return {
+            name: moved_by_units(array, step, rng) if name in floats else array for name, array in self._inputs.items()
+        }
 
 
-def _moved(array: np.ndarray[Any, Any], step: float, rng: np.random.Generator) -> np.ndarray[Any, Any]:
-    signs: Any = rng.choice((-1.0, 1.0), array.shape) if abs(step) > 1 else 1.0
-    return np.asarray(array + step * signs * np.finfo(array.dtype).eps * np.abs(array), array.dtype)
+def moved_by_units(array: np.ndarray[Any, Any], step: float | None, rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    """``array`` moved by ``step`` units in the last place, None: by one in a random direction for each number."""
+    signs: Any = rng.choice((-1.0, 1.0), array.shape) if step is None else step
+    return np.asarray(array + signs * np.finfo(array.dtype).eps * np.abs(array), array.dtype)

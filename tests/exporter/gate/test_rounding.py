@@ -1,4 +1,7 @@
-"""What rounding does to the live model is asked for only as far as it decides, and it never covers a real error."""
+"""What rounding does to a model without an exact reference is asked for only as far as it decides.
+
+It never covers a real error. (A float64 model has no reference that is more exact than it is itself.)
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ def judged(counted: Counted, x: Any, parted: bool = True) -> Judged:
     results = counted.function.compute(mostly_one_by_one, tf.constant(inputs["x"]))
     reference = {name: np.asarray(item) for name, item in zip(counted.function.outputs, results, strict=True)}
     counted.sizes.clear()
-    rounding = Rounding(counted.function, lambda: None, inputs, reference, parted)
+    rounding = Rounding(counted.function, inputs, reference, parted)
     return Judged(Sample("it", inputs, ROWS, True, True), inputs, reference, rounding)
 
 

@@ -71,9 +71,7 @@ class ExactFunction:
             _tensor(value, dtype) for value, dtype in zip([*given, *self._captured], registered.inputs, strict=True)
         ]
         attributes = ("executor_type", "", "config_proto", self._config)
-        return list(
-            execute.execute(registered.name, registered.outputs, tensors, attributes, context.context())
-        )
+        return list(execute.execute(registered.name, registered.outputs, tensors, attributes, context.context()))
 
     def _registered(self, wanted: tuple[str, ...]) -> _Registered:
         if wanted not in self._known:
@@ -98,7 +96,9 @@ class _Registered:
         signature = next(item for item in rewritten.definitions if item.signature.name == rewritten.name).signature
         self.inputs = [item.type for item in signature.input_arg]
         self.outputs = len(signature.output_arg)
-        self._operators = {node.name: node.op for item in rewritten.definitions for node in item.node_def}
+        self._operators: dict[str, str] = {
+            node.name: node.op for item in rewritten.definitions for node in item.node_def
+        }
         names = [item.signature.name for item in rewritten.definitions]
         for item in rewritten.definitions:
             context.context().add_function_def(item)
@@ -180,4 +180,3 @@ def _tensor(value: Any, dtype: int) -> Any:
     if tf.is_tensor(value):
         return value if value.dtype == wanted or value.dtype in (tf.resource, tf.variant) else tf.cast(value, wanted)
     return tf.constant(np.asarray(value).astype(wanted.as_numpy_dtype), wanted)
-

@@ -150,7 +150,7 @@ class _Body:
             self.nodes.append(node)
             return
         retyping = self._retyping(op, attributes)
-        _retype(node, retyping, op)
+        _retype(node, attributes, retyping, op)
         attributes = _with_defaults(op, node.attr)
         after = operators.operand_types(op.input_arg, attributes), operators.operand_types(op.output_arg, attributes)
         if touched:
@@ -231,16 +231,15 @@ def _retyped(value: Any, retyping: Retyping) -> Any:
     return value
 
 
-def _retype(node: Any, retyping: Retyping, op: Any) -> None:
+def _retype(node: Any, attributes: Mapping[str, Any], retyping: Retyping, op: Any) -> None:
+    """Changes the dtypes among the node's ``attributes``, defaults included, and a constant with its own."""
     for item in op.attr:
         if item.type in ("type", "list(type)"):
-            value = node.attr[item.name] if item.name in node.attr else item.default_value
-            new = _retyped(value, retyping)
-            if new is not value:
+            value = attributes.get(item.name)
+            if value is not None and (new := _retyped(value, retyping)) is not value:
                 node.attr[item.name].CopyFrom(new)
         elif item.type == "tensor" and item.name in node.attr and node.attr[item.name].tensor.dtype in retyping:
             old = node.attr[item.name].tensor
             dtype = tf.as_dtype(retyping[old.dtype])
             array = np.asarray(tensor_util.MakeNdarray(old)).astype(dtype.as_numpy_dtype)
             node.attr[item.name].tensor.CopyFrom(tensor_util.make_tensor_proto(array, dtype))
-

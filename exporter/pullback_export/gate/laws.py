@@ -1,0 +1,251 @@
+"""Laws between the derivatives of a bundle: what one of them says of the same map, another has to say too.
+
+For a map ``f`` with Jacobian ``J`` and, where it is scalar, Hessian ``H``::
+
+    <w, jvp t> == <vjp w, t>       J t == jvp t        w J == vjp w
+    H == H'                        H v == hvp v        trace H == Laplacian
+
+They hold at every point where derivatives exist, and need no differences. A gradient operator that TensorFlow has no
+derivative of, for one, makes a jvp zero where the vjp is right. Every term is compared with the sum of the absolute
+values of what it is a sum of, so that cancellation counts for nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pullback.parity import Report, Row
+from pullback.selection import Selection
+
+from pullback_export.derivatives.kinds.request import Request
+from pullback_export.derivatives.plan import Function
+from pullback_export.gate.live_answers import Live
+from pullback_export.gate.samples import last_finite
+
+Array = np.ndarray[Any, Any]
+# In float64, with room for constants that gradient rules hold in float32; and where the live model in float32 is all
+# there is, or some operator of the truth.
+BOUND, LOOSE_BOUND = 1e-6, 1e-3
+ORDER = "order of differentiation"
+
+
+@dataclasses.dataclass(frozen=True)
+class Answered:
+    """A request with its result, unscaled, ``(B, *rest)`` in float64, and its seed.
+
+    ``widths`` counts the components of each input that it is about; None for an inner layer.
+    """
+
+    request: Request
+    result: Array
+    seed: Array | None
+    widths: tuple[int | None, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """What two requests say of one quantity, and the size that their difference is measured by; ``(B, ...)``."""
+
+    law: str
+    first: Request
+    second: Request
+    left: Array
+    right: Array
+    size: Array
+
+
+def laws(functions: Sequence[Function], live: Live) -> Report:
+    """One row for each law that two requests of the bundle are bound by, on an ordinary sample."""
+    if live.interacting:
+        return Report()  # there is no derivative of one sample then
+    chosen = last_finite(live.samples, live.answers[0], live.centre)
+    answered: list[Answered] = []
+    bound = BOUND
+    for index, function in enumerate(functions):
+        reference = live.answers[index][chosen]
+        if reference is None:
+            continue
+        truth = live.truths[index].of(chosen)
+        exact = set(truth) == set(reference) and live.exact.functions[function.name].coverage.exact
+        if not exact and live.source.dtype == "float32":
+            bound = LOOSE_BOUND
+        answered += _of_function(function, reference | truth, live.inputs[index][chosen], live.source.batched)
+    return check_laws(answered, bound, live.samples[chosen].label)
+
+
+def check_laws(answered: Sequence[Answered], bound: float, label: str) -> Report:
+    """The laws between these answers; a broken one is a failure that names both requests."""
+    rows = []
+    for pair in _pairs(answered):
+        finite = np.isfinite(pair.left) & np.isfinite(pair.right)
+        error = np.abs(np.subtract(pair.left, pair.right, where=finite, out=np.zeros(pair.left.shape)))
+        error = np.where(np.isnan(pair.left) != np.isnan(pair.right), math.inf, error)
+        largest = float(error.max(initial=0.0))
+        scale = float(pair.size[np.isfinite(pair.size)].max(initial=0.0))
+        problem = ""
+        if largest > bound * scale:
+            relative = largest / scale if scale else math.inf
+            problem = f"{pair.first} and {pair.second} contradict each other: {pair.law} is off by {relative:.2g}"
+        worst = tuple(int(i) for i in np.unravel_index(int(np.argmax(error)), error.shape)) if error.size else None
+        rows.append(
+            Row(
+                f"law {pair.law}: {label}",
+                f"{pair.first} and {pair.second}",
+                "float64",
+                pair.left.shape,
+                largest,
+                float(np.sqrt(np.mean(np.square(error)))) if error.size else 0.0,
+                scale,
+                bound,
+                worst,
+                problem,
+            )
+        )
+    return Report(tuple(rows))
+
+
+def _of_function(
+    function: Function, results: Mapping[str, Array], inputs: Mapping[str, Array], batched: bool
+) -> Iterator[Answered]:
+    """The requests whose result is theirs alone, with a batch axis in any case."""
+    for request in function.requests:
+        if sum(other.name == request.name for other in function.requests) > 1 or len(request.seeds) > 1:
+            continue
+        result = np.asarray(results[request.name], np.float64) / request.scale
+        seed = None if request.seed is None else np.asarray(inputs[request.seed], np.float64)
+        if not batched:
+            result, seed = result[np.newaxis], None if seed is None else seed[np.newaxis]
+        if result.size:
+            widths = tuple(_width(item, inputs, batched) for item in request.wrt)
+            yield Answered(request, result, seed, widths)
+
+
+def _width(selection: Selection, inputs: Mapping[str, Array], batched: bool) -> int | None:
+    if selection.name not in inputs:
+        return None
+    whole = inputs[selection.name]
+    key = selection.key[1:] if batched and selection.key[:1] == (slice(None),) else selection.key
+    sample = np.empty(whole.shape[1 if batched else 0 :], bool)
+    return sample[key].size if selection.index else sample.size
+
+
+def _pairs(answered: Sequence[Answered]) -> Iterator[Pair]:
+    for one, other in itertools.permutations(answered, 2):
+        law = _LAWS.get((one.request.kind, other.request.kind))
+        if law is not None and _about_the_same(one.request, other.request):
+            yield from law(one, other)
+    for one in answered:
+        if one.request.kind == "hessian":
+            yield from _symmetric(one)
+    for one, other in itertools.combinations(answered, 2):
+        kinds = {one.request.kind, other.request.kind}
+        same = one.request.of == other.request.of and one.request.wrt != other.request.wrt
+        if same and sorted(map(str, one.request.wrt)) == sorted(map(str, other.request.wrt)):
+            if kinds == {"derivative"}:
+                yield Pair(ORDER, one.request, other.request, one.result, other.result, np.abs(one.result))
+            elif kinds == {"hessian"}:
+                yield from _transposed(one, other)
+
+
+def _about_the_same(one: Request, other: Request) -> bool:
+    return one.of == other.of and set(one.wrt) == set(other.wrt) and len(set(one.wrt)) == 1
+
+
+def _products(matrix: Array, vector: Array, of_rows: bool) -> tuple[Array, Array]:
+    """``matrix @ vector``, or ``vector @ matrix``, per sample, and the same of absolute values."""
+    rows = "bij,bi->bj" if of_rows else "bij,bj->bi"
+    return np.einsum(rows, matrix, vector), np.einsum(rows, np.abs(matrix), np.abs(vector))
+
+
+def _flat(array: Array) -> Array:
+    return array.reshape(len(array), -1)
+
+
+def _matrix(matrix: Array, columns: int) -> Array:
+    """``(B, *out, *in)`` as ``(B, out, in)``."""
+    return matrix.reshape(len(matrix), -1, columns)
+
+
+def _transposes(jvp: Answered, vjp: Answered) -> Iterator[Pair]:
+    """``<w, jvp t> == <vjp w, t>``."""
+    assert jvp.seed is not None and vjp.seed is not None
+    forward, backward = _flat(vjp.seed) * _flat(jvp.result), _flat(vjp.result) * _flat(jvp.seed)
+    size = np.abs(forward).sum(axis=1) + np.abs(backward).sum(axis=1)
+    yield Pair("<w, jvp t> == <vjp w, t>", vjp.request, jvp.request, forward.sum(axis=1), backward.sum(axis=1), size)
+
+
+def _along(jacobian: Answered, jvp: Answered) -> Iterator[Pair]:
+    """``J t == jvp t``."""
+    assert jvp.seed is not None
+    product, size = _products(_matrix(jacobian.result, _flat(jvp.seed).shape[1]), _flat(jvp.seed), False)
+    yield Pair("J t == jvp t", jacobian.request, jvp.request, product, _flat(jvp.result), size)
+
+
+def _against(jacobian: Answered, vjp: Answered) -> Iterator[Pair]:
+    """``w J == vjp w``."""
+    assert vjp.seed is not None
+    product, size = _products(_matrix(jacobian.result, _flat(vjp.result).shape[1]), _flat(vjp.seed), True)
+    yield Pair("w J == vjp w", jacobian.request, vjp.request, product, _flat(vjp.result), size)
+
+
+def _equal(gradient: Answered, jacobian: Answered) -> Iterator[Pair]:
+    """A gradient is a Jacobian of one row."""
+    left, right = _flat(gradient.result), _flat(jacobian.result)
+    yield Pair("gradient == Jacobian", gradient.request, jacobian.request, left, right, np.abs(left))
+
+
+def _square(hessian: Answered) -> Array | None:
+    """``(B, out, in, in2)``, or None where an inner layer's size is not known."""
+    first, second = hessian.widths
+    return None if first is None or second is None else hessian.result.reshape(len(hessian.result), -1, first, second)
+
+
+def _symmetric(hessian: Answered) -> Iterator[Pair]:
+    """``H == H'``."""
+    square = _square(hessian)
+    if square is not None and len(set(hessian.request.wrt)) == 1:
+        yield Pair("H == H'", hessian.request, hessian.request, square, square.swapaxes(2, 3), np.abs(square))
+
+
+def _transposed(one: Answered, other: Answered) -> Iterator[Pair]:
+    """Mixed second derivatives in either order."""
+    left, right = _square(one), _square(other)
+    if left is not None and right is not None:
+        yield Pair(ORDER, one.request, other.request, left, right.swapaxes(2, 3), np.abs(left))
+
+
+def _hessian_product(hessian: Answered, hvp: Answered) -> Iterator[Pair]:
+    """``H v == hvp v``."""
+    assert hvp.seed is not None
+    count = _flat(hvp.seed).shape[1]
+    if _flat(hessian.result).shape[1] != count * count:
+        return  # of several outputs, weighted by another seed
+    product, size = _products(_matrix(hessian.result, count), _flat(hvp.seed), False)
+    yield Pair("H v == hvp v", hessian.request, hvp.request, product, _flat(hvp.result), size)
+
+
+def _trace(hessian: Answered, laplacian: Answered) -> Iterator[Pair]:
+    """``trace H == Laplacian``."""
+    square = _square(hessian)
+    if square is not None:
+        diagonal = square.diagonal(axis1=2, axis2=3)
+        left, size = diagonal.sum(axis=2), np.abs(diagonal).sum(axis=2)
+        law = "trace H == Laplacian"
+        yield Pair(law, hessian.request, laplacian.request, left, _flat(laplacian.result), size)
+
+
+_LAWS = {
+    ("jvp", "vjp"): _transposes,
+    ("jacobian", "jvp"): _along,
+    ("jacobian", "vjp"): _against,
+    ("gradient", "jvp"): _along,
+    ("gradient", "vjp"): _against,
+    ("gradient", "jacobian"): _equal,
+    ("hessian", "hvp"): _hessian_product,
+    ("hessian", "laplacian"): _trace,
+}

@@ -1,0 +1,143 @@
+"""What the exact reference says of the samples, and whether it speaks of the live model."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from pullback.parity import Report, Row
+
+from pullback_export.derivatives.plan import Function
+from pullback_export.gate.exact_reference import ExactFunction
+from pullback_export.gate.live_model import Arrays, in_pieces, row_count, rows_at_once, rows_of
+from pullback_export.gate.samples import Sample
+
+# Far closer than models that differ in more than their precision; at least half of the ordinary rows have to be.
+AGREEMENT = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """The ``answers`` to each sample in float64, of the outputs in ``names`` that the live model agrees with."""
+
+    answers: Sequence[Arrays | None]
+    names: frozenset[str]
+    report: Report
+
+    def of(self, index: int) -> Arrays:
+        """The outputs of one sample; none where there is no exact reference."""
+        answer = self.answers[index]
+        return {} if answer is None else {name: array for name, array in answer.items() if name in self.names}
+
+
+def without_truth(count: int, reason: str = "") -> Truth:
+    """For what has no exact reference."""
+    return Truth([None] * count, frozenset(), Report(notes=(reason,) if reason else ()))
+
+
+def truth_of(
+    function: Function,
+    exact: ExactFunction,
+    samples: Sequence[Sample],
+    inputs: Sequence[Arrays],
+    live: Sequence[Arrays | None],
+    parted: bool,
+    agreement: float = AGREEMENT,
+) -> Truth:
+    """What ``exact`` says where the live model takes the sample; ``parted``: rows do not influence each other."""
+    try:
+        answers = _answers(exact, inputs, live, parted)
+        coverage = exact.coverage
+    except (tf.errors.OpError, LookupError, ValueError) as problem:
+        said = " ".join(str(problem).split())[:200]
+        return without_truth(len(samples), f"{function.name}: no exact reference: {said}; the live model is asked")
+    notes = Report(notes=(f"{function.name}: the truth has {coverage}",))
+    names = set()
+    for name in function.outputs:
+        row = _agreement(function.name, name, samples, live, answers, parted, agreement)
+        names |= {name} if not row.warning else set()
+        notes += Report((row,)) if row.warning else Report()
+    return Truth(answers, frozenset(names), notes)
+
+
+def _answers(
+    exact: ExactFunction, inputs: Sequence[Arrays], live: Sequence[Arrays | None], parted: bool
+) -> list[Arrays | None]:
+    """All rows together where they may be, else sample by sample; nothing is asked where there are no rows."""
+    asked = [
+        index
+        for index, (item, answer) in enumerate(zip(inputs, live, strict=True))
+        if answer is not None and all(array.size for array in item.values())
+    ]
+    found: list[Arrays | None] = [None] * len(inputs)
+    sizes = [{name: array.shape[1:] for name, array in inputs[index].items()} for index in asked]
+    if not parted or any(size != sizes[0] for size in sizes):
+        for index in asked:
+            run = functools.partial(in_pieces, exact, size=rows_at_once(inputs[index])) if parted else exact
+            found[index] = run(inputs[index])
+        return found
+    if not asked:
+        return found
+    together = {name: np.concatenate([inputs[index][name] for index in asked]) for name in inputs[asked[0]]}
+    answer = in_pieces(exact, together, rows_at_once(together))
+    assert answer is not None
+    start = 0
+    for index in asked:
+        rows = row_count(inputs[index])
+        found[index] = rows_of(answer, slice(start, start + rows))
+        start += rows
+    return found
+
+
+def _agreement(
+    stage: str,
+    name: str,
+    samples: Sequence[Sample],
+    live: Sequence[Arrays | None],
+    truth: Sequence[Arrays | None],
+    parted: bool,
+    agreement: float,
+) -> Row:
+    """The live model beside the truth on ordinary samples; the row has a warning where most rows disagree."""
+    pairs = [
+        (sample, one[name], other[name])
+        for sample, one, other in zip(samples, live, truth, strict=True)
+        if one is not None and other is not None
+    ]
+    pairs = [pair for pair in pairs if pair[0].smooth] or pairs
+    agree = total = 0
+    worst = scale = 0.0
+    for _, one, other in pairs:
+        size = _largest(other)
+        errors = _errors(one, other, parted)
+        agree += int((errors <= agreement * size).sum())
+        total += len(errors)
+        worst, scale = max(worst, float(errors.max(initial=0.0))), max(scale, size)
+    warning = ""
+    if 2 * agree < total:
+        warning = (
+            f"the traced graph in float64 is not what the live model says in {total - agree} of {total} rows, so"
+            " artifacts are compared with the live model"
+        )
+    return Row(f"{stage}: live model", name, "float64", (), worst, worst, scale, agreement, None, warning=warning)
+
+
+def _largest(array: np.ndarray[Any, Any]) -> float:
+    values = np.abs(array[np.isfinite(array)]) if array.dtype.kind == "f" else np.zeros(0)
+    return float(values.max(initial=0.0))
+
+
+def _errors(live: np.ndarray[Any, Any], truth: np.ndarray[Any, Any], parted: bool) -> np.ndarray[Any, Any]:
+    """The largest error of each row, or of the whole; infinite where one is finite and the other is not."""
+    if live.shape != truth.shape:
+        return np.full(len(live) if parted else 1, np.inf)
+    left, right = live.astype(np.float64), truth.astype(np.float64)
+    both, one = np.isfinite(left) & np.isfinite(right), np.isfinite(left) != np.isfinite(right)
+    error = np.abs(np.subtract(left, right, where=both, out=np.zeros(left.shape)))
+    error = np.where(one, np.inf, error)
+    flat = error.reshape(len(error), -1) if parted else error.reshape(1, -1)
+    return np.asarray(flat.max(axis=1, initial=0.0))

@@ -1,0 +1,295 @@
+"""The exact reference is the model built in float64 with the same float32 weights, whatever its source and its ops."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from pullback_export.derivatives.plan import Derivatives, Function
+from pullback_export.derivatives.requests import parse_request
+from pullback_export.derivatives.tracing import trace
+from pullback_export.gate.exact_reference import ExactFunction
+from pullback_export.gate.live_model import live
+from pullback_export.sources.opening import open_source
+
+layers = keras.layers
+Build = Callable[[str], Any]  # from a dtype
+ALL = ("jacobian(y, x)", "vjp(y, x)", "jvp(y, x)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A model in any dtype; ``left``: operators that TensorFlow has no float64 kernel of."""
+
+    name: str
+    build: Build
+    shape: tuple[int | None, ...]
+    requests: tuple[str, ...] = ALL
+    left: tuple[str, ...] = ()
+    bound: float = 1e-12
+
+
+def keras_net(shape: tuple[int, ...], *stack: Callable[[str], Any]) -> Build:
+    """A stack of layers with the weights of a float32 net, whichever dtype it has."""
+
+    def build(dtype: str) -> Any:
+        keras.utils.set_random_seed(3)
+        nets = []
+        for kind in ("float32", dtype):
+            point = start = keras.Input(shape, dtype=kind, name="x")
+            for layer in stack:
+                point = layer(kind)(point)
+            nets.append(keras.Model(start, layers.Dense(2, dtype=kind)(layers.Flatten(dtype=kind)(point))))
+        rng = np.random.default_rng(1)
+        nets[0].set_weights(
+            [rng.uniform(0.1, 0.9, item.shape).astype(np.float32) - 0.3 for item in nets[0].get_weights()]
+        )
+        for layer in nets[0].layers:
+            if isinstance(layer, layers.BatchNormalization):
+                layer.moving_variance.assign(tf.abs(layer.moving_variance) + 0.5)
+        nets[1].set_weights(nets[0].get_weights())
+        return nets[1] if dtype != "float32" else nets[0]
+
+    return build
+
+
+def attention(dtype: str) -> Any:
+    keras.utils.set_random_seed(4)
+    nets = []
+    for kind in ("float32", dtype):
+        x = keras.Input((4, 6), dtype=kind, name="x")
+        y = layers.MultiHeadAttention(2, 3, dtype=kind)(x, x)
+        nets.append(keras.Model(x, layers.Dense(1, dtype=kind)(layers.Flatten(dtype=kind)(y))))
+    nets[1].set_weights(nets[0].get_weights())
+    return nets[1]
+
+
+class Affine(tf.Module):
+    """Variables of a module, read in a loop."""
+
+    def __init__(self, dtype: str) -> None:
+        rng = np.random.default_rng(2)
+        self.w = tf.Variable(tf.cast(rng.normal(size=(3, 3)).astype(np.float32), dtype), name="w")
+        self.b = tf.Variable(tf.cast(rng.normal(size=(3,)).astype(np.float32), dtype), name="b")
+
+    def __call__(self, x: Any) -> Any:
+        return {"y": tf.while_loop(lambda i, v: i < 4, lambda i, v: (i + 1, tf.tanh(v @ self.w + self.b)), (0, x))[1]}
+
+
+def pooled(dtype: str) -> Any:
+    """Means of blocks, which TensorFlow's own kernel computes in float32 alone, by hand in float64."""
+
+    def function(x: Any) -> Any:
+        if dtype == "float32":
+            means = tf.nn.avg_pool3d(tf.sin(x), 2, 2, "VALID")
+        else:
+            corners = [tf.sin(x)[:, i::2, j::2, k::2] for i in (0, 1) for j in (0, 1) for k in (0, 1)]
+            means = tf.add_n(corners) / 8
+        return {"y": tf.reshape(tf.exp(means), [-1, 16])}
+
+    return function
+
+
+def of(function: Callable[[Any], Any]) -> Build:
+    return lambda dtype: function
+
+
+def branch(x: Any) -> Any:
+    return {"y": tf.cond(tf.reduce_sum(x) > 100.0, lambda: x * x, lambda: tf.sin(x) / 3)}
+
+
+def array(x: Any) -> Any:
+    """A ``TensorArray`` written in a loop and stacked."""
+    found = tf.TensorArray(x.dtype, size=3, element_shape=[None])
+    found = tf.while_loop(
+        lambda i, a: i < 3, lambda i, a: (i + 1, a.write(i, tf.exp(x[:, i]) * tf.cast(i + 1, x.dtype))), (0, found)
+    )[1]
+    return {"y": tf.transpose(found.stack())}
+
+
+def scanned(x: Any) -> Any:
+    return {"y": tf.transpose(tf.scan(lambda s, r: tf.tanh(s + r) * 1.125, tf.transpose(x)))}
+
+
+def whole_numbers(x: Any) -> Any:
+    """Comparisons, casts, sorting and lookups by whole numbers stay as they are."""
+    order = tf.argsort(x, axis=1)
+    rows = tf.gather(x, order, batch_dims=1) * tf.cast(order + 1, x.dtype)
+    hot = tf.one_hot(tf.argmax(x, 1), 3, dtype=x.dtype)
+    return {"y": tf.where(x > 0, rows, -rows) + hot * tf.cast(tf.shape(x)[1], x.dtype) * x}
+
+
+def spectrum(x: Any) -> Any:
+    """Complex numbers on the way."""
+    z = tf.signal.rfft(x)
+    return {"y": tf.math.real(z) ** 2 + tf.math.imag(z) ** 2}
+
+
+def custom(x: Any) -> Any:
+    """A gradient of its own is in the traced graph."""
+    return {"y": tf.nn.silu(x) + tf.nn.softplus(x) * tf.sinh(x)}
+
+
+def matrices(x: Any) -> Any:
+    a = x[:, :, None] * x[:, None, :] + 3 * tf.eye(3, dtype=x.dtype)
+    return {"y": tf.linalg.solve(a, x[:, :, None])[:, :, 0] + tf.linalg.logdet(a)[:, None]}
+
+
+def bell(x: Any) -> Any:
+    """TensorFlow writes the constant of erf's derivative, 2/sqrt(pi), in the dtype of the model."""
+    return {"y": tf.math.erf(x)}
+
+
+def tenth(x: Any) -> Any:
+    """A constant is float32's tenth, not the nearest number to a tenth in float64."""
+    return {"y": x * tf.cast(tf.constant(0.1, tf.float32), x.dtype)}
+
+
+ROWS = (
+    Row("dense", keras_net((3,), lambda d: layers.Dense(5, "tanh", dtype=d)), (None, 3), (*ALL, "hessian(y, x)")),
+    Row(
+        "convolution",
+        keras_net(
+            (6, 6, 2), lambda d: layers.Conv2D(3, 3, activation="tanh", dtype=d), lambda d: layers.MaxPooling2D(dtype=d)
+        ),
+        (None, 6, 6, 2),
+    ),
+    Row(
+        "separable",
+        keras_net((6, 6, 2), lambda d: layers.SeparableConv2D(3, 3, padding="same", dtype=d)),
+        (None, 6, 6, 2),
+    ),
+    Row(
+        "batch normalisation", keras_net((5,), lambda d: layers.BatchNormalization(epsilon=2**-10, dtype=d)), (None, 5)
+    ),
+    Row("LSTM", keras_net((4, 3), lambda d: layers.LSTM(3, dtype=d)), (None, 4, 3)),
+    Row("GRU", keras_net((4, 3), lambda d: layers.GRU(3, dtype=d)), (None, 4, 3), ("vjp(y, x)",)),
+    Row("attention", attention, (None, 4, 6)),
+    Row("no kernel", pooled, (None, 4, 4, 4, 2), left=("AvgPool3D", "AvgPool3DGrad"), bound=1e-6),
+    Row("module with variables in a loop", Affine, (None, 3)),
+    Row("branch", of(branch), (None, 3)),
+    Row("TensorArray", of(array), (None, 3)),
+    Row("scan", of(scanned), (None, 3)),
+    Row("whole numbers", of(whole_numbers), (None, 3)),
+    Row("complex numbers", of(spectrum), (None, 8)),
+    Row("gradients of their own", of(custom), (None, 3), (*ALL, "hessian(y, x)")),
+    Row("linear systems", of(matrices), (None, 3)),
+    Row("a constant of a gradient", of(bell), (None, 3), bound=1e-7),
+    Row("a constant", of(tenth), (None, 3)),
+)
+
+
+def functions_of(model: Any, shape: Any, dtype: str, requests: tuple[str, ...]) -> tuple[Function, ...]:
+    specs = None if isinstance(model, keras.Model) else [tf.TensorSpec(shape, dtype, name="x")]
+    source = open_source(model, specs, ["y"], None, False)
+    return Derivatives(source, [parse_request(item) for item in requests], "zero").functions()
+
+
+def inputs_of(function: Function, rows: int = 3) -> dict[str, Any]:
+    rng = np.random.default_rng(5)
+    shapes = {spec.name: [rows if size is None else size for size in spec.shape] for spec in function.inputs}
+    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def off(actual: Any, wanted: Any) -> float:
+    return float(np.abs(actual - wanted).max() / np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+def test_it_is_the_model_in_float64(row: Row) -> None:
+    narrow = functions_of(row.build("float32"), row.shape, "float32", row.requests)
+    wide = functions_of(row.build("float64"), row.shape, "float64", row.requests)
+    for function, rebuilt in zip(narrow, wide, strict=True):
+        exact = ExactFunction(trace(function))
+        inputs = inputs_of(function)
+        wanted = live(rebuilt, inputs)
+        found = exact(inputs)
+        assert wanted is not None
+        assert set(exact.coverage.left) <= set(row.left)
+        assert exact.coverage.exact is (not row.left)
+        for name in function.outputs:
+            assert found[name].dtype == wanted[name].dtype
+            assert off(found[name], wanted[name]) < row.bound, name
+
+
+def test_the_signature_of_a_saved_model(tmp_path: pathlib.Path) -> None:
+    """Saved, loaded and called by its signature, where only the graph is left."""
+    narrow, wide = Affine("float32"), Affine("float64")
+    spec = tf.TensorSpec([None, 3], tf.float32, name="x")
+    serve = tf.function(narrow.__call__, input_signature=[spec], autograph=False)
+    tf.saved_model.save(narrow, str(tmp_path / "it"), signatures=serve.get_concrete_function())
+    source = open_source(str(tmp_path / "it"), None, ["y"], None, False)
+    function = Derivatives(source, [parse_request("jacobian(y, x)")], "error").functions()[0]
+    exact = ExactFunction(trace(function))
+    inputs = inputs_of(function)
+    wanted = live(functions_of(wide, (None, 3), "float64", ("jacobian(y, x)",))[0], inputs)
+    found = exact(inputs)
+    assert wanted is not None
+    assert max(off(found["y"], wanted["y"]), off(found["dy_dx"], wanted["dy_dx"])) < 1e-12
+
+
+@pytest.mark.parametrize("half", [tf.float16, tf.bfloat16])
+def test_half_precision_inside(half: Any) -> None:
+    def mixed(x: Any) -> Any:
+        return {"y": tf.cast(tf.tanh(tf.cast(x, half) * tf.constant(0.3, half)), x.dtype)}
+
+    function = functions_of(mixed, (None, 3), "float32", ALL)[0]
+    inputs = inputs_of(function)
+    found = ExactFunction(trace(function))(inputs)
+    third = float(tf.cast(tf.constant(0.3, half), tf.float64))
+    np.testing.assert_allclose(found["y"], np.tanh(inputs["x"].astype(np.float64) * third), rtol=1e-14)
+
+
+def bits(x: Any) -> Any:
+    return {"y": tf.cast(tf.bitcast(x, tf.int32) % 1000, x.dtype)}
+
+
+def neighbour(x: Any) -> Any:
+    return {"y": tf.math.nextafter(x, x + 1.0) - x}
+
+
+def drawn(x: Any) -> Any:
+    return {"y": x + tf.random.stateless_uniform(tf.shape(x), [1, 2], dtype=x.dtype)}
+
+
+@pytest.mark.parametrize("function", [bits, neighbour, drawn])
+def test_what_belongs_to_a_dtype_stays_in_it(function: Any) -> None:
+    """Bits, neighbours and random numbers would be others in float64, and not the same more exactly."""
+    (only,) = functions_of(function, (None, 3), "float32", ())
+    exact, inputs = ExactFunction(trace(only)), inputs_of(only)
+    assert exact.coverage.exact
+    np.testing.assert_allclose(exact(inputs)["y"], function(tf.constant(inputs["x"]))["y"], rtol=1e-7)
+
+
+def test_only_what_is_asked_for_is_computed() -> None:
+    function = functions_of(matrices, (None, 3), "float32", ("jacobian(y, x)",))[0]
+    exact, inputs = ExactFunction(trace(function)), inputs_of(function)
+    assert set(exact(inputs, ["y"])) == {"y"}
+    registered = exact._registered(("y",))
+    assert registered.coverage.operators < exact.coverage.operators
+    np.testing.assert_array_equal(exact(inputs, ["y"])["y"], exact(inputs)["y"])
+
+
+def test_a_variable_is_read_when_it_runs() -> None:
+    model = Affine("float32")
+    function = functions_of(model, (None, 3), "float32", ())[0]
+    exact, inputs = ExactFunction(trace(function)), inputs_of(function)
+    before = exact(inputs)["y"]
+    model.b.assign_add([1.0, 1.0, 1.0])
+    assert off(exact(inputs)["y"], before) > 1e-2
+
+
+def test_coverage_in_words() -> None:
+    row = next(row for row in ROWS if row.left)
+    function = functions_of(row.build("float32"), row.shape, "float32", ())[0]
+    coverage = ExactFunction(trace(function)).coverage
+    assert (
+        str(coverage)
+        == f"{coverage.operators - 1} of {coverage.operators} operators in float64; float32: AvgPool3D (1)"
+    )
