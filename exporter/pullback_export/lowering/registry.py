@@ -38,8 +38,8 @@ def lowers(*op_types: str, complex_parts: bool = False) -> Callable[[F], F]:
 
 
 def load_rules() -> dict[str, Rule]:
-    """Imports every file below this package and returns the table."""
-    package = importlib.import_module("pullback_export.lowering")
-    for module in pkgutil.walk_packages(package.__path__, "pullback_export.lowering."):
+    """Imports every file below ``lowering.rules`` and returns the table."""
+    package = importlib.import_module("pullback_export.lowering.rules")
+    for module in pkgutil.walk_packages(package.__path__, "pullback_export.lowering.rules."):
         importlib.import_module(module.name)
     return RULES

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
-from pullback_export.lowering.numerics.elementary import in_float64, infinite, rational
-from pullback_export.lowering.registry import lowers
+from pullback_export.lowering.numerics.elementary import infinite, rational
 
-Table = tuple[float, ...]
 # Chebyshev series of exp(-x) I(x) up to 8 and beyond, and of K(x) up to 2 and beyond.
 _I0_A = (
     -4.4153416464793395e-18,
@@ -359,7 +357,7 @@ def _chebyshev(x: Value, coefficients: Sequence[float]) -> Value:
     return 0.5 * (current - older)
 
 
-def _i_scaled(op: OpContext, x: Value, order: int) -> Value:
+def bessel_i_scaled(op: OpContext, x: Value, order: int) -> Value:
     """``exp(-|x|) I(x)``."""
     a = op.Abs(x)
     near = _chebyshev(a * 0.5 - 2, (_I0_A, _I1_A)[order])
@@ -368,14 +366,15 @@ def _i_scaled(op: OpContext, x: Value, order: int) -> Value:
     return op.Sign(x) * result if order else result
 
 
-def _i(op: OpContext, x: Value, order: int) -> Value:
-    return op.Exp(op.Abs(x)) * _i_scaled(op, x, order)
+def bessel_i(op: OpContext, x: Value, order: int) -> Value:
+    """The modified Bessel function of the first kind."""
+    return op.Exp(op.Abs(x)) * bessel_i_scaled(op, x, order)
 
 
-def _k(op: OpContext, x: Value, order: int, scaled: bool) -> Value:
+def bessel_k(op: OpContext, x: Value, order: int, scaled: bool) -> Value:
     """``K(x)``, times ``exp(x)`` if ``scaled``; infinite at 0 and, as in TensorFlow, below."""
     near = _chebyshev(x * x - 2, (_K0_A, _K1_A)[order])
-    logarithm = op.Log(x * 0.5) * _i(op, x, order)
+    logarithm = op.Log(x * 0.5) * bessel_i(op, x, order)
     near = near / x + logarithm if order else near - logarithm
     far = _chebyshev(8.0 / x - 2, (_K0_B, _K1_B)[order]) / op.Sqrt(x)
     near, far = (near * op.Exp(x), far) if scaled else (near, far * op.Exp(-x))
@@ -392,7 +391,8 @@ def _far(op: OpContext, x: Value, order: int, second: bool) -> Value:
     return (p * sin + q * cos if second else p * cos - q * sin) * math.sqrt(2 / math.pi) / op.Sqrt(x)
 
 
-def _j(op: OpContext, x: Value, order: int) -> Value:
+def bessel_j(op: OpContext, x: Value, order: int) -> Value:
+    """The Bessel function of the first kind."""
     a = op.Abs(x)
     z = a * a
     if order:
@@ -402,47 +402,11 @@ def _j(op: OpContext, x: Value, order: int) -> Value:
     return op.Where(a <= 5, near, _far(op, a, 0, second=False))
 
 
-def _y(op: OpContext, x: Value, order: int) -> Value:
+def bessel_y(op: OpContext, x: Value, order: int) -> Value:
     """-infinity at 0 and, as in TensorFlow, below."""
     z = x * x
     if order:
-        near = x * rational(z, _YP1, _YQ1) + 2 / math.pi * (_j(op, x, 1) * op.Log(x) - 1.0 / x)
+        near = x * rational(z, _YP1, _YQ1) + 2 / math.pi * (bessel_j(op, x, 1) * op.Log(x) - 1.0 / x)
     else:
-        near = rational(z, _YP0, _YQ0) + 2 / math.pi * op.Log(x) * _j(op, x, 0)
+        near = rational(z, _YP0, _YQ0) + 2 / math.pi * op.Log(x) * bessel_j(op, x, 0)
     return infinite(op, op.Where(x <= 5, near, _far(op, x, order, second=True)), x <= 0, -1)
-
-
-@lowers("BesselI0", "BesselI1")
-def bessel_i(op: OpContext, x: Value) -> Value:
-    """The modified Bessel function of the first kind."""
-    return in_float64(op, lambda op, x: _i(op, x, int(op.type[-1])), x)
-
-
-@lowers("BesselI0e", "BesselI1e")
-def bessel_i_scaled(op: OpContext, x: Value) -> Value:
-    """``exp(-|x|) I(x)``."""
-    return in_float64(op, lambda op, x: _i_scaled(op, x, int(op.type[-2])), x)
-
-
-@lowers("BesselK0", "BesselK1")
-def bessel_k(op: OpContext, x: Value) -> Value:
-    """The modified Bessel function of the second kind; infinite up to 0."""
-    return in_float64(op, lambda op, x: _k(op, x, int(op.type[-1]), scaled=False), x)
-
-
-@lowers("BesselK0e", "BesselK1e")
-def bessel_k_scaled(op: OpContext, x: Value) -> Value:
-    """``exp(x) K(x)``; infinite up to 0."""
-    return in_float64(op, lambda op, x: _k(op, x, int(op.type[-2]), scaled=True), x)
-
-
-@lowers("BesselJ0", "BesselJ1")
-def bessel_j(op: OpContext, x: Value) -> Value:
-    """The Bessel function of the first kind."""
-    return in_float64(op, lambda op, x: _j(op, x, int(op.type[-1])), x)
-
-
-@lowers("BesselY0", "BesselY1")
-def bessel_y(op: OpContext, x: Value) -> Value:
-    """The Bessel function of the second kind; -infinity up to 0."""
-    return in_float64(op, lambda op, x: _y(op, x, int(op.type[-1])), x)

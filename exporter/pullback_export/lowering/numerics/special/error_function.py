@@ -8,8 +8,7 @@ import numpy as np
 
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
-from pullback_export.lowering.numerics.elementary import in_float64, infinite, polynomial, rational
-from pullback_export.lowering.registry import lowers
+from pullback_export.lowering.numerics.elementary import infinite, polynomial, rational
 
 # float32: erfc(x) = 1 + x A(x**2) up to 1, exp(-x**2) / x G(x**-2) / D(x**-2) beyond.
 _SINGLE_A = (
@@ -131,7 +130,6 @@ def _blend(op: OpContext, outer: Value, large: Value, small: Value) -> Value:
     return large * outer + small * (1 - outer)
 
 
-@lowers("Erf")
 def erf(op: OpContext, x: Value) -> Value:
     """``2 / sqrt(pi) * integral of exp(-t**2) from 0 to x``."""
     if x.dtype == np.float32:
@@ -143,7 +141,6 @@ def erf(op: OpContext, x: Value) -> Value:
     return _blend(op, outer, large, _erf_small(bounded, square))
 
 
-@lowers("Erfc")
 def erfc(op: OpContext, x: Value) -> Value:
     """``1 - erf(x)``, to the last digit also where that is tiny.
 
@@ -163,7 +160,7 @@ def erfc(op: OpContext, x: Value) -> Value:
     return _blend(op, outer, large, 1 - _erf_small(bounded, square))
 
 
-def _ndtri(op: OpContext, p: Value) -> Value:
+def ndtri(op: OpContext, p: Value) -> Value:
     """``x`` with ``(1 + erf(x / sqrt 2)) / 2 = p``; -+infinity at 0 and 1, NaN beyond."""
     lower = p <= 1 - math.exp(-2)
     q = op.Where(lower, p, 1 - p)
@@ -176,15 +173,3 @@ def _ndtri(op: OpContext, p: Value) -> Value:
     tail = z - op.Log(z) / z - inverse * correction
     result = op.Where(q > math.exp(-2), middle, op.Where(lower, -tail, tail))
     return infinite(op, infinite(op, result, p.equals(0), -1), p.equals(1))
-
-
-@lowers("Ndtri")
-def ndtri(op: OpContext, p: Value) -> Value:
-    """The quantile of the normal distribution at ``p``."""
-    return in_float64(op, _ndtri, p)
-
-
-@lowers("Erfinv")
-def erfinv(op: OpContext, x: Value) -> Value:
-    """``ndtri((x + 1) / 2) / sqrt(2)``, the sum rounded as TensorFlow does."""
-    return in_float64(op, _ndtri, x * 0.5 + 0.5) * math.sqrt(0.5)

@@ -8,10 +8,9 @@ import numpy as np
 
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
-from pullback_export.lowering.numerics.elementary import in_float64, log1p, undefined
+from pullback_export.lowering.numerics.elementary import log1p, undefined
 from pullback_export.lowering.numerics.matrices.batches import repeat_while
 from pullback_export.lowering.numerics.special.gamma import digamma, lgamma
-from pullback_export.lowering.registry import lowers
 
 EPSILON = float(np.finfo(np.float64).eps)
 _BIG = 1 / float(np.finfo(np.float64).eps)
@@ -92,21 +91,24 @@ def _outside(a: Value, x: Value) -> Value:
     return ~((x >= 0) & (a > 0))
 
 
-def _igamma(op: OpContext, a: Value, x: Value) -> Value:
+def igamma(op: OpContext, a: Value, x: Value) -> Value:
+    """``integral of t**(a-1) exp(-t) from 0 to x / gamma(a)``."""
     upper, weight, value, _ = _gamma_parts(op, a, x)
     part = op.Where(weight.equals(0), weight, weight * value)
     result = op.Where(upper, 1 - part, part)
     return undefined(op, op.Where(x.equals(0), op.const(0.0), result), _outside(a, x))
 
 
-def _igammac(op: OpContext, a: Value, x: Value) -> Value:
+def igammac(op: OpContext, a: Value, x: Value) -> Value:
+    """``1 - igamma(a, x)``."""
     upper, weight, value, _ = _gamma_parts(op, a, x)
     part = op.Where(weight.equals(0), weight, weight * value)
     result = op.Where(upper, part, 1 - part)
     return undefined(op, op.Where(x.equals(0), op.const(1.0), result), _outside(a, x))
 
 
-def _igamma_grad_a(op: OpContext, a: Value, x: Value) -> Value:
+def igamma_grad_a(op: OpContext, a: Value, x: Value) -> Value:
+    """The derivative of ``igamma`` with respect to ``a``."""
     upper, weight, value, dvalue = _gamma_parts(op, a, x)
     dlog = op.Log(x) - digamma(op, op.Where(upper, a, a + 1))
     part = op.Where(weight.equals(0), weight, weight * (value * dlog + dvalue))
@@ -114,36 +116,13 @@ def _igamma_grad_a(op: OpContext, a: Value, x: Value) -> Value:
     return undefined(op, op.Where(x.equals(0), op.const(0.0), result), _outside(a, x))
 
 
-def _gamma_sample_grad(op: OpContext, a: Value, x: Value) -> Value:
+def gamma_sample_grad(op: OpContext, a: Value, x: Value) -> Value:
+    """``-(d igamma / da) / (d igamma / dx)``."""
     upper, _, value, dvalue = _gamma_parts(op, a, x)
     dlog = op.Log(x) - digamma(op, op.Where(upper, a, a + 1))
     part = (value * dlog + dvalue) * x
     result = op.Where(upper, part, -part)
     return undefined(op, op.Where(x.equals(0), op.const(0.0), result), _outside(a, x))
-
-
-@lowers("Igamma")
-def igamma(op: OpContext, a: Value, x: Value) -> Value:
-    """``integral of t**(a-1) exp(-t) from 0 to x / gamma(a)``; 0 at ``x = 0``, NaN for ``x < 0`` or ``a <= 0``."""
-    return in_float64(op, _igamma, a, x)
-
-
-@lowers("Igammac")
-def igammac(op: OpContext, a: Value, x: Value) -> Value:
-    """``1 - igamma(a, x)``, to the last digit where that is tiny."""
-    return in_float64(op, _igammac, a, x)
-
-
-@lowers("IgammaGradA")
-def igamma_grad_a(op: OpContext, a: Value, x: Value) -> Value:
-    """The derivative of ``igamma`` with respect to ``a``."""
-    return in_float64(op, _igamma_grad_a, a, x)
-
-
-@lowers("RandomGammaGrad")
-def random_gamma_grad(op: OpContext, a: Value, x: Value) -> Value:
-    """``-(d igamma / da) / (d igamma / dx)``: how a gamma variate moves with its shape ``a``."""
-    return in_float64(op, _gamma_sample_grad, a, x)
 
 
 def _beta_fraction(op: OpContext, a: Value, b: Value, x: Value) -> Value:
@@ -171,7 +150,7 @@ def _beta_fraction(op: OpContext, a: Value, b: Value, x: Value) -> Value:
     return cast(Value, value)
 
 
-def _betainc(op: OpContext, a: Value, b: Value, x: Value) -> Value:
+def betainc(op: OpContext, a: Value, b: Value, x: Value) -> Value:
     """On the far side of the mean by ``1 - betainc(b, a, 1 - x)``."""
     swapped = x > (a + 1) / (a + b + 2)
     inside = (x > 0) & (x < 1) & (a > 0) & (b > 0)
@@ -183,9 +162,3 @@ def _betainc(op: OpContext, a: Value, b: Value, x: Value) -> Value:
     result = op.Where(swapped, 1 - part, part)
     result = op.Where(x.equals(0), op.const(0.0), op.Where(x.equals(1), op.const(1.0), result))
     return undefined(op, result, ~((x >= 0) & (x <= 1) & (a > 0) & (b > 0)))
-
-
-@lowers("Betainc")
-def betainc(op: OpContext, a: Value, b: Value, x: Value) -> Value:
-    """``integral of t**(a-1) (1-t)**(b-1) from 0 to x / beta(a, b)``; NaN outside of 0 to 1 and for ``a, b <= 0``."""
-    return in_float64(op, _betainc, a, b, x)

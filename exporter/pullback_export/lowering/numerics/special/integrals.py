@@ -6,8 +6,7 @@ import math
 
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
-from pullback_export.lowering.numerics.elementary import in_float64, log1p, piecewise, polynomial, rational, undefined
-from pullback_export.lowering.registry import lowers
+from pullback_export.lowering.numerics.elementary import log1p, piecewise, polynomial, rational, undefined
 
 EULER = 0.5772156649015329
 _DAWSON_AN = (
@@ -334,7 +333,8 @@ _SPENCE_B = (
 )
 
 
-def _dawson(op: OpContext, x: Value) -> Value:
+def dawson(op: OpContext, x: Value) -> Value:
+    """``exp(-x**2) * integral of exp(t**2) from 0 to x``."""
     a = op.Abs(x)
     inverse = 1.0 / a
     square = inverse * inverse
@@ -344,25 +344,14 @@ def _dawson(op: OpContext, x: Value) -> Value:
     return op.Sign(x) * piecewise(op, a, [(3.25, near), (6.25, middle)], far)
 
 
-@lowers("Dawsn")
-def dawson(op: OpContext, x: Value) -> Value:
-    """``exp(-x**2) * integral of exp(t**2) from 0 to x``."""
-    return in_float64(op, _dawson, x)
-
-
-def _expint(op: OpContext, x: Value) -> Value:
+def expint(op: OpContext, x: Value) -> Value:
+    """``Ei(x)``, the integral of ``exp(t) / t`` up to ``x``."""
     w = 1.0 / x
     near = x * rational(x, _EI_A, _EI_B) + EULER + op.Log(x)
     size = op.Exp(x) * w
     pieces = [(bound, size * (1 + w * rational(w, p, q))) for bound, p, q in _EI]
     result = piecewise(op, x, [(2.0, near), *pieces], size * (1 + w * rational(w, _EI_A3, _EI_B3)))
     return undefined(op, result, x < 0)
-
-
-@lowers("Expint")
-def expint(op: OpContext, x: Value) -> Value:
-    """``Ei(x)``, the integral of ``exp(t) / t`` up to ``x``; -infinity at 0, NaN below."""
-    return in_float64(op, _expint, x)
 
 
 def _fresnel_far(op: OpContext, x: Value, sine: bool) -> Value:
@@ -378,7 +367,8 @@ def _fresnel_far(op: OpContext, x: Value, sine: bool) -> Value:
     return 0.5 - (f * c + g * s) * size if sine else 0.5 + (f * s - g * c) * size
 
 
-def _fresnel(op: OpContext, x: Value, sine: bool) -> Value:
+def fresnel(op: OpContext, x: Value, sine: bool) -> Value:
+    """The integral of ``sin`` or ``cos(pi t**2 / 2)`` from 0 to ``x``."""
     a = op.Abs(x)
     square = a * a
     fourth = square * square
@@ -390,19 +380,8 @@ def _fresnel(op: OpContext, x: Value, sine: bool) -> Value:
     return op.Sign(x) * op.Where(a > 36974.0, op.const(0.5, x.dtype), middle)
 
 
-@lowers("FresnelCos")
-def fresnel_cos(op: OpContext, x: Value) -> Value:
-    """The integral of ``cos(pi t**2 / 2)`` from 0 to ``x``."""
-    return in_float64(op, lambda op, x: _fresnel(op, x, sine=False), x)
-
-
-@lowers("FresnelSin")
-def fresnel_sin(op: OpContext, x: Value) -> Value:
-    """The integral of ``sin(pi t**2 / 2)`` from 0 to ``x``."""
-    return in_float64(op, lambda op, x: _fresnel(op, x, sine=True), x)
-
-
-def _spence(op: OpContext, x: Value) -> Value:
+def spence(op: OpContext, x: Value) -> Value:
+    """``-integral of log(t) / (t - 1) from 1 to x``."""
     y = op.Where(x < 2, x, 1.0 / x)
     w = op.Where(y > 1.5, 1.0 / y - 1, op.Where(y < 0.5, -y, y - 1))
     z = op.Log(y)
@@ -411,9 +390,3 @@ def _spence(op: OpContext, x: Value) -> Value:
     result = op.Where(x > 1.5, -0.5 * z * z - result, result)
     result = op.Where(x.equals(0), op.const(math.pi**2 / 6, x.dtype), result)
     return undefined(op, result, x < 0)
-
-
-@lowers("Spence")
-def spence(op: OpContext, x: Value) -> Value:
-    """``-integral of log(t) / (t - 1) from 1 to x``; NaN below 0."""
-    return in_float64(op, _spence, x)
