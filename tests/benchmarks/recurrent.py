@@ -16,9 +16,9 @@ import onnx
 import onnxruntime
 import tensorflow as tf
 from pullback_export.graph.dims import Dim
-from pullback_export.graph.graph import Graph
 from pullback_export.graph.serialization import to_model
 from pullback_export.lowering.converter import Converter
+from pullback_export.optimize.pipeline import finish, new_graph
 
 UNITS, STEPS, FEATURES = 64, 200, 16
 
@@ -45,12 +45,13 @@ def value_and_gradient(net: Any) -> Callable[[Any], list[Any]]:
 
 def exported(function: Callable[[Any], list[Any]]) -> onnx.ModelProto:
     concrete = tf.function(function).get_concrete_function(tf.TensorSpec([None, None, FEATURES]))
-    graph = Graph()
+    graph = new_graph()
     x = graph.input("x", np.dtype(np.float32), (Dim.atom("B"), Dim.atom("T"), FEATURES))
     converter = Converter()
     outputs = converter.convert(concrete.graph, [x], graph)
     converter.check()
     graph.outputs = [(f"y{index}", value) for index, value in enumerate(outputs)]
+    finish(graph)
     return to_model(graph, 18, {})
 
 

@@ -12,9 +12,9 @@ import onnx
 import onnxruntime
 import tensorflow as tf
 from pullback_export.graph.dims import Dim
-from pullback_export.graph.graph import Graph
 from pullback_export.graph.serialization import to_model
 from pullback_export.lowering.converter import Converter
+from pullback_export.optimize.pipeline import finish, new_graph
 
 OPSET = 18
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
@@ -150,7 +150,7 @@ def convert(concrete: Any, args: Sequence[Arg], free: bool) -> onnx.ModelProto:
     """The ONNX model of a traced function; complex outputs come as ``name`` and ``name_imag``."""
     from pullback_export.lowering.flows.complex_value import ComplexValue
 
-    graph = Graph()
+    graph = new_graph()
     inputs = []
     for index, (arg, tensor) in enumerate(zip(args, concrete.inputs, strict=False)):
         shape = tuple(
@@ -166,6 +166,7 @@ def convert(concrete: Any, args: Sequence[Arg], free: bool) -> onnx.ModelProto:
             graph.outputs += [(f"y{index}", value.real), (f"y{index}_imag", value.imag)]
         else:
             graph.outputs.append((f"y{index}", value))
+    finish(graph)
     model = to_model(graph, OPSET, {})
     onnx.checker.check_model(model, full_check=True)
     return model

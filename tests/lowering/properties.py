@@ -19,9 +19,9 @@ import tensorflow as tf
 from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from pullback_export.graph.dims import Dim
-from pullback_export.graph.graph import Graph
 from pullback_export.graph.serialization import to_model
 from pullback_export.lowering.converter import Converter
+from pullback_export.optimize.pipeline import finish, new_graph
 from pullback_export.overrides.strided_1x1_convolution import safe_convolution
 
 from tests.lowering.case import OPSET, Arg, _differentiable, _gradients, assert_close, run_onnx
@@ -149,7 +149,7 @@ def _cotangent(y: Any) -> Any:
 
 def _converted(concrete: Any, args: Sequence[Arg]) -> onnx.ModelProto:
     """The ONNX model; every free axis has a size of its own."""
-    graph = Graph()
+    graph = new_graph()
     values = []
     for index, (arg, tensor) in enumerate(zip(args, concrete.inputs, strict=False)):
         dims = [Dim.atom(f"x{index}_{axis}") if axis in arg.free else size for axis, size in enumerate(arg.shape)]
@@ -158,6 +158,7 @@ def _converted(concrete: Any, args: Sequence[Arg]) -> onnx.ModelProto:
     results = converter.convert(concrete.graph, values, graph)
     converter.check()
     graph.outputs += [(f"y{index}", value) for index, value in enumerate(results)]
+    finish(graph)
     model = to_model(graph, OPSET, {})
     onnx.checker.check_model(model, full_check=True)
     return model

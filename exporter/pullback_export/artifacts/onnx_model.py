@@ -19,6 +19,7 @@ from pullback_export.graph.graph import Graph
 from pullback_export.graph.serialization import to_model
 from pullback_export.graph.values import Value
 from pullback_export.lowering.converter import Converter
+from pullback_export.optimize.pipeline import finish, new_graph
 
 OPSETS = range(18, 24)
 
@@ -60,6 +61,7 @@ def build(
         batched,
     )
     graph.outputs = list(zip(function.outputs, outputs, strict=True))
+    finish(graph)
     content = to_model(graph, opset, metadata_props(spec, tolerance)).SerializeToString(deterministic=True)
     onnx.checker.check_model(content, full_check=True)
     return OnnxFunction(content, spec, {name: value.dims for name, value in (*graph.inputs, *graph.outputs)})
@@ -73,7 +75,7 @@ def lower(
     owners: Mapping[str, Shape] | None = None,
 ) -> tuple[Graph, list[Value]]:
     """The graph of a traced function, with values for its outputs in the order of their names; see :func:`build`."""
-    graph = Graph()
+    graph = new_graph()
     inputs = []
     for spec in traced.function.inputs:
         named = (shapes or {}).get(spec.name) or [

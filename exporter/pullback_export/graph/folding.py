@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pullback_export.graph.dims import Dim, maximum, minimum, never_negative, product, truncated
-from pullback_export.graph.values import Array
+from pullback_export.graph.values import Array, Operands
 
 if TYPE_CHECKING:
     from pullback_export.graph.values import Value
@@ -197,6 +197,16 @@ def _chain(function: Callable[..., Any], args: Sequence[Any]) -> Any:
     for item in args[1:]:
         result = function(result, item)
     return result
+
+
+_PASS_FILL = {"Expand", "Reshape", "Unsqueeze", "Squeeze", "Transpose", "Tile", "Slice", "Gather", "Identity"}
+
+
+def fill_of(op_type: str, operands: Operands) -> float | None:
+    """The number that the result repeats, if it is only a rearrangement of such a tensor."""
+    if op_type in _PASS_FILL and operands and operands[0] is not None:
+        return operands[0].fill
+    return None
 
 
 def fold(op_type: str, arrays: Sequence[Array | None], attributes: dict[str, Any]) -> Array | None:

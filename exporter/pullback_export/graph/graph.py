@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,23 +16,28 @@ import numpy as np
 from pullback_export.graph import folding
 from pullback_export.graph.dims import Atom, Dim, Shape, Size, never_negative
 from pullback_export.graph.shapes import inference
-from pullback_export.graph.values import Attribute, Node, Region, Value
-from pullback_export.optimize.local import identities, repeated_rows, signs_and_factors, transposes
+from pullback_export.graph.values import Attribute, Attributes, Node, Operands, Region, Value
+
+Rewrite = Callable[[Region, str, Operands, Attributes], Value | None]
 
 
 class Graph(Region):
     """Nodes in order of creation. ``parent`` is set for the body of a Loop or the branch of an If.
 
-    ``hoists``: nodes of a loop body whose inputs all live outside of it are put outside of it.
+    ``hoists``: nodes of a loop body whose inputs all live outside of it are put outside of it. ``rewrites``, of the
+    root and for all graphs inside of it: what may give the result of an operator before its node is made, in order
+    (``optimize.pipeline.new_graph`` hands in all there are).
     """
 
     parent: Graph | None
     root: Graph
+    rewrites: tuple[Rewrite, ...]
 
-    def __init__(self, parent: Graph | None = None, hoists: bool = False) -> None:
+    def __init__(self, parent: Graph | None = None, hoists: bool = False, rewrites: tuple[Rewrite, ...] = ()) -> None:
         self.parent = parent
         self.hoists = hoists
         self.root = parent.root if parent else self
+        self.rewrites = parent.rewrites if parent else rewrites
         self.depth = parent.depth + 1 if parent else 0
         self.nodes = []
         self.inputs = []
@@ -85,7 +90,6 @@ class Graph(Region):
         target = self._innermost(operands)
         if target is not self:
             return target.emit_many(op_type, operands, attributes, outputs)
-        operands = identities.shrink_operands(op_type, operands)
         short = self._shortcut(op_type, operands, attributes) if outputs == 1 else None
         if short is not None:
             return [short]
@@ -114,21 +118,22 @@ class Graph(Region):
             node.outputs[0]._sizes = folded._sizes
             node.outputs[0].shape = folded.shape
         if outputs == 1:
-            node.outputs[0].fill = identities.fill_of(op_type, operands)
+            node.outputs[0].fill = folding.fill_of(op_type, operands)
         owner.nodes.append(node)
         for candidate in (key, sizes_key):
             if candidate is not None:
                 owner._seen[candidate] = node.outputs
         return node.outputs
 
-    def emit_unfolded(self, op_type: str, inputs: list[Value | None], **attributes: Attribute) -> Value:
+    def emit_unfolded(self, op_type: str, inputs: Operands, **attributes: Attribute) -> Value:
         """One node of the whole model, also of constants: ONNX Runtime computes it when the session opens."""
         if self.root is not self:
             return self.root.emit_unfolded(op_type, inputs, **attributes)
-        key = _key(op_type, inputs, attributes, 1)
+        operands = list(inputs)
+        key = _key(op_type, operands, attributes, 1)
         if key not in self._seen:
-            ((dtype, shape),) = inference.infer(self.fresh_size, op_type, inputs, attributes, 1)
-            node = Node(op_type, inputs, attributes)
+            ((dtype, shape),) = inference.infer(self.fresh_size, op_type, operands, attributes, 1)
+            node = Node(op_type, operands, attributes)
             node.outputs = [Value(self, dtype, shape, node)]
             self.nodes.append(node)
             self._seen[key] = node.outputs
@@ -203,13 +208,7 @@ class Graph(Region):
         self.emit("Reshape", [number, self.constant(np.array([1], np.int64))])
 
     def _shortcut(self, op_type: str, operands: list[Value | None], attributes: dict[str, Attribute]) -> Value | None:
-        rewrites = (
-            identities.simplify,
-            signs_and_factors.regrouped,
-            repeated_rows.before_expansion,
-            transposes.after_rearrangement,
-        )
-        for rewrite in rewrites:
+        for rewrite in self.rewrites:
             short = rewrite(self, op_type, operands, attributes)
             if short is not None:
                 return short

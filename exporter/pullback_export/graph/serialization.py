@@ -1,6 +1,4 @@
-"""From the graph under construction to an ONNX model: rewritten once more, live nodes only, names that depend on
-nothing but the graph.
-"""
+"""From a finished graph to an ONNX model: live nodes only, names that depend on nothing but the graph."""
 
 from __future__ import annotations
 
@@ -15,29 +13,6 @@ from onnx import helper, numpy_helper
 from pullback_export.graph.graph import Graph
 from pullback_export.graph.pruning import prune
 from pullback_export.graph.values import Node, Value
-from pullback_export.optimize.final.blocked_channels import blocked_scalar
-from pullback_export.optimize.final.common_factor import factor_taken_out, from_known_product
-from pullback_export.optimize.final.cropped_convtranspose import cropped
-from pullback_export.optimize.final.engine import rewrite
-from pullback_export.optimize.final.hessian_seeds import seeds_apart
-from pullback_export.optimize.final.matmul_add import sum_in_product
-from pullback_export.optimize.final.products import in_order, into_weights
-from pullback_export.optimize.final.scan_bodies import tighten
-from pullback_export.optimize.final.single_column import as_row
-from pullback_export.optimize.final.strided_convtranspose import in_phases
-
-FINAL_RULES = (
-    from_known_product,
-    factor_taken_out,
-    in_order,
-    into_weights,
-    seeds_apart,
-    as_row,
-    sum_in_product,
-    cropped,
-    in_phases,
-    blocked_scalar,
-)
 
 # Operators of ONNX's second standard domain, and its version; see https://onnx.ai/onnx/operators/index.html
 _ML = frozenset({"LabelEncoder"})
@@ -46,8 +21,6 @@ ML_OPSET = ("ai.onnx.ml", 3)
 
 def to_model(graph: Graph, opset: int, metadata: Mapping[str, str]) -> onnx.ModelProto:
     """The model of ``graph``; equal graphs give equal bytes in every process."""
-    tighten(graph)
-    rewrite(graph, FINAL_RULES)
     writer = _Writer(graph)
     proto = writer.graph_proto(graph, "pullback")
     proto.initializer.extend(writer.initializers)

@@ -40,6 +40,10 @@ class Region:
         """One node with several outputs."""
         raise NotImplementedError
 
+    def emit_unfolded(self, op_type: str, inputs: Operands, **attributes: Attribute) -> Value:
+        """One node of the whole model, also of constants: ONNX Runtime computes it when the session opens."""
+        raise NotImplementedError
+
     def constant(self, array: Any, dtype: Any = None) -> Value:
         """A constant of the whole model."""
         raise NotImplementedError

@@ -21,11 +21,12 @@ from pullback_export.artifacts import onnx_model
 from pullback_export.derivatives.plan import Derivatives
 from pullback_export.derivatives.requests import parse_request
 from pullback_export.derivatives.tracing import trace
-from pullback_export.graph import serialization
 from pullback_export.graph.dims import Dim
 from pullback_export.graph.graph import Graph
 from pullback_export.graph.serialization import to_model
 from pullback_export.graph.values import Value
+from pullback_export.optimize import pipeline
+from pullback_export.optimize.pipeline import finish, new_graph
 from pullback_export.sources.opening import open_source
 
 L = keras.layers
@@ -250,7 +251,7 @@ def test_rewrite(rewrite: Rewrite, expected: dict[str, int], rows: int, monkeypa
     """The nodes that are left, and the same numbers as without any rewrite, also for no rows."""
     model = built(rewrite)
     assert types_of(model.graph) == expected
-    monkeypatch.setattr(Graph, "_shortcut", lambda *arguments: None)
+    monkeypatch.setattr(pipeline, "LOCAL", ())
     plain = built(rewrite)
     rng = np.random.default_rng(0)
     inputs = {name: rng.normal(size=(rows, 3, 4, 5)).astype(np.float32) for name in "xy"}
@@ -375,7 +376,7 @@ def test_final_rule(rewrite: Rewrite, expected: dict[str, int], rows: int, monke
     """What is left to compute in a call, and the same numbers as without the rules, also for no rows."""
     model = built(rewrite)
     assert types_of_calls(model.graph) == expected
-    monkeypatch.setattr(serialization, "FINAL_RULES", ())
+    monkeypatch.setattr(pipeline, "FINAL", ())
     plain = built(rewrite)
     assert types_of_calls(plain.graph) != expected or "stays" in rewrite.__name__ or "does_not" in rewrite.__name__
     rng = np.random.default_rng(0)
@@ -457,9 +458,10 @@ def types_of_calls(graph: onnx.GraphProto) -> Counter[str]:
 
 
 def built(rewrite: Rewrite) -> onnx.ModelProto:
-    graph = Graph()
+    graph = new_graph()
     x, y = (graph.input(name, np.dtype(np.float32), (B, 3, 4, 5)) for name in "xy")
     graph.outputs = [("result", rewrite(graph, x, y))]
+    finish(graph)
     return to_model(graph, 18, {})
 
 

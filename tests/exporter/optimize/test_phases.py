@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from pullback_export.graph import serialization
 from pullback_export.graph.dims import Dim
-from pullback_export.graph.graph import Graph
 from pullback_export.graph.serialization import to_model
+from pullback_export.optimize import pipeline
+from pullback_export.optimize.pipeline import finish, new_graph
 
 CHANNELS = 8
 
@@ -40,7 +40,7 @@ def adjoint(
     results = [-(-size // stride) for size, stride in zip(sizes, strides, strict=True)]
     reach = [(count - 1) * step + taps for count, step, taps in zip(results, strides, kernel, strict=True)]
     spare = [size + before - length for size, before, length in zip(sizes, first, reach, strict=True)]
-    graph = Graph()
+    graph = new_graph()
     x = graph.input("x", np.dtype(np.float32), (Dim.atom("B"), channels, *results))
     weights = np.random.default_rng(1).normal(size=(channels, 1, *kernel)).astype(np.float32)
     attributes: dict[str, Any] = {
@@ -52,6 +52,7 @@ def adjoint(
     y = graph.emit("ConvTranspose", [x, graph.constant(weights)], attributes)
     assert y.dims[2:] == tuple(sizes)
     graph.outputs.append(("y", y))
+    finish(graph)
     return to_model(graph, 18, {})
 
 
@@ -69,7 +70,7 @@ def test_phases_are_the_adjoint(geometry: Any, monkeypatch: pytest.MonkeyPatch) 
     model = adjoint(*geometry)
     assert types(model)["Conv"] == np.prod(geometry[2])
     assert types(model)["ConvTranspose"] == 0
-    monkeypatch.setattr(serialization, "FINAL_RULES", ())
+    monkeypatch.setattr(pipeline, "FINAL", ())
     plain = adjoint(*geometry)
     assert types(plain) == {"ConvTranspose": 1}
     sizes = [-(-size // stride) for size, stride in zip(geometry[0], geometry[2], strict=True)]

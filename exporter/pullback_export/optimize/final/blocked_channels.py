@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from pullback_export.graph.graph import Graph
 from pullback_export.graph.readers import Readers
-from pullback_export.graph.values import Node, Value
+from pullback_export.graph.values import Node, Region, Value
 
 BLOCK = 8  # channels; some processors take 4 or 16
 _DEPTH = 6
 _CARRIED = ("Conv", "Add", "Mul", "Sum", "Relu", "Sigmoid", "Tanh", "HardSigmoid")
 
 
-def blocked_scalar(graph: Graph, node: Node, readers: Readers) -> Value | None:
+def blocked_scalar(graph: Region, node: Node, readers: Readers) -> Value | None:
     """``x + c``, ``x - c``, ``c - x`` and ``x * c`` of a blocked ``x`` and a scalar, where a blocked op reads it."""
     if node.op_type not in ("Add", "Sub", "Mul") or node.outputs[0].dtype != np.float32:
         return None
@@ -77,7 +76,7 @@ def _number(value: Value | None) -> float | None:
     )
 
 
-def _per_channel(graph: Graph, x: Value, scale: float, offset: float) -> Value:
+def _per_channel(graph: Region, x: Value, scale: float, offset: float) -> Value:
     """``x * scale + offset`` as a convolution with one kernel per channel."""
     channels = int(str(x.dims[1]))
     kernel = graph.constant(np.full((channels, 1, 1, 1), scale, np.float32))

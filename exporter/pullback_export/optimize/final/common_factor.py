@@ -13,13 +13,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from pullback_export.graph.bounds import bound, is_moderate, is_safe
-from pullback_export.graph.graph import Graph
 from pullback_export.graph.readers import Readers
-from pullback_export.graph.values import Node, Value
+from pullback_export.graph.values import Node, Region, Value
 from pullback_export.optimize.final.products import factors_of
 
 
-def factor_taken_out(graph: Graph, node: Node, readers: Readers) -> Value | None:
+def factor_taken_out(graph: Region, node: Node, readers: Readers) -> Value | None:
     """``c * g * a + d * g * b`` with numbers ``c`` and ``d`` as ``g * (c * (a + d / c * b))``.
 
     Only where ``a`` and ``b`` have no more than one unbounded factor each: their products do not overflow where those
@@ -65,7 +64,7 @@ def _factors(value: Value | None, node: Node, readers: Readers) -> list[Value]:
     return factors_of(product, readers)
 
 
-def from_known_product(graph: Graph, node: Node, readers: Readers) -> Value | None:
+def from_known_product(graph: Region, node: Node, readers: Readers) -> Value | None:
     """``s * (1 + x * t)`` as ``s + y * t`` where ``y = s * x`` is known anyway, and ``s`` is bounded."""
     if node.op_type != "Mul":
         return None
@@ -95,7 +94,7 @@ def _one_and(value: Value) -> Node | None:
     return None
 
 
-def _known_product(graph: Graph, left: Value, right: Value | None, readers: Readers) -> Value | None:
+def _known_product(graph: Region, left: Value, right: Value | None, readers: Readers) -> Value | None:
     """``left * right`` where a node of ``graph`` that stands before has it."""
     if right is None:
         return None

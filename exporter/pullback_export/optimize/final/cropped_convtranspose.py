@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from pullback_export.graph.graph import Graph
 from pullback_export.graph.readers import Readers
-from pullback_export.graph.values import Node, Value
+from pullback_export.graph.values import Node, Region, Value
 
 
-def cropped(graph: Graph, node: Node, readers: Readers) -> Value | None:
+def cropped(graph: Region, node: Node, readers: Readers) -> Value | None:
     """A slice at the ends of the spatial axes of a ``ConvTranspose``: it need not compute what is cut off."""
     source = node.inputs[0] if node.op_type == "Slice" else None
     convolution = source.node if source is not None else None

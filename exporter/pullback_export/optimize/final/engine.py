@@ -6,25 +6,21 @@ reads any more are dropped when the model is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
 from pullback_export.graph.graph import Graph
 from pullback_export.graph.readers import Readers
 from pullback_export.graph.values import Node, Region, Value
+from pullback_export.optimize.rewrite import Final
 
-Rule = Callable[[Graph, Node, Readers], Value | None]
 
-
-def rewrite(root: Graph, rules: Iterable[Rule]) -> None:
-    """Applies the rules, one after the other, to every live node of ``root`` itself, in order."""
-    for rule in rules:
-        _Replay(root, rule).run()
+def rewrite(root: Graph, rule: Final) -> None:
+    """Applies ``rule`` to every live node of ``root`` itself, in order."""
+    _Replay(root, rule).run()
 
 
 class _Replay:
     """The nodes once more, with what the rule puts in the place of some."""
 
-    def __init__(self, root: Graph, rule: Rule) -> None:
+    def __init__(self, root: Graph, rule: Final) -> None:
         self.root, self.rule = root, rule
         self.readers = Readers(root)
         self.replaced: dict[int, tuple[Value, Value]] = {}

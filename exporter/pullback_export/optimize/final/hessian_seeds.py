@@ -11,9 +11,8 @@ import dataclasses
 import numpy as np
 
 from pullback_export.graph.bounds import inner_axis, is_transposed, weights_of
-from pullback_export.graph.graph import Graph
 from pullback_export.graph.readers import Readers
-from pullback_export.graph.values import Node, Value
+from pullback_export.graph.values import Node, Region, Value
 from pullback_export.optimize.final.products import weights_for_seeds
 
 # With more columns the product of matrices takes longer than the steps that it saves.
@@ -30,7 +29,7 @@ class _Sum:
     d: Value | None
 
 
-def seeds_apart(graph: Graph, node: Node, readers: Readers) -> Value | None:
+def seeds_apart(graph: Region, node: Node, readers: Readers) -> Value | None:
     """``((c[s] * h + g) * d) @ w`` as ``(h * d) @ (c[s] * w) + (g * d) @ w``."""
     weights, columns = weights_of(node), node.inputs[0]
     rows = columns.node if columns is not None else None

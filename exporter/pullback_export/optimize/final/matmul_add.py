@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pullback_export.graph.graph import Graph
 from pullback_export.graph.readers import Readers
-from pullback_export.graph.values import Attribute, Node, Value
+from pullback_export.graph.values import Attribute, Node, Region, Value
 
 
-def sum_in_product(graph: Graph, node: Node, readers: Readers) -> Value | None:
+def sum_in_product(graph: Region, node: Node, readers: Readers) -> Value | None:
     """A matrix product that only an ``Add`` of its own shape reads; ONNX Runtime itself only joins biases."""
     found = joined_sum(node, readers)
     return graph.emit("Gemm", *found) if found is not None else None

@@ -25,9 +25,8 @@ from pullback_export.graph.bounds import (
     weights_of,
 )
 from pullback_export.graph.dims import Dim, Shape, broadcast
-from pullback_export.graph.graph import Graph
 from pullback_export.graph.readers import Readers
-from pullback_export.graph.values import Node, Value
+from pullback_export.graph.values import Node, Region, Value
 
 Array = np.ndarray[Any, Any]
 # A scaled copy of weights takes memory in the session; beyond this size, the product is small beside the matrix.
@@ -36,7 +35,7 @@ _LARGEST_WEIGHTS = 2**18
 _NOMINAL = 1000
 
 
-def into_weights(graph: Graph, node: Node, readers: Readers) -> Value | None:
+def into_weights(graph: Region, node: Node, readers: Readers) -> Value | None:
     """``(x * c) @ w``, with ``c`` for each column, as ``x @ (c * w)``; also where a reshape to rows comes between."""
     weights, columns = weights_of(node), node.inputs[0]
     if weights is None or columns is None:
@@ -59,7 +58,7 @@ def into_weights(graph: Graph, node: Node, readers: Readers) -> Value | None:
     return None
 
 
-def _by_seed(graph: Graph, node: Node, x: Value, factor: Array, weights: Value) -> Value | None:
+def _by_seed(graph: Region, node: Node, x: Value, factor: Array, weights: Value) -> Value | None:
     """``(x * c[s]) @ w`` of every seed ``s``: a matrix for each seed instead of a scaled ``x`` for each."""
     matrix = graph.emit_unfolded("Transpose", [weights], perm=[1, 0]) if is_transposed(node) else weights
     scaled = weights_for_seeds(graph, matrix, factor)
@@ -69,14 +68,14 @@ def _by_seed(graph: Graph, node: Node, x: Value, factor: Array, weights: Value) 
     return graph.emit("Reshape", [whole, graph.constant(np.array([-1, matrix.dims[1]], np.int64))])
 
 
-def weights_for_seeds(graph: Graph, weights: Value, factor: Array) -> Value | None:
+def weights_for_seeds(graph: Region, weights: Value, factor: Array) -> Value | None:
     """``c[s, 0, :, None] * w`` for ``c`` of shape (seeds, 1, rows of ``w``); None where that would be too large."""
     if factor.shape[0] * _elements(weights.dims) > _LARGEST_WEIGHTS or _too_large(weights, factor):
         return None
     return _product(graph, weights, factor.transpose(0, 2, 1))
 
 
-def in_order(graph: Graph, node: Node, readers: Readers) -> Value | None:
+def in_order(graph: Region, node: Node, readers: Readers) -> Value | None:
     """A product of several factors: constants go into weights, the rest is multiplied in the cheapest order."""
     if node.op_type != "Mul" or node.outputs[0].dtype.kind != "f" or _is_inner(node, readers):
         return None
@@ -93,14 +92,14 @@ def in_order(graph: Graph, node: Node, readers: Readers) -> Value | None:
     return _in_given_order(graph, node, readers, iter(now))
 
 
-def _multiplied(graph: Graph, factors: list[Value], pairs: list[tuple[int, int]]) -> Value:
+def _multiplied(graph: Region, factors: list[Value], pairs: list[tuple[int, int]]) -> Value:
     values = list(factors)
     for left, right in pairs:
         values[left] = graph.emit("Mul", [values[left], values.pop(right)])
     return values[0]
 
 
-def _in_given_order(graph: Graph, node: Node, readers: Readers, now: Iterator[Value | None]) -> Value | None:
+def _in_given_order(graph: Region, node: Node, readers: Readers, now: Iterator[Value | None]) -> Value | None:
     """The tree of products as it is, with the next of ``now`` for each of its factors; None is left out."""
     parts = []
     for value in node.inputs:
@@ -133,7 +132,7 @@ def factors_of(node: Node, readers: Readers) -> list[Value]:
     return found
 
 
-def _absorbed(graph: Graph, factors: list[Value], readers: Readers) -> list[Value | None]:
+def _absorbed(graph: Region, factors: list[Value], readers: Readers) -> list[Value | None]:
     """The factors, with None for those constants that went into the weights of a matrix product."""
     values: list[Value | None] = list(factors)
     for position, constant in enumerate(factors):
@@ -148,7 +147,7 @@ def _absorbed(graph: Graph, factors: list[Value], readers: Readers) -> list[Valu
     return values
 
 
-def _with_one_constant(graph: Graph, factors: list[Value | None]) -> list[Value | None]:
+def _with_one_constant(graph: Region, factors: list[Value | None]) -> list[Value | None]:
     """The product of small constants in the place of the first, None in that of the others."""
     found = [
         (index, value.const)
@@ -165,7 +164,7 @@ def _with_one_constant(graph: Graph, factors: list[Value | None]) -> list[Value 
     return values
 
 
-def _scaled_product(graph: Graph, value: Value, factor: Array, readers: Readers) -> Value | None:
+def _scaled_product(graph: Region, value: Value, factor: Array, readers: Readers) -> Value | None:
     """``(x @ w) * c`` with ``c`` in the weights."""
     product = value.node
     weights = weights_of(product) if product is not None and readers.only(value) is not None else None
@@ -199,7 +198,7 @@ def _too_large(weights: Value, factor: Array) -> bool:
     return _elements(weights.dims) > _LARGEST_WEIGHTS
 
 
-def _product(graph: Graph, weights: Value, factor: Array) -> Value:
+def _product(graph: Region, weights: Value, factor: Array) -> Value:
     """``weights * factor``, made when the session opens: the file would hold the weights twice."""
     return graph.emit_unfolded("Mul", [weights, graph.constant(factor, weights.dtype)])
 

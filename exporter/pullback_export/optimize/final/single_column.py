@@ -9,15 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from pullback_export.graph.bounds import inner_axis, is_transposed, weights_of
-from pullback_export.graph.graph import Graph
 from pullback_export.graph.readers import Readers
-from pullback_export.graph.values import Node, Value
+from pullback_export.graph.values import Node, Region, Value
 
 # Below so many rows the reshape costs what the product saves.
 _FEWEST_ROWS = 16
 
 
-def as_row(graph: Graph, node: Node, readers: Readers) -> Value | None:
+def as_row(graph: Region, node: Node, readers: Readers) -> Value | None:
     """``x @ w`` or ``x @ w + b`` with one column as ``(w.T @ x.T + b).T``, where ``x`` has a batch axis."""
     if node.op_type != "Add":
         return _as_row(graph, node, None) if _bias(readers.only(node.outputs[0])) is None else None
@@ -36,7 +35,7 @@ def _bias(node: Node | None) -> Value | None:
     return next((v for v in node.inputs if v is not None and v.const is not None and v.const.size == 1), None)
 
 
-def _as_row(graph: Graph, node: Node, bias: Value | None) -> Value | None:
+def _as_row(graph: Region, node: Node, bias: Value | None) -> Value | None:
     weights, x = weights_of(node), node.inputs[0]
     if weights is None or x is None or x.rank != 2 or x.dtype != np.float32 or x.const is not None:
         return None

@@ -16,9 +16,8 @@ import numpy as np
 
 from pullback_export.graph.bounds import largest
 from pullback_export.graph.dims import Size
-from pullback_export.graph.graph import Graph
 from pullback_export.graph.readers import Readers
-from pullback_export.graph.values import Node, Value
+from pullback_export.graph.values import Node, Region, Value
 from pullback_export.optimize.final.blocked_channels import BLOCK
 
 _MOST = 4  # convolutions in the place of one
@@ -35,7 +34,7 @@ class _Phase:
     after: int
 
 
-def in_phases(graph: Graph, node: Node, readers: Readers) -> Value | None:
+def in_phases(graph: Region, node: Node, readers: Readers) -> Value | None:
     """A strided ``ConvTranspose`` with one kernel per channel and static sizes, as one convolution for each phase."""
     if node.op_type != "ConvTranspose" or not _is_per_channel(node):
         return None
@@ -90,7 +89,7 @@ def _phase(phase: int, taps: Size, stride: int, pad: int, size: Size, result: Si
 
 
 def _interleaved(
-    graph: Graph, x: Value, kernel: Value, axes: Sequence[Sequence[_Phase]], chosen: tuple[_Phase, ...]
+    graph: Region, x: Value, kernel: Value, axes: Sequence[Sequence[_Phase]], chosen: tuple[_Phase, ...]
 ) -> Value:
     """The results of the ``chosen`` phases of the first axes and all phases of the others."""
     if len(chosen) == len(axes):
@@ -107,7 +106,7 @@ def _interleaved(
     return _reshaped(graph, whole, batch, [*before[:-1], before[-1] * len(parts), *after])
 
 
-def _taps(graph: Graph, kernel: Value, chosen: Sequence[_Phase]) -> Value:
+def _taps(graph: Region, kernel: Value, chosen: Sequence[_Phase]) -> Value:
     """The taps of the ``chosen`` phases, the last one first."""
     bounds = [
         [phase.last for phase in chosen],
@@ -118,7 +117,7 @@ def _taps(graph: Graph, kernel: Value, chosen: Sequence[_Phase]) -> Value:
     return graph.emit("Slice", [kernel, *(graph.constant(np.array(item, np.int64)) for item in bounds)])
 
 
-def _reshaped(graph: Graph, value: Value, batch: Size, sizes: Sequence[Size]) -> Value:
+def _reshaped(graph: Region, value: Value, batch: Size, sizes: Sequence[Size]) -> Value:
     """With these sizes behind the batch axis, which may be empty."""
     result = graph.emit("Reshape", [value, graph.constant(np.array([0, *sizes], np.int64))])
     result.shape = (batch, *sizes)

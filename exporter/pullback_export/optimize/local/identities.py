@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pullback_export.graph.dims import Dim, Shape, broadcast, divide, product
-from pullback_export.graph.values import Attributes, Operands
-
-if TYPE_CHECKING:
-    from pullback_export.graph.graph import Graph
-    from pullback_export.graph.values import Value
+from pullback_export.graph.shapes import inference
+from pullback_export.graph.values import Attributes, Operands, Region, Value
 
 _BROADCASTING = {
     "Add",
@@ -31,13 +28,12 @@ _BROADCASTING = {
     "And",
     "Or",
 }
-_PASS_FILL = {"Expand", "Reshape", "Unsqueeze", "Squeeze", "Transpose", "Tile", "Slice", "Gather", "Identity"}
 
 
-def shrink_operands(op_type: str, operands: list[Value | None]) -> list[Value | None]:
+def shrunk(graph: Region, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
     """Drops an ``Expand``, or leading axes of size 1, before an op that broadcasts; the others fix the shape."""
     if op_type not in _BROADCASTING or any(value is None or value.shape is None for value in operands):
-        return operands
+        return None
     result = list(operands)
     changed = True
     while changed:
@@ -53,7 +49,8 @@ def shrink_operands(op_type: str, operands: list[Value | None]) -> list[Value | 
             assert value is not None
             if broadcast(others, source.dims) == broadcast(others, value.dims):
                 result[index], changed = source, True
-    return result
+    same = all(old is new for old, new in zip(operands, result, strict=True))
+    return None if same else graph.emit(op_type, result, attributes)
 
 
 def _unbroadcast(value: Value | None) -> Value | None:
@@ -72,23 +69,16 @@ def _leads_with_ones(value: Value, source: Value) -> bool:
     return extra > 0 and value.dims == (1,) * extra + source.dims
 
 
-def fill_of(op_type: str, operands: Operands) -> float | None:
-    """The number that the result repeats, if it is only a rearrangement of such a tensor."""
-    if op_type in _PASS_FILL and operands and operands[0] is not None:
-        return operands[0].fill
-    return None
-
-
-def simplify(graph: Graph, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
+def simplify(graph: Region, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
     rule = _RULES.get(op_type)
     return rule(graph, operands, attributes) if rule is not None else None
 
 
-def _identity(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+def _identity(graph: Region, operands: Operands, attributes: Attributes) -> Value | None:
     return operands[0]
 
 
-def _cast(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+def _cast(graph: Region, operands: Operands, attributes: Attributes) -> Value | None:
     value = operands[0]
     assert value is not None
     if value.dtype == np.dtype(attributes["to"]):
@@ -104,7 +94,7 @@ def _cast(graph: Graph, operands: Operands, attributes: Attributes) -> Value | N
 def _neutral(number: float, either_side: bool) -> Callable[..., Value | None]:
     """``x op number`` is ``x`` where the shape stays that of ``x``; else ``x`` expanded."""
 
-    def rule(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+    def rule(graph: Region, operands: Operands, attributes: Attributes) -> Value | None:
         left, right = operands
         assert left is not None and right is not None
         if right.fill == number:
@@ -116,7 +106,7 @@ def _neutral(number: float, either_side: bool) -> Callable[..., Value | None]:
     return rule
 
 
-def _as_broadcast(graph: Graph, value: Value, other: Value) -> Value | None:
+def _as_broadcast(graph: Region, value: Value, other: Value) -> Value | None:
     if value.shape is None or other.shape is None:
         return None
     shape = broadcast(value.shape, other.shape)
@@ -130,13 +120,14 @@ def _as_broadcast(graph: Graph, value: Value, other: Value) -> Value | None:
         return None
 
 
-def _transpose(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+def _transpose(graph: Region, operands: Operands, attributes: Attributes) -> Value | None:
     value, perm = operands[0], attributes.get("perm")
     assert value is not None
     if value.shape is None:
         return None
-    perm = list(perm) if perm is not None else list(range(value.rank))[::-1]
-    attributes["perm"] = perm
+    if perm is None:  # written out, as later rewrites want to read it
+        return graph.emit("Transpose", [value], {**attributes, "perm": list(range(value.rank))[::-1]})
+    perm = list(perm)
     if perm == sorted(perm):
         return value
     if value.node is not None and value.node.op_type == "Transpose" and value.node.inputs[0] is not None:
@@ -151,7 +142,7 @@ def _transpose(graph: Graph, operands: Operands, attributes: Attributes) -> Valu
     return None
 
 
-def _reshape_target(graph: Graph, value: Value, sizes: Sequence[Any]) -> Value | None:
+def _reshape_target(graph: Region, value: Value, sizes: Sequence[Any]) -> Value | None:
     """The constant target shape, if one can say it with 0 (copy) or else a single -1 (infer).
 
     Not with both: where a copied size is 0, the other one cannot be inferred.
@@ -166,7 +157,7 @@ def _reshape_target(graph: Graph, value: Value, sizes: Sequence[Any]) -> Value |
     return None
 
 
-def _reshape(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+def _reshape(graph: Region, operands: Operands, attributes: Attributes) -> Value | None:
     value, target = operands[0], operands[1]
     assert value is not None and target is not None
     if target.sizes is None or value.shape is None:
@@ -200,7 +191,7 @@ def _reshape(graph: Graph, operands: Operands, attributes: Attributes) -> Value 
     return None
 
 
-def _expand(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+def _expand(graph: Region, operands: Operands, attributes: Attributes) -> Value | None:
     value, target = operands[0], operands[1]
     assert value is not None and target is not None
     if target.sizes is None or value.shape is None:
@@ -215,7 +206,7 @@ def _expand(graph: Graph, operands: Operands, attributes: Attributes) -> Value |
     return None
 
 
-def _tile(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+def _tile(graph: Region, operands: Operands, attributes: Attributes) -> Value | None:
     """Repeating axes of size 1 is an Expand, which later ops may drop."""
     value, repeats = operands[0], operands[1]
     assert value is not None and repeats is not None
@@ -231,7 +222,7 @@ def _tile(graph: Graph, operands: Operands, attributes: Attributes) -> Value | N
     return None
 
 
-def _reduce(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+def _reduce(graph: Region, operands: Operands, attributes: Attributes) -> Value | None:
     value = operands[0]
     axes = operands[1] if len(operands) > 1 else None
     assert value is not None
@@ -244,11 +235,11 @@ def _reduce(graph: Graph, operands: Operands, attributes: Attributes) -> Value |
     return None
 
 
-def _only_operand(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+def _only_operand(graph: Region, operands: Operands, attributes: Attributes) -> Value | None:
     return operands[0] if len(operands) == 1 else None
 
 
-def _concat(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+def _concat(graph: Region, operands: Operands, attributes: Attributes) -> Value | None:
     if len(operands) == 1:
         return operands[0]
     first = operands[0]
@@ -259,7 +250,7 @@ def _concat(graph: Graph, operands: Operands, attributes: Attributes) -> Value |
     return graph.emit("Concat", kept, attributes) if 0 < len(kept) < len(operands) else None
 
 
-def _slice(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+def _slice(graph: Region, operands: Operands, attributes: Attributes) -> Value | None:
     value = operands[0]
     if value is None or value.shape is None or any(item is None or item.sizes is None for item in operands[1:]):
         return None
@@ -282,7 +273,7 @@ def _slice(graph: Graph, operands: Operands, attributes: Attributes) -> Value | 
     return value
 
 
-def _pad(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+def _pad(graph: Region, operands: Operands, attributes: Attributes) -> Value | None:
     """No padding is the tensor itself. ``axes`` are written out: ONNX Runtime's transpose optimiser ignores them."""
     value, pads = operands[0], operands[1]
     if pads is not None and pads.const is not None and not pads.const.any():
@@ -299,30 +290,27 @@ def _pad(graph: Graph, operands: Operands, attributes: Attributes) -> Value | No
     return graph.emit("Pad", [value, every, operands[2]], attributes)
 
 
-def _neg(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+def _neg(graph: Region, operands: Operands, attributes: Attributes) -> Value | None:
     value = operands[0]
     if value is not None and value.node is not None and value.node.op_type == "Neg":
         return value.node.inputs[0]
     return None
 
 
-def _squeeze(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+def _axes_as_reshape(op_type: str) -> Callable[..., Value | None]:
     """Squeeze and Unsqueeze as Reshape where that is a constant: neighbours then merge."""
-    from pullback_export.graph.shapes import inference
 
-    value = operands[0]
-    if value is None or value.shape is None:
-        return None
-    op_type = "Squeeze" if attributes.pop("_squeeze", None) else "Unsqueeze"
-    ((_, shape),) = inference.infer(graph.fresh_size, op_type, operands, attributes, 1)
-    if shape is None or sum(not isinstance(size, int) for size in shape) > 1 or not shape:
-        return None
-    target = _reshape_target(graph, value, shape)
-    return graph.emit("Reshape", [value, target]) if target is not None else None
+    def rule(graph: Region, operands: Operands, attributes: Attributes) -> Value | None:
+        value = operands[0]
+        if value is None or value.shape is None:
+            return None
+        ((_, shape),) = inference.infer(graph.fresh_size, op_type, operands, attributes, 1)
+        if shape is None or sum(not isinstance(size, int) for size in shape) > 1 or not shape:
+            return None
+        target = _reshape_target(graph, value, shape)
+        return graph.emit("Reshape", [value, target]) if target is not None else None
 
-
-def _do_squeeze(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
-    return _squeeze(graph, operands, {**attributes, "_squeeze": True})
+    return rule
 
 
 _RULES: dict[str, Callable[..., Value | None]] = {
@@ -344,6 +332,6 @@ _RULES: dict[str, Callable[..., Value | None]] = {
     "Slice": _slice,
     "Pad": _pad,
     "Neg": _neg,
-    "Squeeze": _do_squeeze,
-    "Unsqueeze": _squeeze,
+    "Squeeze": _axes_as_reshape("Squeeze"),
+    "Unsqueeze": _axes_as_reshape("Unsqueeze"),
 }

@@ -6,16 +6,12 @@ drops it for good. The first step of a backward pass, ones times the last weight
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pullback_export.graph.dims import Dim, Shape, Size, broadcast, divide, product
-from pullback_export.graph.values import Operands
-
-if TYPE_CHECKING:
-    from pullback_export.graph.graph import Graph
-    from pullback_export.graph.values import Value
+from pullback_export.graph.values import Operands, Region, Value
 
 _BINARY = {"Add", "Sub", "Mul", "Div"}
 _UNARY = {
@@ -36,7 +32,7 @@ _UNARY = {
 }
 
 
-def before_expansion(graph: Graph, op_type: str, operands: Operands, attributes: dict[str, Any]) -> Value | None:
+def before_expansion(graph: Region, op_type: str, operands: Operands, attributes: dict[str, Any]) -> Value | None:
     """The node's result computed before rows are repeated, then repeated; None where nothing is gained."""
     if op_type in _UNARY:
         return _unary(graph, op_type, operands, attributes)
@@ -59,7 +55,7 @@ def _source(value: Value | None) -> Value | None:
     return source if source is not None and source.shape is not None and value.shape is not None else None
 
 
-def _row(graph: Graph, value: Value | None) -> Value | None:
+def _row(graph: Region, value: Value | None) -> Value | None:
     """One row, with a leading axis of size 1, of a tensor whose rows are all equal."""
     source = _source(value)
     if source is None or value is None or value.rank < 1 or value.dims[0] == 1:
@@ -71,21 +67,21 @@ def _row(graph: Graph, value: Value | None) -> Value | None:
     return graph.emit("Expand", [source, graph.sizes_value((1, *value.dims[1:]))])
 
 
-def _repeat(graph: Graph, row: Value, rows: Size) -> Value | None:
+def _repeat(graph: Region, row: Value, rows: Size) -> Value | None:
     try:
         return graph.emit("Expand", [row, graph.sizes_value((rows, *row.dims[1:]))])
     except KeyError:
         return None
 
 
-def _unary(graph: Graph, op_type: str, operands: Operands, attributes: dict[str, Any]) -> Value | None:
+def _unary(graph: Region, op_type: str, operands: Operands, attributes: dict[str, Any]) -> Value | None:
     value, source = operands[0], _source(operands[0])
     if source is None or value is None or value.node is None:
         return None
     return graph.emit("Expand", [graph.emit(op_type, [source], attributes), value.node.inputs[1]])
 
 
-def _binary(graph: Graph, op_type: str, operands: Operands) -> Value | None:
+def _binary(graph: Region, op_type: str, operands: Operands) -> Value | None:
     sources = [_source(value) for value in operands]
     if all(source is None for source in sources) or any(value is None or value.shape is None for value in operands):
         return None
@@ -104,7 +100,7 @@ def _binary(graph: Graph, op_type: str, operands: Operands) -> Value | None:
     return graph.emit("Expand", [graph.emit(op_type, small), target])
 
 
-def _product(graph: Graph, op_type: str, operands: Operands, attributes: dict[str, Any]) -> Value | None:
+def _product(graph: Region, op_type: str, operands: Operands, attributes: dict[str, Any]) -> Value | None:
     left, right = operands[0], operands[1]
     if left is None or right is None or left.shape is None or right.shape is None or attributes.get("transA"):
         return None
@@ -117,7 +113,7 @@ def _product(graph: Graph, op_type: str, operands: Operands, attributes: dict[st
     return _repeat(graph, graph.emit(op_type, [row, right], attributes), left.dims[0]) if row is not None else None
 
 
-def _merged_product(graph: Graph, op_type: str, left: Value, right: Value, attributes: dict[str, Any]) -> Value | None:
+def _merged_product(graph: Region, op_type: str, left: Value, right: Value, attributes: dict[str, Any]) -> Value | None:
     """The product of rows that ``Expand`` repeated and ``Reshape`` merged: ``(seeds, B, n) -> (seeds*B, n)``."""
     inner = left.node.inputs[0] if left.node is not None and left.node.op_type == "Reshape" else None
     source = _source(inner)
@@ -137,7 +133,7 @@ def _merged_product(graph: Graph, op_type: str, left: Value, right: Value, attri
         return None
 
 
-def _reshape(graph: Graph, operands: Operands) -> Value | None:
+def _reshape(graph: Region, operands: Operands) -> Value | None:
     value, target = operands[0], operands[1]
     if value is None or target is None or target.sizes is None or _source(value) is None:
         return None
@@ -156,7 +152,7 @@ def _reshape(graph: Graph, operands: Operands) -> Value | None:
     return _repeat(graph, graph.emit("Reshape", [row, graph.sizes_value((1, *rest))]), rows)
 
 
-def _reshape_ones(graph: Graph, value: Value, sizes: list[Size]) -> Value | None:
+def _reshape_ones(graph: Region, value: Value, sizes: list[Size]) -> Value | None:
     """A reshape that only adds or drops axes of size 1 does the same to what is repeated."""
     source = _source(value)
     sizes = [value.dims[axis] if size == 0 and axis < value.rank else size for axis, size in enumerate(sizes)]
@@ -177,7 +173,7 @@ def _reshape_ones(graph: Graph, value: Value, sizes: list[Size]) -> Value | None
         return None
 
 
-def _pad(graph: Graph, operands: Operands, attributes: dict[str, Any]) -> Value | None:
+def _pad(graph: Region, operands: Operands, attributes: dict[str, Any]) -> Value | None:
     value, pads = operands[0], operands[1]
     if value is None or pads is None or pads.const is None or len(operands) > 3 or _source(value) is None:
         return None

@@ -7,15 +7,11 @@ a factor per channel in front of a convolution joins the kernel, which is how Ba
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from pullback_export.graph.values import Attributes, Operands
-
-if TYPE_CHECKING:
-    from pullback_export.graph.graph import Graph
-    from pullback_export.graph.values import Value
+from pullback_export.graph.values import Attributes, Operands, Region, Value
 
 _LARGEST_CONSTANT = 4096
 # Scales beyond these could overflow or underflow where the two factors one after the other do not.
@@ -23,7 +19,7 @@ _LARGEST_SCALE = 2.0**20
 _REARRANGING = {"Mul", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
 
 
-def regrouped(graph: Graph, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
+def regrouped(graph: Region, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
     """The same result with fewer or cheaper ops; None where there are none."""
     rule = _RULES.get(op_type)
     if rule is None or not operands or operands[0] is None or operands[0].dtype.kind != "f":
@@ -60,7 +56,7 @@ def _exact(factor: np.ndarray[Any, Any]) -> bool:
     return bool((np.frexp(size)[0] == 0.5).all())
 
 
-def _add(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+def _add(graph: Region, operands: Operands, attributes: Attributes) -> Value | None:
     left, right = operands
     if (source := _negated(right)) is not None:
         return graph.emit("Sub", [left, source])
@@ -69,18 +65,18 @@ def _add(graph: Graph, operands: Operands, attributes: Attributes) -> Value | No
     return None
 
 
-def _sub(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+def _sub(graph: Region, operands: Operands, attributes: Attributes) -> Value | None:
     source = _negated(operands[1])
     return graph.emit("Add", [operands[0], source]) if source is not None else None
 
 
-def _neg(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+def _neg(graph: Region, operands: Operands, attributes: Attributes) -> Value | None:
     for value, factor in _factors(operands[0]):
         return graph.emit("Mul", [value, graph.constant(-factor)])
     return None
 
 
-def _mul(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+def _mul(graph: Region, operands: Operands, attributes: Attributes) -> Value | None:
     left, right = operands
     if left is None or right is None:
         return None
@@ -109,7 +105,7 @@ def _factors(value: Value | None) -> list[tuple[Value, np.ndarray[Any, Any]]]:
     ]
 
 
-def _div(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+def _div(graph: Region, operands: Operands, attributes: Attributes) -> Value | None:
     value, divisor = operands[0], _number(operands[1])
     if divisor is None:
         return None
@@ -119,10 +115,10 @@ def _div(graph: Graph, operands: Operands, attributes: Attributes) -> Value | No
     return graph.emit("Div", [source, graph.constant(-divisor)]) if source is not None else None
 
 
-def _conv(op_type: str, channel_axis: int) -> Callable[[Graph, Operands, Attributes], Value | None]:
+def _conv(op_type: str, channel_axis: int) -> Callable[[Region, Operands, Attributes], Value | None]:
     """``conv(x * c, w)``, ``c`` per channel, is ``conv(x, w * c)``: a product that is made once, with the session."""
 
-    def rule(graph: Graph, operands: Operands, attributes: Attributes) -> Value | None:
+    def rule(graph: Region, operands: Operands, attributes: Attributes) -> Value | None:
         kernel, groups = operands[1], attributes.get("group", 1)
         if kernel is None or not _constant(kernel) or not all(isinstance(size, int) for size in kernel.dims):
             return None
@@ -155,7 +151,7 @@ def _constant(value: Value | None) -> bool:
     return node is not None and node.op_type in _REARRANGING and all(map(_constant, node.inputs))
 
 
-_RULES: dict[str, Callable[[Graph, Operands, Attributes], Value | None]] = {
+_RULES: dict[str, Callable[[Region, Operands, Attributes], Value | None]] = {
     "Add": _add,
     "Sub": _sub,
     "Neg": _neg,

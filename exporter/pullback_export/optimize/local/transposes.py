@@ -8,15 +8,10 @@ order of the elements in memory, never a number: every rewrite is exact for all 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from pullback_export.graph.dims import Shape, broadcast
 from pullback_export.graph.shapes import inference
-from pullback_export.graph.values import Attributes, Operands
-
-if TYPE_CHECKING:
-    from pullback_export.graph.graph import Graph
-    from pullback_export.graph.values import Value
+from pullback_export.graph.values import Attributes, Operands, Region, Value
 
 _UNARY = {
     "Abs",
@@ -72,7 +67,7 @@ _REDUCING = {"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd"}
 _LARGEST_CONSTANT = 4096
 
 
-def after_rearrangement(graph: Graph, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
+def after_rearrangement(graph: Region, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
     """The node's result computed in the layout of its operands' sources, then rearranged; None where it cannot be."""
     rule = _RULES.get(op_type)
     if rule is None or not operands or not any(map(_is_rearranged, operands)):
@@ -96,7 +91,7 @@ def _source(value: Value) -> Value:
     return value.node.inputs[0]
 
 
-def _elementwise(graph: Graph, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
+def _elementwise(graph: Region, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
     if any(value is not None and value.shape is None for value in operands):
         return None
     through = (
@@ -115,7 +110,7 @@ def _permutation(operands: Operands) -> list[int] | None:
     return found[0] if found and all(perm == found[0] for perm in found) else None
 
 
-def _elementwise_transposed(graph: Graph, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
+def _elementwise_transposed(graph: Region, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
     perm = _permutation(operands)
     if perm is None or any(value is not None and value.rank > len(perm) for value in operands):
         return None
@@ -128,7 +123,7 @@ def _elementwise_transposed(graph: Graph, op_type: str, operands: Operands, attr
     return graph.emit("Transpose", [graph.emit(op_type, moved, attributes)], {"perm": perm})
 
 
-def _before_transpose(graph: Graph, value: Value, perm: list[int]) -> Value | None:
+def _before_transpose(graph: Region, value: Value, perm: list[int]) -> Value | None:
     """The value whose transpose by ``perm`` broadcasts as ``value`` does, where it costs nothing; else None."""
     if _made_by(value, "Transpose"):
         return _source(value)
@@ -145,7 +140,7 @@ def _before_transpose(graph: Graph, value: Value, perm: list[int]) -> Value | No
     return graph.emit("Transpose", [whole], {"perm": inverse})
 
 
-def _elementwise_reshaped(graph: Graph, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
+def _elementwise_reshaped(graph: Region, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
     first = next(value for value in operands if _made_by(value, "Reshape"))
     assert first is not None and first.node is not None
     source, shape = _source(first), first.dims
@@ -169,7 +164,7 @@ def _elementwise_reshaped(graph: Graph, op_type: str, operands: Operands, attrib
     return graph.emit("Reshape", [graph.emit(op_type, moved, attributes), first.node.inputs[1]], first.node.attributes)
 
 
-def _without_leading_ones(graph: Graph, value: Value) -> Value:
+def _without_leading_ones(graph: Region, value: Value) -> Value:
     if value.const is None or value.const.size > _LARGEST_CONSTANT:
         return value
     extra = next((axis for axis, size in enumerate(value.dims) if size != 1), value.rank)
@@ -183,7 +178,7 @@ def _equal_trailing(left: Shape, right: Shape) -> int:
     return count
 
 
-def _reduce(graph: Graph, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
+def _reduce(graph: Region, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
     value, axes = operands[0], operands[1] if len(operands) > 1 else None
     if value is None or axes is None or axes.const is None or axes.const.size == 0 or not _made_by(value, "Transpose"):
         return None
@@ -198,7 +193,7 @@ def _reduce(graph: Graph, op_type: str, operands: Operands, attributes: Attribut
     return graph.emit("Transpose", [total], {"perm": [sorted(left).index(axis) for axis in left]}) if left else total
 
 
-def _pad(graph: Graph, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
+def _pad(graph: Region, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
     value, pads = operands[0], operands[1]
     if len(operands) > 3 or value is None or pads is None or pads.const is None or not _made_by(value, "Transpose"):
         return None
@@ -211,7 +206,7 @@ def _pad(graph: Graph, op_type: str, operands: Operands, attributes: Attributes)
     return graph.emit("Transpose", [padded], {"perm": perm})
 
 
-def _concat(graph: Graph, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
+def _concat(graph: Region, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
     perm = _permutation(operands)
     if perm is None or not all(_made_by(value, "Transpose") for value in operands):
         return None
@@ -220,7 +215,7 @@ def _concat(graph: Graph, op_type: str, operands: Operands, attributes: Attribut
     return graph.emit("Transpose", [graph.emit("Concat", sources, {"axis": axis})], {"perm": perm})
 
 
-def _slice(graph: Graph, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
+def _slice(graph: Region, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
     value, axes = operands[0], operands[3] if len(operands) > 3 else None
     if value is None or axes is None or axes.const is None or not _made_by(value, "Transpose"):
         return None
@@ -231,7 +226,7 @@ def _slice(graph: Graph, op_type: str, operands: Operands, attributes: Attribute
     return graph.emit("Transpose", [part], {"perm": perm})
 
 
-def _reshape(graph: Graph, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
+def _reshape(graph: Region, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
     """Axes that are split or joined one group at a time are so before the transpose too, if a group stays together."""
     value = operands[0]
     if value is None or not _made_by(value, "Transpose") or value.shape is None:
@@ -276,7 +271,7 @@ def _groups(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]] | None:
     return groups if i == len(old) and j == len(new) else None
 
 
-_RULES: dict[str, Callable[[Graph, str, Operands, Attributes], Value | None]] = {
+_RULES: dict[str, Callable[[Region, str, Operands, Attributes], Value | None]] = {
     **dict.fromkeys(_ELEMENTWISE, _elementwise),
     **dict.fromkeys(_REDUCING, _reduce),
     "Pad": _pad,

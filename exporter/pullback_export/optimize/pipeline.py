@@ -1,0 +1,123 @@
+"""Every rewrite there is, in the order in which they are applied, with its reason and the test that counts it.
+
+A new one takes a function of the signature in :mod:`~pullback_export.optimize.rewrite`, a row here, and its test.
+Local rewrites are exact for all values and sizes. Final ones may change the last place of a result, and say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pullback_export.graph.graph import Graph
+from pullback_export.optimize.final.blocked_channels import blocked_scalar
+from pullback_export.optimize.final.common_factor import factor_taken_out, from_known_product
+from pullback_export.optimize.final.cropped_convtranspose import cropped
+from pullback_export.optimize.final.engine import rewrite
+from pullback_export.optimize.final.hessian_seeds import seeds_apart
+from pullback_export.optimize.final.matmul_add import sum_in_product
+from pullback_export.optimize.final.products import in_order, into_weights
+from pullback_export.optimize.final.scan_bodies import tighten
+from pullback_export.optimize.final.single_column import as_row
+from pullback_export.optimize.final.strided_convtranspose import in_phases
+from pullback_export.optimize.local.identities import shrunk, simplify
+from pullback_export.optimize.local.repeated_rows import before_expansion
+from pullback_export.optimize.local.signs_and_factors import regrouped
+from pullback_export.optimize.local.transposes import after_rearrangement
+from pullback_export.optimize.rewrite import Final, Local, Row
+
+_COUNTS = "tests/exporter/optimize/test_counts.py"
+
+# At emission, for each operator in this order; the first that returns a value ends the search.
+LOCAL: tuple[Row[Local], ...] = (
+    Row(
+        "shrunk",
+        shrunk,
+        "operands that broadcasting repeats anyway are not repeated before",
+        f"{_COUNTS}::test_rewrite",
+    ),
+    Row(
+        "simplify", simplify, "an operator that changes nothing, or is another, simpler one", f"{_COUNTS}::test_rewrite"
+    ),
+    Row("regrouped", regrouped, "signs and factors join the operators next to them", f"{_COUNTS}::test_rewrite"),
+    Row(
+        "before_expansion",
+        before_expansion,
+        "what is the same in every row is computed for one row",
+        f"{_COUNTS}::test_graph_is_as_small_as_it_was",
+    ),
+    Row(
+        "after_rearrangement",
+        after_rearrangement,
+        "transposes and reshapes move behind their readers, where they meet and vanish",
+        f"{_COUNTS}::test_rewrite",
+    ),
+)
+
+# On whole loops, before the rewrites of single nodes.
+LOOPS: tuple[Row[Callable[[Graph], None]], ...] = (
+    Row(
+        "tighten",
+        tighten,
+        "each operator in a step costs a microsecond: states, rows and sums are joined",
+        "tests/exporter/optimize/test_scan_steps.py::test_operators_of_a_step",
+    ),
+)
+
+# On the finished graph, one after the other over all nodes.
+FINAL: tuple[Row[Final], ...] = (
+    Row(
+        "from_known_product",
+        from_known_product,
+        "s + y t for s (1 + x t) where y = s x is known",
+        f"{_COUNTS}::test_final_rule",
+    ),
+    Row(
+        "factor_taken_out", factor_taken_out, "g (a + b) for g a + g b: one product less", f"{_COUNTS}::test_final_rule"
+    ),
+    Row(
+        "in_order",
+        in_order,
+        "small factors are multiplied first, and what seeds share once",
+        f"{_COUNTS}::test_what_seeds_share_is_multiplied_once",
+    ),
+    Row("into_weights", into_weights, "a factor for each column joins the weights", f"{_COUNTS}::test_final_rule"),
+    Row(
+        "seeds_apart",
+        seeds_apart,
+        "the last step of a Hessian is a product of known matrices",
+        f"{_COUNTS}::test_final_rule",
+    ),
+    Row("as_row", as_row, "a product with one column is 2 to 3 times as fast as a row", f"{_COUNTS}::test_final_rule"),
+    Row(
+        "sum_in_product",
+        sum_in_product,
+        "a @ b + c is one Gemm: one walk through memory less",
+        f"{_COUNTS}::test_final_rule",
+    ),
+    Row("cropped", cropped, "a ConvTranspose does not compute what is cut off after it", f"{_COUNTS}::test_final_rule"),
+    Row(
+        "in_phases",
+        in_phases,
+        "a strided ConvTranspose per channel is 0.4 to 0.8 of the time as convolutions",
+        "tests/exporter/optimize/test_phases.py::test_phases_are_the_adjoint",
+    ),
+    Row(
+        "blocked_scalar",
+        blocked_scalar,
+        "steps between convolutions keep ONNX Runtime's blocked layout",
+        f"{_COUNTS}::test_scalar_between_convolutions_is_a_convolution",
+    ),
+)
+
+
+def new_graph() -> Graph:
+    """An empty graph that applies the local rewrites."""
+    return Graph(rewrites=tuple(row.apply for row in LOCAL))
+
+
+def finish(graph: Graph) -> None:
+    """Applies the rewrites of loops and the final ones to a graph with its outputs."""
+    for loops in LOOPS:
+        loops.apply(graph)
+    for final in FINAL:
+        rewrite(graph, final.apply)

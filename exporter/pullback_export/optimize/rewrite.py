@@ -1,0 +1,43 @@
+"""What a rewrite is: the two signatures, the row that describes one, and how rewrites look at the graph.
+
+A *local* rewrite sees an operator before its node is made. A *final* rewrite sees a node of the finished graph, where
+it is known who reads a value. Both return a value that takes the place of the result, or None, and neither changes what
+it is given: operands, attributes and nodes stay as they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from pullback_export.graph.readers import Readers
+from pullback_export.graph.values import Attributes, Node, Operands, Region, Value
+
+Local = Callable[[Region, str, Operands, Attributes], Value | None]
+Final = Callable[[Region, Node, Readers], Value | None]
+Kind = TypeVar("Kind")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row(Generic[Kind]):
+    """A rewrite of the pipeline, why it is there, and the test that counts what it saves (``file::function``)."""
+
+    name: str
+    apply: Kind
+    reason: str
+    test: str
+
+
+def made_by(value: Value | None, *op_types: str) -> Node | None:
+    """The node that makes ``value``, where it is one of ``op_types``."""
+    node = value.node if value is not None else None
+    return node if node is not None and node.op_type in op_types else None
+
+
+def other_operand(node: Node) -> Iterator[tuple[Value, Value]]:
+    """Each operand of an operator with two, and the other one."""
+    left, right = node.inputs
+    if left is not None and right is not None:
+        yield left, right
+        yield right, left
