@@ -21,6 +21,7 @@ from pullback.guards import Guard
 from pullback.manifest import BATCH_NAMES, FUNCTION_NAMES, FunctionSpec, Manifest, Tolerance
 from pullback.parity import Report, compare
 from pullback.prepared import Prepared
+from pullback.storage.remote import is_url
 
 RANGE_CHECKS = (None, "warn", "raise")
 
@@ -37,10 +38,11 @@ def load(
     check_finite: bool = False,
     check_range: str | None = None,
 ) -> Bundle:
-    """Load a bundle folder, a single ``.onnx`` file of one, or the SavedModel folder of one.
+    """Load a bundle folder, a zip file of one, a single ``.onnx`` file of one, or the SavedModel folder of one.
 
     Args:
-        path: where it is. Every file in it is checked before anything is opened.
+        path: where it is, or a URL that fsspec knows (``s3://``, ``hf://``; needs ``pullback[remote]``). Every file in
+            it is checked before anything is opened.
         backend: ``"onnx"`` (the default) or ``"saved_model"`` (the default for a SavedModel folder). A
             SavedModel can run code of its author's; the runtime opens one only when it is asked for.
         threads: threads of one call; None: one for a small net, one per core for a large one; 0: one per core.
@@ -60,12 +62,15 @@ def load(
     if check_range not in RANGE_CHECKS:
         raise InputError(f"check_range must be 'warn', 'raise' or None; got {check_range!r}")
     try:
-        place = Path(os.path.abspath(os.fspath(path)))
+        text = os.fspath(path)
+        place = Path(os.path.abspath(text))
     except TypeError as error:
         raise InputError(f"path must be a string or a Path; got {type(path).__name__}") from error
     options = {"threads": threads, "providers": providers, "optimization": optimization}
     options |= {"check_finite": check_finite, "check_range": check_range}
-    return Bundle(opening.open_path(place, backend is not None and table.BACKENDS[backend].program), backend, options)
+    program = backend is not None and table.BACKENDS[backend].program
+    opened = opening.open_url(text, program) if is_url(text) else opening.open_path(place, program)
+    return Bundle(opened, backend, options)
 
 
 class Bundle:
@@ -131,8 +136,13 @@ class Bundle:
 
     @property
     def path(self) -> Path:
-        """Where it was loaded from."""
+        """Where it was loaded from; see ``source`` for a URL."""
         return self._opened.path
+
+    @property
+    def source(self) -> str:
+        """The path or URL that loads it again."""
+        return self._opened.source
 
     @property
     def digest(self) -> str:
@@ -154,6 +164,10 @@ class Bundle:
         if self._opened.golden is None:
             raise NotExportedError(f"{self.path}: a bare file carries no golden samples; load the bundle folder")
         return golden.read(self._opened.golden(), self._opened.functions, str(self.path / "golden.npz"))
+
+    def pack(self, path: str | os.PathLike[str]) -> None:
+        """Write the bundle as one zip file, which loads as the folder does; raises ``BundleError`` where it changed."""
+        opening.pack(self._opened, Path(path))
 
     def verify(self) -> Report:
         """Replay ``golden.npz`` and compare with the live model's answers.
@@ -246,7 +260,7 @@ class Bundle:
         return self._onnx().session_of(chosen.spec, names)
 
     def __reduce__(self) -> tuple[Callable[..., Bundle], tuple[Any, ...]]:
-        return _reload, (str(self.path), self.backend, self._options, self.digest)
+        return _reload, (self.source, self.backend, self._options, self.digest)
 
     def __repr__(self) -> str:
         return f"<pullback.Bundle {self.path.name}: {'; '.join(str(f.spec) for f in self._functions.values())}>"

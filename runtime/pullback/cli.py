@@ -1,4 +1,4 @@
-"""``pullback info|eval|verify|bench|plot BUNDLE``: arguments, exit codes, one line of error."""
+"""``pullback info|eval|verify|bench|plot|pack BUNDLE``: arguments, exit codes, one line of error."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from pullback.commands import bench, evaluate, info, plot, verify
+from pullback.commands import bench, evaluate, info, pack, plot, verify
 from pullback.errors import MissingDependencyError, NotExportedError, PullbackError
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
@@ -57,10 +57,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"pullback {_version()}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (info, evaluate, verify, bench, plot):
+    for module in (info, evaluate, verify, bench, plot, pack):
         summary = (module.__doc__ or "").splitlines()[0].split(": ", 1)[1]
         command = commands.add_parser(module.NAME, help=summary, description=summary)
-        command.add_argument("bundle", metavar="BUNDLE", help="a bundle folder, an .onnx file or a SavedModel of one")
+        command.add_argument("bundle", metavar="BUNDLE", help="a bundle folder, a zip or .onnx file, a SavedModel, or a URL")
         command.add_argument(
             "--backend", choices=("onnx", "saved_model"), help="what computes; a SavedModel can run code"
         )

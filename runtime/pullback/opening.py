@@ -1,19 +1,25 @@
-"""What lies at a path: a bundle folder, one of its ONNX files alone, or a SavedModel of ours; checked on the way in."""
+"""What lies at a path or URL: a bundle folder or zip file, one of its ONNX files, or a SavedModel of ours; checked."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pullback import folder, manifest, onnx_file
-from pullback.errors import BundleError
+from pullback import manifest, onnx_file
+from pullback.errors import BundleError, NotExportedError
 from pullback.manifest import FileSpec, FunctionSpec, Manifest, Tolerance
+from pullback.storage import Place, content
+from pullback.storage.archive import MAGIC, MANIFEST, Archive, write
+from pullback.storage.folder import Folder, open_regular
+from pullback.storage.program import Program
+from pullback.storage.remote import Remote
 
-MANIFEST = "manifest.json"
 SAVED_MODEL = "saved_model"
 KERAS_SUFFIXES = (".keras", ".h5")
 
@@ -40,7 +46,8 @@ class Opened:
     """A checked bundle, before a backend is chosen.
 
     ``digest`` changes whenever a byte of the bundle does. ``graphs`` are by name of the function,
-    ``golden`` gives the bytes of ``golden.npz``; ``manifest`` and ``golden`` are None for a bare file.
+    ``golden`` gives the bytes of ``golden.npz``; ``manifest`` and ``golden`` are None for a bare file, and
+    ``place`` too. ``url`` is empty where ``path`` says where it is.
     """
 
     path: Path
@@ -48,9 +55,16 @@ class Opened:
     functions: tuple[FunctionSpec, ...]
     tolerance: Tolerance
     graphs: Mapping[str, GraphFile]
-    saved_model: Path | None
+    saved_model: Program | None
     manifest: Manifest | None = None
     golden: Callable[[], bytes] | None = None
+    url: str = ""
+    place: Place | None = None
+
+    @property
+    def source(self) -> str:
+        """What loads it again."""
+        return self.url or str(self.path)
 
 
 def open_path(path: Path, saved_model: bool) -> Opened:
@@ -66,71 +80,100 @@ def open_path(path: Path, saved_model: bool) -> Opened:
                 f"{path}: a Keras model, not a bundle; make one of it: pullback-export {path.name} BUNDLE"
             )
         if path.is_file():
-            return _open_onnx(path)
+            with open_regular(path) as stream:
+                start = stream.read(len(MAGIC))
+            if start == MAGIC:
+                archive = Archive(str(path), functools.partial(open_regular, path), functools.partial(_state, path))
+                return _open_bundle(archive, path, saved_model)
+            return _open_onnx(Folder(path.parent), path.name, path)
         if not path.is_dir():
             raise BundleError(f"{path}: there is no such file or folder")
         if (path / "saved_model.pb").exists() and not (path / MANIFEST).exists():
             return _open_saved_model(path)
-        return _open_bundle(path, saved_model)
+        return _open_bundle(Folder(path), path, saved_model)
     except (OSError, ValueError) as error:
         if isinstance(error, BundleError):
             raise
         raise BundleError(f"{path}: cannot be read ({error})") from error
 
 
-def _open_bundle(path: Path, saved_model: bool) -> Opened:
+def open_url(url: str, saved_model: bool) -> Opened:
+    """The same for a URL: a bundle folder, a zip file of one, or one of its ONNX files.
+
+    Raises:
+        MissingDependencyError: fsspec, or what it needs for URLs of that kind, is not installed.
+    """
+    remote = Remote(url)
+    if remote.local is not None:
+        return open_path(remote.local, saved_model)
+    if not remote.is_file():
+        found = _open_bundle(remote, Path(url), saved_model)
+    else:
+        with contextlib.closing(remote.open("", promised=False)) as stream:
+            start = stream.read(len(MAGIC))
+        if start == MAGIC:
+            archive = Archive(remote.url, functools.partial(remote.open, "", promised=False), remote.state)
+            found = _open_bundle(archive, Path(url), saved_model)
+        else:
+            found = _open_onnx(remote, "", Path(url))
+    return dataclasses.replace(found, url=url)
+
+
+def _open_bundle(place: Place, path: Path, saved_model: bool) -> Opened:
     """Try again while someone replaces the bundle under our eyes."""
     end = time.monotonic() + _PATIENCE_SECONDS
     while True:
-        before = _state(path)
+        before = place.state()
         try:
-            text = folder.read_limited(folder.resolve(path, MANIFEST), _MANIFEST_BYTES)
-            return _check_bundle(path, text, saved_model)
+            text = content.read_limited(place, MANIFEST, _MANIFEST_BYTES)
+            return dataclasses.replace(_check_bundle(place, text, saved_model), path=path)
         except BundleError:
-            if _state(path) == before or time.monotonic() > end:
+            if place.state() == before or time.monotonic() > end:
                 raise
 
 
-def _state(path: Path) -> tuple[int, ...]:
-    """Changes when another folder takes the place, and when another manifest does; empty where there is none."""
+def _state(path: Path) -> tuple[object, ...]:
+    """Changes when another file takes the place; empty where there is none."""
     try:
-        place, held = os.stat(path), os.stat(path / MANIFEST)
+        found = os.stat(path)
     except OSError:
         return ()
-    return (place.st_ino, place.st_mtime_ns, held.st_ino, held.st_mtime_ns, held.st_size)
+    return (found.st_ino, found.st_mtime_ns, found.st_size)
 
 
-def _check_bundle(path: Path, text: bytes, saved_model: bool) -> Opened:
-    found = manifest.parse(text, str(path / MANIFEST))
+def _check_bundle(place: Place, text: bytes, saved_model: bool) -> Opened:
+    found = manifest.parse(text, place.where(MANIFEST))
     graphs = {}
     for graph in found.functions:
         if graph.file is not None:
-            content = folder.read(path, graph.file)
-            name = graph.function.name
-            row_bytes = _check_graph(content, graph.function, found.tolerance, str(path / graph.file.path))
-            graphs[name] = GraphFile(graph.file.size, _reader(path, graph.file, content), row_bytes)
-    folder.check(path, found.golden)
+            whole = content.read(place, graph.file)
+            row_bytes = _check_graph(whole, graph.function, found.tolerance, place.where(graph.file.path))
+            graphs[graph.function.name] = GraphFile(graph.file.size, _reader(place, graph.file, whole), row_bytes)
+    content.check(place, found.golden)
     for file in found.saved_model:
-        folder.check(path, file)
+        content.check(place, file)
     if found.saved_model and saved_model:
-        extra = folder.listing(path, SAVED_MODEL) - {file.path for file in found.saved_model}
+        extra = place.listing(SAVED_MODEL) - {file.path for file in found.saved_model}
         if extra:
-            raise BundleError(f"{path / min(extra)}: not listed in the manifest; it does not belong to the SavedModel")
+            raise BundleError(
+                f"{place.where(min(extra))}: not listed in the manifest; it does not belong to the SavedModel"
+            )
     return Opened(
-        path,
+        Path(),
         hashlib.sha256(text).hexdigest(),
         tuple(graph.function for graph in found.functions),
         found.tolerance,
         graphs,
-        path / SAVED_MODEL if found.saved_model else None,
+        Program(place, SAVED_MODEL, Path(place.where(SAVED_MODEL)), found.saved_model) if found.saved_model else None,
         found,
-        lambda: _read_again(path, found.golden),
+        lambda: _read_again(place, found.golden),
+        place=place,
     )
 
 
-def _check_graph(content: bytes, spec: FunctionSpec, tolerance: Tolerance, where: str) -> int:
+def _check_graph(whole: bytes, spec: FunctionSpec, tolerance: Tolerance, where: str) -> int:
     """Bytes per row of the widest intermediate value of a graph that passed; raises ``BundleError``."""
-    screened = onnx_file.screen(content, where)
+    screened = onnx_file.screen(whole, where)
     inside = manifest.from_metadata_props(screened.metadata, where)
     if inside != (spec, tolerance):
         raise BundleError(f"{where}: the specification inside of it differs from the manifest's; it belongs elsewhere")
@@ -138,46 +181,58 @@ def _check_graph(content: bytes, spec: FunctionSpec, tolerance: Tolerance, where
     return screened.row_bytes
 
 
-def _open_onnx(path: Path) -> Opened:
-    content = folder.read_limited(path, folder.MAX_GRAPH_BYTES)
-    screened = onnx_file.screen(content, str(path))
-    spec, tolerance = manifest.from_metadata_props(screened.metadata, str(path))
-    onnx_file.check_signature(screened, spec, str(path))
-    digest = hashlib.sha256(content).hexdigest()
-    reader = _reader(path.parent, FileSpec(path.name, digest, len(content)), content)
-    graph = GraphFile(len(content), reader, screened.row_bytes)
-    return Opened(path, digest, (spec,), tolerance, {spec.name: graph}, None)
+def _open_onnx(place: Place, name: str, path: Path) -> Opened:
+    where = place.where(name)
+    whole = content.read_limited(place, name, content.MAX_GRAPH_BYTES, named=True)
+    screened = onnx_file.screen(whole, where)
+    spec, tolerance = manifest.from_metadata_props(screened.metadata, where)
+    onnx_file.check_signature(screened, spec, where)
+    file = FileSpec(name, hashlib.sha256(whole).hexdigest(), len(whole))
+    graph = GraphFile(len(whole), _reader(place, file, whole), screened.row_bytes)
+    return Opened(path, file.sha256, (spec,), tolerance, {spec.name: graph}, None)
 
 
 def _open_saved_model(path: Path) -> Opened:
-    spec = path / manifest.SAVED_MODEL_SPEC
+    place, spec = Folder(path), path / manifest.SAVED_MODEL_SPEC
     if not spec.exists():
         raise BundleError(f"{path}: a SavedModel without {manifest.SAVED_MODEL_SPEC}; it is not one of ours")
     found = manifest.functions_from_json(
-        folder.read_limited(folder.resolve(path, manifest.SAVED_MODEL_SPEC), _MANIFEST_BYTES), str(spec)
+        content.read_limited(place, manifest.SAVED_MODEL_SPEC, _MANIFEST_BYTES), str(spec)
     )
+    files = [content.described(place, name) for name in sorted(place.listing("."))]
     digest = hashlib.sha256()
-    for name in sorted(folder.listing(path, ".")):
-        digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
-        digest.update(folder.digest(path, name))
-    return Opened(path, digest.hexdigest(), found.functions, found.tolerance, {}, path)
+    for file in files:
+        digest.update(file.path.encode("utf-8", "surrogateescape") + b"\0")
+        digest.update(bytes.fromhex(file.sha256))
+    program = Program(place, ".", path, files)
+    return Opened(path, digest.hexdigest(), found.functions, found.tolerance, {}, program)
 
 
-def _reader(root: Path, file: FileSpec, content: bytes) -> Callable[[], bytes]:
-    """Gives ``content``; a large one only once, and from the file again after that."""
-    kept = [content]
+def _reader(place: Place, file: FileSpec, whole: bytes) -> Callable[[], bytes]:
+    """Gives ``whole``; a large one only once, and from the file again after that."""
+    kept = [whole]
 
     def read() -> bytes:
-        if len(content_size := kept[:1]) == 1:
-            return content_size[0] if len(content_size[0]) <= _KEPT_BYTES else kept.pop()
-        return _read_again(root, file)
+        if len(found := kept[:1]) == 1:
+            return found[0] if len(found[0]) <= _KEPT_BYTES else kept.pop()
+        return _read_again(place, file)
 
-    del content
+    del whole
     return read
 
 
-def _read_again(root: Path, file: FileSpec) -> bytes:
+def _read_again(place: Place, file: FileSpec) -> bytes:
     try:
-        return folder.read(root, file)
+        return content.read(place, file)
     except BundleError as error:
         raise BundleError(f"{error}. If the bundle was replaced since it was loaded, load it again") from error
+
+
+def pack(opened: Opened, target: Path) -> None:
+    """Write a bundle as one zip file; raises ``BundleError`` when it was changed since it was loaded."""
+    if opened.place is None or opened.manifest is None:
+        raise NotExportedError(f"{opened.path}: a bare file, not a bundle; load the bundle folder to pack it")
+    text = content.read_limited(opened.place, MANIFEST, _MANIFEST_BYTES)
+    if hashlib.sha256(text).hexdigest() != opened.digest:
+        raise BundleError(f"{opened.path}: the bundle was replaced since it was loaded, load it again")
+    write(target, text, opened.place, opened.manifest.files)

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pullback
 import pytest
-from pullback import Bundle, folder, opening
+from pullback import Bundle, opening
 from pullback.backends.onnx import ONE_THREAD_BYTES, OnnxBackend
 from pullback.chunks import in_chunks
 from pullback.opening import GraphFile
 from pullback.rows import NARROW_ROW_BYTES, Choice, RowPlan
+from pullback.storage import content
 
 Array = npt.NDArray[Any]
 
@@ -161,8 +162,8 @@ def test_a_large_graph_is_read_once(net: Bundle, monkeypatch: pytest.MonkeyPatch
     """By ``load``; the first call opens its session from what was kept, the next session reads the file again."""
     monkeypatch.setattr(opening, "_KEPT_BYTES", 0)
     reads = list[str]()
-    read = folder.read
-    monkeypatch.setattr(folder, "read", lambda root, file: (reads.append(file.path), read(root, file))[1])
+    read = content.read
+    monkeypatch.setattr(content, "read", lambda place, file: (reads.append(file.path), read(place, file))[1])
     bundle = pullback.load(net.path, threads=2)
     assert sorted(reads) == ["evaluate.onnx", "hvp.onnx", "jvp.onnx", "vjp.onnx"]
     x = np.ones((9, 3), np.float32)

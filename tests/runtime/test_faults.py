@@ -52,6 +52,41 @@ def link_to_copy(path: str) -> Callable[[Path], Any]:
     return change
 
 
+def link_to_other(path: str) -> Callable[[Path], Any]:
+    """Replace a file by a symbolic link to as many other bytes outside."""
+
+    def change(folder: Path) -> None:
+        link_to_copy(path)(folder)
+        flip("outside", 40)(folder.parent)
+
+    return change
+
+
+def link_to_pipe(path: str) -> Callable[[Path], Any]:
+    def change(folder: Path) -> None:
+        os.mkfifo(folder.parent / "pipe")
+        link(path, folder.parent / "pipe")(folder)
+
+    return change
+
+
+def in_blobs(path: str, place: str) -> Callable[[Path], Any]:
+    """Replace a file by a link into a folder beside the bundle, which is no snapshot of the Hub."""
+
+    def change(folder: Path) -> None:
+        (folder.parent / place).mkdir(parents=True, exist_ok=True)
+        shutil.move(folder / path, folder.parent / place / "blob")
+        (folder / path).symlink_to(folder.parent / place / "blob")
+
+    return change
+
+
+def pointer(path: str) -> Callable[[Path], Any]:
+    """What a clone without git-lfs has in a file's place."""
+    text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12345\n"
+    return lambda folder: (folder / path).write_text(text)
+
+
 def swap(folder: Path) -> None:
     (folder / "vjp.onnx").rename(folder / "tmp")
     (folder / "jvp.onnx").rename(folder / "vjp.onnx")
@@ -93,10 +128,17 @@ FAULTS: list[tuple[str, Callable[[Path], Any], str]] = [
     ("last bit of the graph", flip("evaluate.onnx", -1), "SHA-256 is not the one"),
     ("a bit of the golden samples", flip("golden.npz", 300), "SHA-256 is not the one"),
     ("graphs swapped", swap, "vjp.onnx"),
-    ("link out of the bundle", link_to_copy("evaluate.onnx"), "leads out of the bundle"),
     ("link to /etc/passwd", link("evaluate.onnx", "/etc/passwd"), "leads out of the bundle"),
     ("manifest a link out", link_to_copy("manifest.json"), "leads out of the bundle"),
-    ("golden a link out", link_to_copy("golden.npz"), "leads out of the bundle"),
+    ("a link out to other bytes", link_to_other("evaluate.onnx"), "SHA-256 is not the one in the manifest"),
+    ("a link out to a larger file", link("golden.npz", __file__), "more than"),
+    ("a link out to a folder", link("vjp.onnx", "/etc"), "leads out of the bundle"),
+    ("a link out to a pipe", link_to_pipe("vjp.onnx"), "not a regular file"),
+    ("manifest a link to blobs that are not the Hub's", in_blobs("manifest.json", "net"), "leads out of the bundle"),
+    ("manifest a link past the Hub's blobs", in_blobs("manifest.json", "blobs/deeper"), "leads out of the bundle"),
+    ("graph a git-lfs pointer", pointer("evaluate.onnx"), "a git-lfs pointer, not the file itself; run git lfs pull"),
+    ("golden a git-lfs pointer", pointer("golden.npz"), "run git lfs pull"),
+    ("manifest a git-lfs pointer", pointer("manifest.json"), "run git lfs pull"),
     ("folder a link out", in_linked_folder, "leads out of the bundle"),
     ("link to itself", link("evaluate.onnx", "evaluate.onnx"), "cannot be opened"),
     ("link to nothing", link("evaluate.onnx", "nothing"), "missing"),
@@ -149,6 +191,12 @@ LOADS: list[tuple[str, Callable[[Path], Any], type[PullbackError], str]] = [
         lambda f: pullback.load(keras_model(f)),
         BundleError,
         "a Keras model, not a bundle; make one of it",
+    ),
+    (
+        "a bare git-lfs pointer",
+        lambda f: (pointer("vjp.onnx")(f), pullback.load(f / "vjp.onnx")),
+        BundleError,
+        "git lfs",
     ),
     ("verify of a bare file", lambda f: pullback.load(f / "vjp.onnx").verify(), NotExportedError, "no golden samples"),
     ("call of a bare vjp", lambda f: pullback.load(f / "vjp.onnx")([[0, 0, 0]]), NotExportedError, "holds no function"),

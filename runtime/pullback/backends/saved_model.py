@@ -10,7 +10,6 @@ import functools
 import threading
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pullback import onednn
@@ -19,6 +18,7 @@ from pullback.errors import BundleError, MissingDependencyError, NotExportedErro
 from pullback.manifest import FunctionSpec
 from pullback.opening import Opened
 from pullback.rows import Choice
+from pullback.storage.program import Program
 
 _UNSAFE = (
     "TensorFlow runs with oneDNN on, which on this processor (AVX-512) gives wrong matrix products or crashes;"
@@ -27,10 +27,10 @@ _UNSAFE = (
 
 
 class SavedModelBackend:
-    """Signatures of the SavedModel in ``folder``; it is loaded at the first call."""
+    """Signatures of a SavedModel; it is loaded at the first call."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, program: Program) -> None:
+        self._program = program
         self._model: Any = None
         self._lock = threading.Lock()
         _tensorflow()
@@ -46,11 +46,11 @@ class SavedModelBackend:
         """Runs the whole signature and hands out ``outputs``; TensorFlow splits its own work."""
         with self._lock:
             if self._model is None:
-                self._model = _load(self._folder)
+                self._model = _load(self._program)
         try:
             signature = self._model.signatures[function.name]
         except KeyError as error:
-            raise NotExportedError(f"{self._folder}: there is no signature {function.name!r}") from error
+            raise NotExportedError(f"{self._program.path}: there is no signature {function.name!r}") from error
         return Choice(functools.partial(_run, function.name, signature, outputs))
 
     def reset(self) -> None:
@@ -59,11 +59,13 @@ class SavedModelBackend:
         self._lock = threading.Lock()
 
 
-def _load(folder: Path) -> Any:
+def _load(program: Program) -> Any:
     try:
-        return _tensorflow().saved_model.load(str(folder))
+        return _tensorflow().saved_model.load(str(program.folder()))
+    except BundleError:
+        raise
     except Exception as error:
-        raise BundleError(f"{folder}: TensorFlow cannot load this SavedModel: {_one_line(error)}") from error
+        raise BundleError(f"{program.path}: TensorFlow cannot load this SavedModel: {_one_line(error)}") from error
 
 
 def _run(name: str, signature: Any, outputs: tuple[str, ...], feeds: dict[str, Array]) -> list[Array]:
