@@ -60,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     for module in (info, evaluate, verify, bench, plot, pack):
         summary = (module.__doc__ or "").splitlines()[0].split(": ", 1)[1]
         command = commands.add_parser(module.NAME, help=summary, description=summary)
-        command.add_argument("bundle", metavar="BUNDLE", help="a bundle folder, a zip or .onnx file, a SavedModel, or a URL")
+        command.add_argument(
+            "bundle", metavar="BUNDLE", help="a bundle folder, a zip or .onnx file, a SavedModel, or a URL"
+        )
         command.add_argument(
             "--backend", choices=("onnx", "saved_model"), help="what computes; a SavedModel can run code"
         )
