@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.error_rates.faults import all_faults
 from tests.error_rates.outcome import Outcome, try_fault, try_right
+from tests.error_rates.subjects import NETWORKS, RowSubject, Subject
 from tests.lowering.case import Case
 from tests.lowering.test_rules import ROWS
 
@@ -127,10 +128,10 @@ def _name(task: Task) -> str:
     return all_faults()[index].name if kind == "fault" else right_rows()[index][0].name
 
 
-def reaching(fault: Any) -> list[Case]:
-    """Some rows that reach what is at fault: those that the fault names, or those of its operator."""
-    named = getattr(fault, "rows", ())
-    if named:
-        return [case for case in ROWS if case.name in named]
-    found = [case for case in ROWS if fault.op_type in ((case.ops,) if isinstance(case.ops, str) else case.ops)]
-    return found[:MOST_ROWS]
+def reaching(fault: Any) -> list[Subject]:
+    """Some rows, or for a rewrite all networks, that reach what is at fault."""
+    if not fault.op_types:
+        return list(NETWORKS)
+    found = [case for case in ROWS if fault.op_types & set((case.ops,) if isinstance(case.ops, str) else case.ops)]
+    spread = found[:: max(1, len(found) // MOST_ROWS)]
+    return [RowSubject(case) for case in spread[:MOST_ROWS]]

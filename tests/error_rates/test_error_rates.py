@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import pathlib
 from typing import Any
 
 import pytest
+from pullback_export.optimize import pipeline
 
 from tests import rotation
-from tests.error_rates.faults import all_faults
+from tests.error_rates.faults import RewriteFault, all_faults
 from tests.error_rates.outcome import Outcome, try_fault
 from tests.error_rates.page import WRONG, summary
 from tests.error_rates.run import reaching
+from tests.error_rates.subjects import NETWORKS
 
 # Of each kind of mistake in each family, one fault, another one at each commit.
 FAULTS = all_faults()
@@ -28,6 +31,14 @@ def test_a_planted_fault_is_caught(family: str, kind: str) -> None:
     fault = chosen(family, kind)
     outcome = try_fault(fault, reaching(fault)[:2])
     assert outcome.verdict not in WRONG, outcome
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", [*pipeline.LOCAL, *pipeline.FINAL], ids=lambda row: row.name)
+def test_some_network_reaches_every_rewrite(row: Any, tmp_path: pathlib.Path) -> None:
+    table = "LOCAL" if row in pipeline.LOCAL else "FINAL"
+    outcome = try_fault(RewriteFault(table, row.name, "wrong factor"), NETWORKS)
+    assert outcome.verdict == "caught", outcome
 
 
 def test_rates_count_what_was_judged() -> None:
