@@ -99,6 +99,7 @@ class Attempt:
         self.inner = OpContext(self.body, op.tf_op, op.converter)
         self.iteration = Value(self.body, np.dtype(np.int64), ())
         self._reads: dict[int, list[Affine]] = {}
+        self._lengths: set[int] = set()
         self.rows_of: Any = None
         self.ragged: dict[Value, Ragged] = {}
         with self.body.writing():
@@ -110,6 +111,13 @@ class Attempt:
 
     def reads(self, place: int) -> list[Affine]:
         return self._reads.get(place, [])
+
+    def note_length(self, place: int) -> None:
+        """The body asked how long a list is, which then must not change."""
+        self._lengths.add(place)
+
+    def length_was_read(self, place: int) -> bool:
+        return place in self._lengths
 
     def pops_each(self, place: int) -> int:
         return self.assumptions[place].pops

@@ -76,6 +76,7 @@ class LoopList:
     def length(self) -> Value:
         if self.pushed or self.popped or self.attempt.is_stack(self.place) or any(write.grows for write in self.writes):
             raise self.demoted()
+        self.attempt.note_length(self.place)
         return self.initial.length
 
     def element_dims(self) -> tuple[Size | None, ...] | None:
@@ -106,10 +107,12 @@ class LoopList:
         if self.pushed or self.popped or self.added or at is None:
             raise self.demoted(element)
         if at.step == 0:
-            raise Demoted(self.attempt, self.place, constant_index(at.start), element)
+            slot, length = constant_index(at.start), constant_index(self.initial.length)
+            fits = not grows or (slot is not None and length is not None and slot < length)
+            raise Demoted(self.attempt, self.place, slot if fits else None, element)
         if any(not _never_meets(write.at, at) for write in self.writes if write.at is not None):
             raise self.demoted(element)
-        return dataclasses.replace(self, writes=(*self.writes, Write(at, index, settled(op, element))))
+        return dataclasses.replace(self, writes=(*self.writes, Write(at, index, settled(op, element), grows)))
 
     def push(self, op: OpContext, element: Any) -> LoopList:
         if self.writes or self.added or self.popped:
@@ -178,6 +181,8 @@ class LoopList:
 
     def consistent(self) -> bool:
         """Whether what was read during this iteration cannot have been written by an earlier one."""
+        if self.attempt.length_was_read(self.place) and any(write.grows for write in self.writes):
+            return False
         reads = self.attempt.reads(self.place)
         if not reads:
             return True
@@ -259,8 +264,7 @@ class LoopList:
         assert write.at is not None
         rows = [self._rows(op, leaf, write.at, count) for leaf in leaves(write.element)]
         if write.grows:
-            last = write.at.start + (count - 1) * write.at.step if write.at.step > 0 else write.at.start
-            before = before.resized(op, op.Max(before.length, last + 1))
+            before = before.resized(op, op.Max(before.length, _reach(op, write.at, count)))
         if self._covers(write.at, count, before.length):
             return dataclasses.replace(before, template=write.element, columns=tuple(rows))
         whole = before.filled(op, _outside(op, write.element, rows, count))
@@ -388,6 +392,15 @@ def _outside(op: OpContext, element: Any, rows: list[Column], count: Value) -> A
         shape = op.Slice(op.shape_of(sample), [1], [2**31 - 1], [0])
         values.append(op.Expand(op.const(0, sample.dtype), shape))
     return rebuild(element, values)
+
+
+def _reach(op: OpContext, at: Affine, count: Value) -> Value:
+    """How long a list is that holds the last of ``count`` places; 0 where there is none."""
+    end = count if at.step > 0 else at.start + 1
+    if (at.step == 1 and constant_index(at.start) == 0) or (at.step == -1 and same_number(end, count)):
+        return count
+    last = at.start + (count - 1) * at.step if at.step > 0 else at.start
+    return op.Where(count > 0, last + 1, op.const(np.int64(0)))
 
 
 def _same_place(left: Affine, right: Affine) -> bool:

@@ -193,7 +193,8 @@ def split(op: OpContext, tensor: Value, element_shape: Value, lengths: Value) ->
         equal = lengths.node is not None and lengths.node.op_type == "Expand"
         if not equal:
             raise op.unsupported("pieces of different lengths")
-    piece = op.Slice(op.cast(lengths, np.int64), [0], [1], [0])
+    padded = op.Concat(op.cast(lengths, np.int64), op.const([0], np.int64), axis=0)  # there may be no piece
+    piece = op.ReduceMax(padded, [0], keepdims=1)
     shape = op.Concat(op.shape_of(lengths), piece, op.Slice(op.shape_of(tensor), [1], [2**31 - 1], [0]), axis=0)
     rows = op.Reshape(tensor, shape, allowzero=1)
     count = op.Squeeze(op.shape_of(lengths), [0])
