@@ -50,7 +50,10 @@ def signature(spec: FunctionSpec) -> inspect.Signature:
         Parameter("fetch", Parameter.KEYWORD_ONLY, default=None, annotation="Iterable[str] | None"),
         Parameter("chunk", Parameter.KEYWORD_ONLY, default=None, annotation="int | None"),
     ]
-    return inspect.Signature([*inputs, *options], return_annotation=f"({', '.join(map(str, spec.outputs))})")
+    return inspect.Signature(
+        [*inputs, *options],
+        return_annotation=f"({', '.join(str(t) for t in spec.outputs if t.name in spec.default_outputs)})",
+    )
 
 
 class Function:
@@ -67,13 +70,16 @@ class Function:
         self._guard = None if guard.idle else guard
         self._binder = Binder(spec)
         self._outputs = tuple(tensor.name for tensor in spec.outputs)
+        self._default = spec.default_outputs
         self._directions = Directions(spec, self._binder) if spec.seeds else None
         self._runs: dict[Any, tuple[Choice, Any]] = {}
 
     def __call__(
         self, /, *args: Any, fetch: Iterable[str] | None = None, chunk: int | None = None, **named: Any
     ) -> Any:
-        """The results, in the order of ``spec.outputs`` or of ``fetch``, as a named tuple.
+        """The results, those of ``spec.default_outputs`` or of ``fetch`` in their order, as a named tuple.
+
+        A product gives itself alone; ``fetch=("y", "adj_x")`` gives the value too, from the same forward pass.
 
         Large batches are computed ``chunk`` rows at a time (None: a size that suits the cache; 0: never).
 
@@ -134,7 +140,7 @@ class Function:
     def fetch_names(self, fetch: Iterable[str] | None) -> tuple[str, ...]:
         """The outputs meant by ``fetch``; raises ``InputError`` and ``NotExportedError``."""
         if fetch is None:
-            return self._outputs
+            return self._default
         if not isinstance(fetch, (str, list, tuple, set, frozenset, dict)):
             raise InputError(f"{self.spec.name}: fetch must be names of outputs, got {type(fetch).__name__}")
         names = (fetch,) if isinstance(fetch, str) else tuple(fetch)

@@ -114,6 +114,18 @@ class FunctionSpec:
         return frozenset(d.seed for d in self.derivatives if d.seed is not None) | (adjoints & inputs)
 
     @property
+    def requested(self) -> tuple[DerivativeSpec, ...]:
+        """The derivatives that the function is for; a function of products may hold others that cost nothing."""
+        return tuple(d for d in self.derivatives if self.name in (d.kind, "evaluate"))
+
+    @property
+    def default_outputs(self) -> tuple[str, ...]:
+        """What a call gives that is not told what to ``fetch``: of products, these alone; else every output."""
+        names = tuple(tensor.name for tensor in self.outputs)
+        products = {d.name for d in self.requested} if self.name != "evaluate" else set()
+        return tuple(name for name in names if name in products) or names
+
+    @property
     def rowwise(self) -> bool:
         """Whether every array has the batch axis first, so that rows may be computed apart from each other."""
         return self.batched and all(tensor.shape[:1] == ("B",) for tensor in (*self.inputs, *self.outputs))

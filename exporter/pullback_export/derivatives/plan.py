@@ -16,6 +16,7 @@ from pullback.selection import Selection
 
 from pullback_export.derivatives.kinds import PRODUCTS
 from pullback_export.derivatives.kinds.request import Key, Request
+from pullback_export.derivatives.product_parts import ProductParts, product_parts
 from pullback_export.derivatives.request_checks import (
     check_names,
     check_outputs,
@@ -117,15 +118,16 @@ class Derivatives:
         for seed in (item for request in requests for item in request.seeds):
             spec = self.specs[seed.owner]
             seeds[seed.name] = tf.TensorSpec(spec.shape, spec.dtype, seed.name)
-        outputs = tuple(dict.fromkeys(request.name for request in requests))
+        inputs = (*self.source.inputs, *seeds.values())
+        parts = product_parts(requests, {spec.name for spec in inputs})
 
         def compute(vectorize: Vectorize, *tensors: Any) -> list[Any]:
             count = len(self.source.inputs)
             given = dict(zip(seeds, tensors[count:], strict=True))
-            return self._products(requests, tensors[:count], given, vectorize)
+            return self._products(parts, tensors[:count], given, vectorize)
 
-        inputs = (*self.source.inputs, *seeds.values())
-        return Function(name, inputs, outputs, requests, compute, self.requests, self._values)
+        described = (*requests, *parts.byproducts)
+        return Function(name, inputs, parts.outputs, described, compute, self.requests, self._values)
 
     def _evaluate(self, vectorize: Vectorize, *tensors: Any) -> list[Any]:
         requests = [request for request in self.requests if not request.seeds]
@@ -136,16 +138,16 @@ class Derivatives:
         return outputs + [_scaled(results[request.key(request.order)], request.scale) for request in requests]
 
     def _products(
-        self, requests: Sequence[Request], tensors: Sequence[Any], seeds: Mapping[str, Any], vectorize: Vectorize
+        self, parts: ProductParts, tensors: Sequence[Any], seeds: Mapping[str, Any], vectorize: Vectorize
     ) -> list[Any]:
-        depth = max(request.order for request in requests)
-        with self._recording(tensors, depth, len(requests) > 1 or depth > 1) as (values, tapes):
-            results = self._differentiate(requests, tapes, Run(values, seeds, vectorize))
+        depth = max(request.order for request in parts.requests)
+        with self._recording(tensors, depth, len(parts.requests) > 1 or depth > 1) as (values, tapes):
+            results = self._differentiate(parts.requests, tapes, Run(values, seeds, vectorize))
         totals: dict[str, Any] = {}
-        for request in requests:
-            product = _scaled(results[request.key(request.order)], request.scale)
+        for request, key in parts.keys:
+            product = _scaled(results[key], request.scale)
             totals[request.name] = totals[request.name] + product if request.name in totals else product
-        return list(totals.values())
+        return list(totals.values()) + [values[Selection(name)] for name in parts.values]
 
     def _differentiate(self, requests: Sequence[Request], tapes: Sequence[Any], run: Run) -> dict[Key, Any]:
         """Leaves one tape after the other, innermost first, and differentiates every request as often as its order."""

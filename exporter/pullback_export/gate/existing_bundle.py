@@ -49,7 +49,7 @@ def compare_with_bundle(
         evaluate = manifest.functions[0].function
         derived = {item.name for item in evaluate.derivatives}
         plain = [spec.name for spec in evaluate.outputs if spec.name not in derived]
-        requests = [_request(item) for graph in manifest.functions for item in graph.function.derivatives]
+        requests = [_request(item) for graph in manifest.functions for item in graph.function.requested]
         source = open_source(model, None, None, evaluate.batched, training, signature)
         source = _renamed(source, [spec.name for spec in evaluate.inputs], plain)
         traced = [trace(function) for function in Derivatives(source, requests, "zero").functions()]

@@ -128,7 +128,7 @@ class Finder:
         """The pieces of these kinds that are differentiated ``order`` times and take seeds or do not."""
         found = []
         for function in self.functions:
-            for derivative in function.spec.derivatives:
+            for derivative in function.spec.requested:
                 wanted = derivative.kind in kinds and derivative.of == self._name and derivative.scale
                 if wanted and (derivative.seed is not None) == seeded:
                     piece = self._piece(function, derivative, order)

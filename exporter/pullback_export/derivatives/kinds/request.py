@@ -193,6 +193,11 @@ class Request:
         """The differentiation after ``level`` others; ``results`` holds what was computed before, by key."""
         raise NotImplementedError(self.kind)
 
+    @property
+    def byproducts(self) -> tuple[Request, ...]:
+        """What the result after the first differentiation is: its graph gives it too, at no cost."""
+        return ()
+
     # How central differences judge it.
 
     def below(self) -> Request | None:

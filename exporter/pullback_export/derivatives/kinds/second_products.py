@@ -55,6 +55,10 @@ class HVP(Request):
     ) -> Any:
         return step.gradient() if level == 0 else step.vjp(seeds[self.direction_seed])
 
+    @property
+    def byproducts(self) -> tuple[Request, ...]:
+        return (Gradient(str(self.of), str(self.wrt[0])),)
+
     def below(self) -> Request:
         return Gradient(str(self.of), str(self.wrt[0]), name="below")
 
@@ -84,6 +88,10 @@ class VectorHVP(HVP):
         self, step: Differentiation, level: int, seeds: Mapping[str, Any], results: Mapping[Key, Any]
     ) -> Any:
         return step.vjp(seeds[self.seeds[level].name])
+
+    @property
+    def byproducts(self) -> tuple[Request, ...]:
+        return (VJP(str(self.of), str(self.wrt[0])),)
 
     def below(self) -> Request:
         return VJP(str(self.of), str(self.wrt[0]), name="below")
@@ -122,6 +130,10 @@ class WeightedHessian(Request):
         self, step: Differentiation, level: int, seeds: Mapping[str, Any], results: Mapping[Key, Any]
     ) -> Any:
         return step.vjp(seeds[self.seeds[0].name]) if level == 0 else step.jacobian()
+
+    @property
+    def byproducts(self) -> tuple[Request, ...]:
+        return (VJP(str(self.of), str(self.wrt[0])),)
 
     def below(self) -> Request:
         return VJP(str(self.of), str(self.wrt[0]), name="below")
