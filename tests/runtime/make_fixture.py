@@ -2,6 +2,7 @@
 
 ``net``: y = sum(tanh(x W + b)) per sample, with its gradient, vjp, jvp and hvp by hand, float32 and batched.
 ``mixed``: y = gain * <v, w> + bias[index] in float64, not batched, with inputs of every kind.
+``hill_float32`` and ``hill_float64``: a convex energy and two constraints, with what optimisers take; see ``hill``.
 """
 
 from __future__ import annotations
@@ -225,6 +226,115 @@ def mixed():
     write_bundle("mixed", {evaluate: content}, {"evaluate": cases}, {"gain": (0.5, 2.5)})
 
 
+HILL_Q = np.array([[3.0, 0.5, -0.4], [0.5, 2.0, 0.3], [-0.4, 0.3, 1.5]])
+HILL_B = np.array([1.0, -2.0, 0.5])
+HILL_A = np.array([0.5, 1.0, -1.5])
+
+
+def hill(dtype):
+    """energy = x.Q.x / 2 + sum(x**4) / 4 - b.x, and c = (x.x, a.x), per sample.
+
+    With gradient and Hessian of the energy, the Jacobian of c, and Hessian products of both.
+    """
+    name = f"hill_{dtype}"
+    x, row = ("x", dtype, ("B", 3)), ("B", 3)
+    evaluate = spec(
+        "evaluate",
+        [x],
+        [
+            ("energy", dtype, ("B",)),
+            ("c", dtype, ("B", 2)),
+            ("denergy_dx", dtype, row),
+            ("dc_dx", dtype, ("B", 2, 3)),
+            ("d2energy_dx2", dtype, ("B", 3, 3)),
+        ],
+        [
+            ("gradient(energy, x)", "gradient", "denergy_dx", "energy", ("x",)),
+            ("jacobian(c, x)", "jacobian", "dc_dx", "c", ("x",)),
+            ("hessian(energy, x)", "hessian", "d2energy_dx2", "energy", ("x", "x")),
+        ],
+        True,
+    )
+    products = spec(
+        "hvp",
+        [x, ("adj_c", dtype, ("B", 2)), ("fwd_x", dtype, row)],
+        [("hvp_energy_x", dtype, row), ("fwd_adj_x", dtype, row)],
+        [
+            ("hvp(energy, x)", "hvp", "hvp_energy_x", "energy", ("x", "x"), "fwd_x"),
+            ("hvp(c, x)", "hvp", "fwd_adj_x", "c", ("x", "x"), "fwd_x"),
+        ],
+        True,
+    )
+    numbers = {"Q": HILL_Q, "b": HILL_B, "a": HILL_A[:, None], "row_a": HILL_A[None], "I": np.eye(3)}
+    numbers |= {"half": 0.5, "quarter": 0.25, "zero": 0.0, "two": 2.0, "three": 3.0}
+    weights = {key: np.asarray(value, dtype) for key, value in numbers.items()}
+    axes = {"one": [1], "last": [2]}
+    flat = {"keepdims": 0}
+    nodes = [
+        ("MatMul", "x Q", "xQ"),
+        ("Mul", "xQ x", "q"),
+        ("Mul", "x x", "x2"),
+        ("Mul", "x2 x2", "x4"),
+        ("Mul", "q half", "q2"),
+        ("Mul", "x4 quarter", "x44"),
+        ("Mul", "x b", "bx"),
+        ("Add", "q2 x44", "s"),
+        ("Sub", "s bx", "terms"),
+        ("ReduceSum", "terms one", "energy", flat),
+        ("Mul", "x2 x", "x3"),
+        ("Add", "xQ x3", "slope"),
+        ("Sub", "slope b", "denergy_dx"),
+        ("Mul", "x2 three", "bend"),
+        ("Unsqueeze", "bend last", "column"),
+        ("Mul", "column I", "diagonal"),
+        ("Add", "diagonal Q", "d2energy_dx2"),
+        ("ReduceSum", "x2 one", "r"),
+        ("MatMul", "x a", "l"),
+        ("Concat", "r l", "c", {"axis": 1}),
+        ("Mul", "x two", "dr"),
+        ("Mul", "x zero", "nothing"),
+        ("Add", "nothing row_a", "dl"),
+        ("Unsqueeze", "dr one", "first"),
+        ("Unsqueeze", "dl one", "second"),
+        ("Concat", "first second", "dc_dx", {"axis": 1}),
+    ]
+    ends = {"pick": np.array([[2.0], [0.0]], dtype), "Q": weights["Q"], "three": weights["three"]}
+    second = [
+        ("Mul", "x x", "x2"),
+        ("Mul", "x2 three", "bend"),
+        ("Mul", "bend fwd_x", "bent"),
+        ("MatMul", "fwd_x Q", "turned"),
+        ("Add", "bent turned", "hvp_energy_x"),
+        ("MatMul", "adj_c pick", "weight"),
+        ("Mul", "weight fwd_x", "fwd_adj_x"),
+    ]
+    functions = {evaluate: graph(evaluate, nodes, weights | axes), products: graph(products, second, ends)}
+    write_bundle(name, functions, hill_cases(dtype), {"x": (-2.0, 2.0)})
+
+
+def hill_cases(dtype):
+    rng, cases = np.random.default_rng(11), {"evaluate": [], "hvp": []}
+    for batch in (1, 2, 7):
+        x, p, w = (rng.uniform(-2, 2, size=(batch, size)).astype(dtype) for size in (3, 3, 2))
+        z, t, v = (array.astype(np.float64) for array in (x, p, w))
+        answers = {
+            "energy": np.einsum("bi,ij,bj->b", z, HILL_Q, z) / 2 + (z**4).sum(1) / 4 - z @ HILL_B,
+            "c": np.stack([(z**2).sum(1), z @ HILL_A], 1),
+            "denergy_dx": z @ HILL_Q + z**3 - HILL_B,
+            "dc_dx": np.stack([2 * z, np.broadcast_to(HILL_A, z.shape)], 1),
+            "d2energy_dx2": HILL_Q + 3 * z[:, :, None] ** 2 * np.eye(3),
+        }
+        products = {"hvp_energy_x": t @ HILL_Q + 3 * z**2 * t, "fwd_adj_x": 2 * v[:, :1] * t}
+        for function, inputs, found in (
+            ("evaluate", {"x": x}, answers),
+            ("hvp", {"x": x, "adj_c": w, "fwd_x": p}, products),
+        ):
+            cases[function].append(golden.Case(inputs, {key: value.astype(dtype) for key, value in found.items()}))
+    return cases
+
+
 if __name__ == "__main__":
     net()
     mixed()
+    hill("float32")
+    hill("float64")

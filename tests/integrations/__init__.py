@@ -1,0 +1,1 @@
+"""Libraries that bundles are used with, each the real one."""
