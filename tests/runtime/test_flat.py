@@ -226,6 +226,15 @@ def test_what_is_missing_is_told_with_the_request(row: Any) -> None:
     assert text in str(caught.value)
 
 
+def test_a_first_derivative_is_no_second_one() -> None:
+    """Of one coordinate, both have as many components."""
+    f, *_ = made(("derivative(y, x[0])", "derivative(y, x[0], x[0])"), "y", ("x",))
+    assert f._plan is not None
+    for order in (1, 2):
+        (piece,) = f._plan._finder.find(("derivative",), order, seeded=False)
+        assert len(piece.derivative.wrt) == len(piece.columns) == order
+
+
 VIEWS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     ("unknown output", {"of": "z"}, NotExportedError, "there is no output 'z'; the outputs are y"),
     ("a derivative as output", {"of": "q"}, NotExportedError, "there is no output"),

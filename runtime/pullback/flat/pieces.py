@@ -14,15 +14,9 @@ from pullback.backends import Array
 from pullback.flat.layout import Layout
 from pullback.function import Function
 from pullback.manifest import DerivativeSpec
-from pullback.selection import Selection, arguments
+from pullback.selection import Selection
 
 Numbers = npt.NDArray[np.int64]
-
-
-def selections(derivative: DerivativeSpec) -> list[Selection]:
-    """What a derivative is of, and with respect to what, as its request says; raises ``ValueError``."""
-    text = derivative.request
-    return [Selection.parse(part) for part in arguments(text[text.index("(") + 1 : text.rindex(")")])]
 
 
 def picked(selection: Selection, shape: Sequence[int], batched: bool) -> Numbers:
@@ -137,20 +131,18 @@ class Finder:
         return found
 
     def _piece(self, function: Function, derivative: DerivativeSpec, order: int) -> Piece | None:
-        if len(derivative.wrt) not in (1, order) or any(name not in self._parts for name in derivative.wrt):
+        wrt = derivative.wrt_selections
+        if derivative.kind == "hvp" and len(wrt) == 1:  # its manifest names the input once
+            wrt *= order
+        if len(wrt) != order or any(item.name not in self._parts for item in wrt):
             return None
         try:
-            of, *wrt = selections(derivative)
-            theirs = self._components(of)
-            columns = [self._columns(item) for item in wrt]
-        except (ValueError, IndexError):
+            theirs = self._components(derivative.of_selection)
+            columns = tuple(self._columns(item) for item in wrt)
+        except IndexError:  # of free axes, which are smaller now than what was exported needs
             return None
-        if len(columns) == 1:
-            columns *= order
         shared = self.of.share(theirs)
-        if shared is None or len(columns) != order:
-            return None
-        return Piece(function, derivative, of, shared, tuple(columns))
+        return None if shared is None else Piece(function, derivative, derivative.of_selection, shared, columns)
 
     def _components(self, of: Selection) -> Components:
         return Components(picked(of, self._shape, self.layout.batched), of.summed, self.of.size)
