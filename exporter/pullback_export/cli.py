@@ -75,6 +75,9 @@ def _shared(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--signature", help="which signature of a SavedModel; serving_default, or the only one")
     parser.add_argument("--training", action="store_true", help="the training-mode function")
+    parser.add_argument(
+        "--time-limit", type=float, default=60.0, metavar="SECONDS", help="for one evaluation of a sample (default: 60)"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
@@ -134,6 +137,7 @@ def _export(options: argparse.Namespace) -> None:
         axes=_axes(options.axes),
         signature=options.signature,
         overwrite=options.overwrite,
+        time_limit=options.time_limit,
         progress=_silent if options.quiet else print,
     )
 
@@ -147,6 +151,7 @@ def _compare(options: argparse.Namespace) -> None:
         _samples(options.samples),
         training=options.training,
         signature=options.signature,
+        time_limit=options.time_limit,
     )
     if not options.quiet:
         print(report)

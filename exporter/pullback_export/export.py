@@ -20,6 +20,7 @@ from pullback_export.derivatives.plan import Derivatives
 from pullback_export.derivatives.requests import parse_request
 from pullback_export.derivatives.tracing import trace
 from pullback_export.errors import ExportError
+from pullback_export.gate import limits
 from pullback_export.gate.check import check
 from pullback_export.gate.finite_differences import surrogate_ops
 from pullback_export.gate.samples import open_samples
@@ -50,6 +51,7 @@ def export(
     axes: Mapping[str, Mapping[int, str]] | None = None,
     signature: str | None = None,
     overwrite: bool = False,
+    time_limit: float = limits.SECONDS,
     progress: Callable[[str], None] | None = None,
 ) -> pullback.Bundle:
     """Writes ``model`` with ``derivatives`` to the bundle ``path`` and returns it loaded and verified.
@@ -79,6 +81,8 @@ def export(
             size, which the runtime checks. What is not named and belongs together is found where samples show it.
         signature: which signature of a SavedModel; None for ``serving_default``, or the only one.
         overwrite: replaces a bundle at ``path``; without it an existing path is an error.
+        time_limit: seconds for one evaluation of a sample by the live model or by a written file; each may also take
+            half of the free memory. A drawn sample that takes more is left out, the caller's is an error.
         progress: called with one line at each stage.
 
     Raises:
@@ -94,7 +98,7 @@ def export(
     if unconnected not in ("error", "zero"):
         raise ExportError(f"unconnected={unconnected!r}: write 'error' or 'zero'")
     limit = _tolerance(tolerance)
-    with overrides():
+    with overrides(), limits.limited(time_limit):
         source = with_scaling(open_source(model, inputs, outputs, batched, training, signature), scaling or {})
         source = with_axes(source, axes)
         requests = [

@@ -27,6 +27,7 @@ from pullback_export.errors import ExportError
 from pullback_export.gate.determinacy import Spares
 from pullback_export.gate.exact_source import ExactSource
 from pullback_export.gate.laws import laws
+from pullback_export.gate.limits import OverLimit
 from pullback_export.gate.live_answers import Judged, ask
 from pullback_export.gate.live_model import Arrays, Refused, refusals
 from pullback_export.gate.prefetch import ahead
@@ -125,16 +126,19 @@ def _compare_all(
         answers = next(answered)
         for index, item in judged.items():
             label, least = f"{artifact.stage}: {item.sample.label}", {} if item.sample.smooth else usual
-            actual = _answered(answers[index], label)
+            actual = _answered(answers[index], label, functools.partial(artifact.again, item.inputs))
             found = _compare(label, item, actual, tolerance, names, least)
             report += found if found.ok else spares.spared(index, found, actual)
     return report
 
 
-def _answered(answer: Answer, label: str) -> Arrays:
+def _answered(answer: Answer, label: str, again: Answer) -> Arrays:
     """What an artifact gave; raises :class:`ExportError` where it failed, as the live model took the sample."""
     try:
-        return answer()
+        try:
+            return answer()
+        except OverLimit:
+            return again()
     except PullbackError:
         raise
     except Exception as problem:

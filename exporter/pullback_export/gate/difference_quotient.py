@@ -15,6 +15,7 @@ from pullback_export.derivatives.kinds.request import Request
 from pullback_export.derivatives.plan import Derivatives
 from pullback_export.derivatives.vectorization import mostly_one_by_one
 from pullback_export.gate.exact_source import ExactSource
+from pullback_export.gate.limits import watched
 from pullback_export.gate.live_model import in_pieces, row_count, rows_at_once, rows_of
 from pullback_export.gate.tangents import tangent
 from pullback_export.sources.source import Source
@@ -135,6 +136,10 @@ class Judge:
         return found["below"]
 
     def _at_once(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        with watched():
+            return self._evaluated(inputs)
+
+    def _evaluated(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         if self._request_below is not None:
             return {"below": np.asarray(self._function_below(inputs)["below"], np.float64)}
         if self.exact is not None:

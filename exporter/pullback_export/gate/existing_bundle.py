@@ -18,6 +18,7 @@ from pullback_export.derivatives.plan import Derivatives
 from pullback_export.derivatives.requests import parse_request
 from pullback_export.derivatives.tracing import trace
 from pullback_export.errors import ExportError
+from pullback_export.gate import limits
 from pullback_export.gate.check import check
 from pullback_export.gate.finite_differences import surrogate_ops
 from pullback_export.gate.samples import open_samples
@@ -33,8 +34,11 @@ def compare_with_bundle(
     *,
     training: bool = False,
     signature: str | None = None,
+    time_limit: float = limits.SECONDS,
 ) -> Report:
     """Compares the bundle's artifacts with ``model`` (anything :func:`export` takes) on new samples.
+
+    ``time_limit``: seconds for one evaluation of a sample, as in :func:`export`.
 
     Returns the report; ``report.require("...")`` raises :class:`pullback.ParityError` where it failed.
 
@@ -45,7 +49,7 @@ def compare_with_bundle(
     manifest = _load(bundle).manifest
     if manifest is None:
         raise ExportError(f"{bundle}: a bare file has no manifest; give the bundle's folder")
-    with overrides():
+    with overrides(), limits.limited(time_limit):
         evaluate = manifest.functions[0].function
         derived = {item.name for item in evaluate.derivatives}
         plain = [spec.name for spec in evaluate.outputs if spec.name not in derived]

@@ -15,6 +15,7 @@ from pullback_export.derivatives.plan import Function
 from pullback_export.errors import ExportError
 from pullback_export.gate import finite_differences
 from pullback_export.gate.exact_source import ExactSource
+from pullback_export.gate.limits import OverLimit
 from pullback_export.gate.live_model import Arrays, Refused, refusal_of_given, rows_of, values
 from pullback_export.gate.neighbours import Neighbours
 from pullback_export.gate.references import references
@@ -134,7 +135,7 @@ class Live:
             return finite_differences.check(
                 self.source, exact, function, sample, inputs, answers, self.interacting, surrogates, known
             )
-        except (tf.errors.OpError, ArithmeticError, ValueError) as problem:
+        except (tf.errors.OpError, ArithmeticError, ValueError, OverLimit) as problem:
             said = " ".join(str(problem).split())
             if self.samples[chosen].given is None and any(item.given is not None for item in self.samples):
                 return None
@@ -220,7 +221,7 @@ def _first_taken(source: Source, drawn: Sequence[Sample]) -> tuple[Sample | None
         if sample.rows is None or sample.rows < 2:
             continue
         try:
-            return sample, values(source, sample.inputs)
+            return sample, values(source, sample.inputs, whole=sample.given is not None)
         except Refused as problem:
             if sample.given is not None:
                 run = functools.partial(values, source)

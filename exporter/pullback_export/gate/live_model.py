@@ -15,6 +15,7 @@ from pullback.errors import PullbackError
 from pullback_export.derivatives.plan import Function
 from pullback_export.derivatives.vectorization import mostly_one_by_one
 from pullback_export.errors import ExportError
+from pullback_export.gate import limits
 from pullback_export.gate.given import Given
 from pullback_export.sources.source import Source
 
@@ -32,6 +33,10 @@ class Refused(ExportError):
         self.said = said
 
 
+class OutOfLimits(Refused):
+    """An evaluation of the live model took too long, or too much memory."""
+
+
 def live(function: Function, inputs: Mapping[str, Any]) -> Arrays | None:
     """The live model's answer; None where it does not accept the input (an empty batch, say)."""
     try:
@@ -40,9 +45,9 @@ def live(function: Function, inputs: Mapping[str, Any]) -> Arrays | None:
         return None
 
 
-def answer(function: Function, inputs: Mapping[str, Any]) -> Arrays:
-    """The live model's answer, derivatives and all; raises :class:`Refused`."""
-    with refusals():
+def answer(function: Function, inputs: Mapping[str, Any], whole: bool = False) -> Arrays:
+    """The live model's answer, derivatives and all; raises :class:`Refused`. For ``whole`` see :meth:`Limits.watch`."""
+    with refusals(f"answer {function.name}", whole):
         tensors = [tf.constant(inputs[spec.name], spec.dtype) for spec in function.inputs]
         results = function.compute(mostly_one_by_one, *tensors)
         return {name: np.asarray(result) for name, result in zip(function.outputs, results, strict=True)}
@@ -86,9 +91,9 @@ def rows_of(inputs: Mapping[str, Any], rows: Any) -> Arrays:
     return {name: array[rows] for name, array in inputs.items()}
 
 
-def values(source: Source, inputs: Mapping[str, Any]) -> Arrays:
+def values(source: Source, inputs: Mapping[str, Any], whole: bool = False) -> Arrays:
     """Outputs of the live model, without derivatives; raises :class:`Refused`."""
-    with refusals():
+    with refusals("values", whole):
         results = source.call(*(tf.constant(inputs[spec.name], spec.dtype) for spec in source.inputs))
         return {name: np.asarray(result) for name, result in zip(source.outputs, results, strict=True)}
 
@@ -96,6 +101,10 @@ def values(source: Source, inputs: Mapping[str, Any]) -> Arrays:
 def refusal_of_given(given: Given, run: Callable[[Arrays], Arrays], inputs: Arrays, problem: Refused) -> ExportError:
     """What to raise where ``run(inputs)``, ``inputs`` being the caller's, raised ``problem``: it names the row."""
     where, said = given.label, problem.said
+    if isinstance(problem, OutOfLimits):
+        return ExportError(
+            f"{where}: the live model {said}; give samples={{...}} on which it ends, or more time_limit="
+        )
     if given.numbers is not None:
         first, last, said = _refused_rows(run, inputs, problem)
         rows = given.numbers[[first, last]]
@@ -121,12 +130,15 @@ def _refused_rows(run: Callable[[Arrays], Arrays], inputs: Arrays, problem: Refu
 
 
 @contextlib.contextmanager
-def refusals() -> Iterator[None]:
-    """Whatever a live model raises is a refusal; errors of this package pass."""
+def refusals(kind: str = "", whole: bool = False) -> Iterator[None]:
+    """Whatever a live model raises is a refusal, and so is what takes too long; errors of this package pass."""
     try:
-        yield
+        with limits.watched(kind, whole):
+            yield
     except PullbackError:
         raise
+    except limits.OverLimit as problem:
+        raise OutOfLimits(str(problem)) from problem
     except Exception as problem:
         raise Refused(_told(problem)) from problem
 

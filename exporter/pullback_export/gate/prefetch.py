@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import contextlib
+import contextvars
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
@@ -21,9 +22,10 @@ def ahead(tasks: Iterable[Callable[[], Result]], most: int) -> Iterator[Iterator
     """
     left = iter(tasks)
     pool = concurrent.futures.ThreadPoolExecutor(1)
+    context = contextvars.copy_context()
 
     def submitted(count: int) -> Iterator[concurrent.futures.Future[Result]]:
-        return (pool.submit(task) for task in itertools.islice(left, count))
+        return (pool.submit(context.run, task) for task in itertools.islice(left, count))
 
     def results() -> Iterator[Result]:
         while waiting:

@@ -40,7 +40,7 @@ def references(
 
 def _alone(function: Function, sample: Sample, inputs: Arrays) -> Arrays | Refused:
     try:
-        return answer(function, inputs)
+        return answer(function, inputs, whole=sample.given is not None)
     except Refused as problem:
         if sample.given is None:
             return problem

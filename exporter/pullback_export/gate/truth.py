@@ -13,6 +13,7 @@ from pullback.parity import Report, Row
 
 from pullback_export.derivatives.plan import Function
 from pullback_export.gate.exact_reference import ExactFunction
+from pullback_export.gate.limits import OverLimit
 from pullback_export.gate.live_model import Arrays, in_pieces, row_count, rows_at_once, rows_of
 from pullback_export.gate.samples import Sample
 
@@ -52,7 +53,7 @@ def truth_of(
     try:
         answers = _answers(exact, inputs, live, parted)
         coverage = exact.coverage
-    except (tf.errors.OpError, LookupError, ValueError) as problem:
+    except (tf.errors.OpError, LookupError, ValueError, OverLimit) as problem:
         said = " ".join(str(problem).split())[:200]
         return without_truth(len(samples), f"{function.name}: no exact reference: {said}; the live model is asked")
     notes = Report(notes=(f"{function.name}: the truth has {coverage}",))

@@ -15,9 +15,11 @@ import tensorflow as tf
 
 from pullback_export.derivatives.plan import Function
 from pullback_export.errors import ExportError
+from pullback_export.gate.limits import OverLimit, watched
 
 Arrays = dict[str, np.ndarray[Any, Any]]
-Run = Callable[[Mapping[str, Any]], Arrays]
+# Takes a sample, and whether it has all of the time that an evaluation may take.
+Run = Callable[[Mapping[str, Any], bool], Arrays]
 # What an artifact gave for one sample: the arrays, or the error that it raised, raised again.
 Answer = Callable[[], Arrays]
 LEVELS = {
@@ -30,11 +32,15 @@ LEVELS = {
 
 @dataclasses.dataclass(frozen=True)
 class Artifact:
-    """A file that holds ``function``; ``stage`` names it in reports, ``opened()`` gives what runs it."""
+    """A file that holds ``function``; ``stage`` names it in reports, ``opened()`` gives what runs it.
+
+    ``endless`` are samples, by number, on which a form of the function was stopped: the others need not try.
+    """
 
     stage: str
     function: Function
     opened: Callable[[], Run]
+    endless: dict[int, OverLimit] = dataclasses.field(default_factory=dict)
 
     def answers(self, samples: Sequence[Mapping[str, Any]]) -> list[Answer]:
         """What it gives for each of the samples; the file is open only meanwhile, and its memory freed after.
@@ -42,28 +48,36 @@ class Artifact:
         Raises what opening the file raises. That a sample is refused is an answer: the live model may not take it.
         """
         run = self.opened()
-        return [_answer(run, sample) for sample in samples]
+        return [self._answer(run, sample, number) for number, sample in enumerate(samples)]
+
+    def again(self, sample: Mapping[str, Any]) -> Arrays:
+        """What it gives where it has all of the time."""
+        return self.opened()(sample, True)
+
+    def _answer(self, run: Run, sample: Mapping[str, Any], number: int) -> Answer:
+        if number in self.endless:
+            return functools.partial(_raise, self.endless[number])
+        try:
+            arrays = run(sample, False)
+        except Exception as problem:  # whatever it is, it is raised where the answer is wanted
+            if isinstance(problem, OverLimit):
+                self.endless[number] = problem
+            return functools.partial(_raise, problem)
+        return lambda: arrays
 
 
 def artifacts(function: Function, folder: pathlib.Path, formats: Sequence[str]) -> list[Artifact]:
     """Every way to run ``function`` that was written to ``folder``."""
     found = []
+    endless: dict[int, OverLimit] = {}
     if "saved_model" in formats:
         opened = functools.partial(_saved_model, folder / "saved_model", function)
-        found.append(Artifact("SavedModel", function, opened))
+        found.append(Artifact("SavedModel", function, opened, endless))
     if "onnx" in formats:
         for label, level in LEVELS.items():
             opened = functools.partial(_onnx_session, folder / f"{function.name}.onnx", level)
-            found.append(Artifact(f"ONNX Runtime, optimisation {label}", function, opened))
+            found.append(Artifact(f"ONNX Runtime, optimisation {label}", function, opened, endless))
     return found
-
-
-def _answer(run: Run, sample: Mapping[str, Any]) -> Answer:
-    try:
-        arrays = run(sample)
-    except Exception as problem:  # whatever it is, it is raised where the answer is wanted
-        return functools.partial(_raise, problem)
-    return lambda: arrays
 
 
 def _raise(problem: Exception) -> Arrays:
@@ -74,10 +88,11 @@ def _saved_model(folder: pathlib.Path, function: Function) -> Run:
     loaded = tf.saved_model.load(str(folder))
     signature = loaded.signatures[function.name]
 
-    def run(inputs: Mapping[str, Any]) -> Arrays:
+    def run(inputs: Mapping[str, Any], whole: bool) -> Arrays:
         tensors = {spec.name: tf.constant(inputs[spec.name], spec.dtype) for spec in function.inputs}
         try:
-            results = signature(**tensors)
+            with watched(f"SavedModel {function.name}", whole):
+                results = signature(**tensors)
         except tf.errors.OpError as problem:
             raise ExportError(f"the traced graph fails on a sample that the live model takes: {problem}") from problem
         return {name: results[name].numpy() for name in function.outputs}
@@ -98,7 +113,10 @@ def _onnx_session(path: pathlib.Path, level: Any) -> Run:
     taken = [item.name for item in session.get_inputs()]
     names = [item.name for item in session.get_outputs()]
 
-    def run(inputs: Mapping[str, Any]) -> Arrays:
-        return dict(zip(names, session.run(None, {name: inputs[name] for name in taken}), strict=True))
+    def run(inputs: Mapping[str, Any], whole: bool) -> Arrays:
+        running = onnxruntime.RunOptions()
+        with watched(str(path.name), whole, functools.partial(setattr, running, "terminate", True)):
+            results = session.run(None, {name: inputs[name] for name in taken}, running)
+        return dict(zip(names, results, strict=True))
 
     return run

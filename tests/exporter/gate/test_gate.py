@@ -79,19 +79,19 @@ def test_honest_answers_pass(bundle: pathlib.Path) -> None:
 def test_what_an_artifact_refuses_counts_where_the_live_model_takes_it(
     bundle: pathlib.Path, monkeypatch: pytest.MonkeyPatch, refuses: bool
 ) -> None:
-    def answer(run: Any, sample: Mapping[str, Any]) -> Answer:
-        return honest(run, sample) if len(sample["x"]) else honest(refusal, sample)
+    def answer(artifact: Artifact, run: Any, sample: Mapping[str, Any], number: int) -> Answer:
+        return honest(artifact, run if len(sample["x"]) else refusal, sample, number)
 
-    def refusal(sample: Mapping[str, Any]) -> Arrays:
+    def refusal(sample: Mapping[str, Any], whole: bool) -> Arrays:
         raise ExportError("no rows")
 
-    def refusing(function: Any, inputs: Arrays) -> Arrays:
+    def refusing(function: Any, inputs: Arrays, whole: bool = False) -> Arrays:
         if len(inputs["x"]):
             return live_model.answer(function, inputs)
         raise live_model.Refused("there are no rows")
 
-    honest = written_files._answer
-    monkeypatch.setattr(written_files, "_answer", answer)
+    honest = Artifact._answer
+    monkeypatch.setattr(Artifact, "_answer", answer)
     if refuses:
         monkeypatch.setattr("pullback_export.gate.references.answer", refusing)
         report = compare_with_bundle(Model(), bundle)

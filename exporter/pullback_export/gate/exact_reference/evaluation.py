@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
-from tensorflow.python.eager import context, execute
+from tensorflow.python.eager import cancellation, context, execute
 from tensorflow.python.framework import errors
 
 from pullback_export.derivatives.tracing import Traced
 from pullback_export.gate.exact_reference.operators import TO_FLOAT64, Retyping
 from pullback_export.gate.exact_reference.rewriting import Coverage, Rewritten, rewrite
+from pullback_export.gate.limits import watched
 
 Array = np.ndarray[Any, Any]
 # Operators that turn out to have no kernel after all, as the GPU-only layouts of some convolutions, at most.
@@ -71,7 +72,12 @@ class ExactFunction:
             _tensor(value, dtype) for value, dtype in zip([*given, *self._captured], registered.inputs, strict=True)
         ]
         attributes = ("executor_type", "", "config_proto", self._config)
-        return list(execute.execute(registered.name, registered.outputs, tensors, attributes, context.context()))
+        call = (registered.name, registered.outputs, tensors, attributes, context.context())
+        with watched():
+            manager = cancellation.context()
+            if manager is None:
+                return list(execute.execute(*call))
+            return list(execute.execute_with_cancellation(*call, manager))
 
     def _registered(self, wanted: tuple[str, ...]) -> _Registered:
         if wanted not in self._known:
