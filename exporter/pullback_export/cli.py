@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 from pullback import onednn
-from pullback.errors import BundleError, ParityError, PullbackError
+from pullback.errors import BundleError, PullbackError
+from pullback.parity import ParityError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

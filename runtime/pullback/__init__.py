@@ -9,14 +9,13 @@ from pullback.errors import (
     InputError,
     MissingDependencyError,
     NotExportedError,
-    ParityError,
     PullbackError,
 )
 from pullback.flat import Flat
 from pullback.function import Function
 from pullback.guards import RangeWarning
 from pullback.manifest import DerivativeSpec, FunctionSpec, Manifest, TensorSpec, Tolerance
-from pullback.parity import Report, compare
+from pullback.parity import ParityError, Report, compare
 from pullback.prepared import Prepared
 
 __version__ = "0.1.0"

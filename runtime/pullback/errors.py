@@ -1,13 +1,11 @@
-"""Every error of the runtime; each message says what is wrong, where, and what to do next."""
+"""The errors of the runtime; each message says what is wrong, where, and what to do next.
+
+``ParityError`` carries a report and stands beside it, in :mod:`pullback.parity`.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pullback.parity import Report
-
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -43,17 +41,6 @@ class NotExportedError(PullbackError, LookupError, AttributeError):
 
     An ``AttributeError`` too: ``hasattr(bundle, "hvp")`` is False where there is none, and ``getattr`` has its default.
     """
-
-
-class ParityError(PullbackError):
-    """Numbers differ from the live model's by more than the tolerance; see ``report``."""
-
-    def __init__(self, message: str, report: Report) -> None:
-        super().__init__(message)
-        self.report = report
-
-    def __reduce__(self) -> tuple[type[ParityError], tuple[str, Report]]:
-        return type(self), (self.args[0], self.report)
 
 
 class MissingDependencyError(PullbackError, ImportError):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pullback.errors import ParityError
+from pullback.errors import PullbackError
 from pullback.manifest import Tolerance
 
 Array = npt.NDArray[Any]
@@ -64,6 +64,17 @@ class Row:
         if error == 0:
             return 0.0
         return error / self.scale if self.scale else math.inf
+
+
+class ParityError(PullbackError):
+    """Numbers differ from the live model's by more than the tolerance; see ``report``."""
+
+    def __init__(self, message: str, report: Report) -> None:
+        super().__init__(message)
+        self.report = report
+
+    def __reduce__(self) -> tuple[type[ParityError], tuple[str, Report]]:
+        return type(self), (self.args[0], self.report)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, cast, overload
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, cast, overload
 
 import numpy as np
 
@@ -11,9 +11,6 @@ from pullback_export.graph.dims import Size, broadcast, without_rest
 from pullback_export.graph.finiteness import is_finite
 from pullback_export.graph.graph import Graph
 from pullback_export.graph.values import Value
-
-if TYPE_CHECKING:
-    from pullback_export.lowering.converter import Converter
 
 # Inputs that the ONNX specification wants as int64, by position.
 _INT64_INPUTS: dict[str, tuple[int, ...]] = {
@@ -92,6 +89,41 @@ def _spans(x: Value, y: Value, other: Value) -> bool:
     return broadcast(shape, other.shape) == shape
 
 
+class Reach(Protocol):
+    """What leads to what in the functions of a model; see :class:`~pullback_export.lowering.liveness.Liveness`."""
+
+    def loop_variables(self, tf_op: Any, wanted: Iterable[int]) -> frozenset[int]:
+        """The variables of a loop that lead to those wanted after it."""
+
+    def loop_arguments(self, tf_op: Any, index: int) -> frozenset[int]:
+        """The variables that one iteration computes variable ``index`` from."""
+
+
+Missing = tuple[dict[str, list[str]], dict[str, str]]
+
+
+class Calls(Protocol):
+    """What rules of control flow see of the :class:`~pullback_export.lowering.converter.Converter`."""
+
+    @property
+    def liveness(self) -> Reach:
+        """Which variables of a loop are needed."""
+
+    def function(self, func_graph: Any, name: str) -> Any:
+        """The graph of the function that an op of ``func_graph`` calls by ``name``."""
+
+    def convert(
+        self, func_graph: Any, inputs: Sequence[Any], graph: Graph, wanted: Sequence[int] | None = None
+    ) -> list[Any]:
+        """Lowers ``func_graph`` into ``graph``."""
+
+    def snapshot(self) -> Missing:
+        """What is missing so far."""
+
+    def restore(self, snapshot: Missing) -> None:
+        """Forgets what was found missing since ``snapshot``."""
+
+
 class OpContext:
     """The op being lowered. ``op.AnyOnnxOp(x, ..., attribute=...)`` adds a node and returns its value.
 
@@ -99,7 +131,7 @@ class OpContext:
     of the first value among the operands. ``outputs=2`` returns a list of two values.
     """
 
-    def __init__(self, graph: Graph, tf_op: Any, converter: Converter, wanted: frozenset[int] | None = None) -> None:
+    def __init__(self, graph: Graph, tf_op: Any, converter: Calls, wanted: frozenset[int] | None = None) -> None:
         self.graph = graph
         self.tf_op = tf_op
         self.converter = converter
@@ -230,17 +262,6 @@ class OpContext:
 
     def transpose(self, value: Value, perm: Sequence[int]) -> Value:
         return self.graph.emit("Transpose", [value], {"perm": [int(axis) for axis in perm]})
-
-    def sum_to_shape(self, value: Value, like: Value) -> Value:
-        """Sums the axes along which ``like`` was broadcast to the shape of ``value``."""
-        rank = value.rank - like.rank
-        axes = list(range(rank)) + [
-            rank + axis for axis, size in enumerate(like.dims) if size == 1 and value.dims[rank + axis] != 1
-        ]
-        if not axes:
-            return value
-        total = self.ReduceSum(value, axes, keepdims=1)
-        return self.reshape(total, like.dims) if rank else total
 
     def expand_to(self, value: Value, like: Value) -> Value:
         """``value`` broadcast to the shape of ``like``."""

@@ -4,31 +4,83 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pullback_export.graph.values import Value
+from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.flows.complex_value import ComplexValue
-from pullback_export.lowering.flows.tensor_lists import TensorList
 
-if TYPE_CHECKING:
-    from pullback_export.lowering.context import OpContext
+
+class Composite:
+    """A flow with tensors in it, other than a real or complex number. Each kind says how it is taken apart."""
+
+    def leaves(self) -> list[Value]:
+        """The tensors in it, in a fixed order."""
+        raise NotImplementedError
+
+    def rebuild(self, values: Sequence[Value]) -> Any:
+        """A flow of the same form with other tensors in it."""
+        raise NotImplementedError
+
+    def same_form(self, other: Any) -> bool:
+        """Whether ``other``, of the same type, differs in nothing but its tensors."""
+        raise NotImplementedError
+
+    def lengths(self) -> list[bool]:
+        """For each of its tensors, whether it says how much there is: a list's length, an optional's presence."""
+        raise NotImplementedError
+
+    def map_lists(self, change: Callable[[Any], Any]) -> Any:
+        """The flow with every list in it replaced by ``change`` of it."""
+        raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Choice:
+class Choice(Composite):
     """What an optional holds when each branch put something else into it: ``then`` where ``predicate`` holds."""
 
     predicate: Value
     then: Any
     otherwise: Any
 
+    def leaves(self) -> list[Value]:
+        return [self.predicate, *leaves(self.then), *leaves(self.otherwise)]
+
+    def rebuild(self, values: Sequence[Value]) -> Choice:
+        middle = 1 + len(leaves(self.then))
+        return Choice(values[0], rebuild(self.then, values[1:middle]), rebuild(self.otherwise, values[middle:]))
+
+    def same_form(self, other: Any) -> bool:
+        return same_form(self.then, other.then) and same_form(self.otherwise, other.otherwise)
+
+    def lengths(self) -> list[bool]:
+        return [True, *lengths(self.then), *lengths(self.otherwise)]
+
+    def map_lists(self, change: Callable[[Any], Any]) -> Choice:
+        return Choice(self.predicate, map_lists(self.then, change), map_lists(self.otherwise, change))
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Optional:
+class Optional(Composite):
     """TensorFlow's optional: ``present`` is a boolean scalar; ``content`` is None where it is known to be absent."""
 
     present: Value
     content: Any
+
+    def leaves(self) -> list[Value]:
+        return [self.present, *leaves(self.content)]
+
+    def rebuild(self, values: Sequence[Value]) -> Optional:
+        return Optional(values[0], rebuild(self.content, values[1:]))
+
+    def same_form(self, other: Any) -> bool:
+        return same_form(self.content, other.content)
+
+    def lengths(self) -> list[bool]:
+        return [True, *lengths(self.content)]
+
+    def map_lists(self, change: Callable[[Any], Any]) -> Optional:
+        return Optional(self.present, map_lists(self.content, change))
 
     def zeros_like(self, op: OpContext) -> Optional:
         """An optional that holds zeros, if this one holds anything."""
@@ -63,13 +115,7 @@ def leaves(flow: Any) -> list[Value]:
         return [flow]
     if isinstance(flow, ComplexValue):
         return [flow.real, flow.imag]
-    if isinstance(flow, Optional):
-        return [flow.present, *leaves(flow.content)]
-    if isinstance(flow, Choice):
-        return [flow.predicate, *leaves(flow.then), *leaves(flow.otherwise)]
-    if isinstance(flow, TensorList):
-        return [flow.length, *[value for column in flow.columns for value in column.leaves()]]
-    return []
+    return flow.leaves() if isinstance(flow, Composite) else []
 
 
 def rebuild(flow: Any, values: Sequence[Value]) -> Any:
@@ -78,30 +124,18 @@ def rebuild(flow: Any, values: Sequence[Value]) -> Any:
         return values[0]
     if isinstance(flow, ComplexValue):
         return ComplexValue(*values)
-    if isinstance(flow, Optional):
-        return Optional(values[0], rebuild(flow.content, values[1:]))
-    if isinstance(flow, Choice):
-        middle = 1 + len(leaves(flow.then))
-        then, otherwise = rebuild(flow.then, values[1:middle]), rebuild(flow.otherwise, values[middle:])
-        return Choice(values[0], then, otherwise)
-    if isinstance(flow, TensorList):
-        columns, at = [], 1
-        for column in flow.columns:
-            width = len(column.leaves())
-            columns.append(column.rebuild(values[at : at + width]))
-            at += width
-        return dataclasses.replace(flow, length=values[0], columns=tuple(columns))
-    return flow
+    return flow.rebuild(values) if isinstance(flow, Composite) else flow
+
+
+def lengths(flow: Any) -> list[bool]:
+    """For each tensor of a flow, whether it is the length of a list or says whether something is there."""
+    return flow.lengths() if isinstance(flow, Composite) else [False] * len(leaves(flow))
 
 
 def map_lists(flow: Any, change: Callable[[Any], Any]) -> Any:
     """The flow with every list in it replaced by ``change`` of it."""
-    if isinstance(flow, Optional):
-        return Optional(flow.present, map_lists(flow.content, change))
-    if isinstance(flow, Choice):
-        return Choice(flow.predicate, map_lists(flow.then, change), map_lists(flow.otherwise, change))
-    if isinstance(flow, Value | ComplexValue) or flow is None:
-        return flow
+    if isinstance(flow, Composite):
+        return flow.map_lists(change)
     return change(flow) if hasattr(flow, "columns") else flow
 
 
@@ -109,17 +143,8 @@ def same_form(left: Any, right: Any) -> bool:
     """Whether two flows differ in nothing but their tensors."""
     if type(left) is not type(right):
         return False
-    if isinstance(left, Optional):
-        return same_form(left.content, right.content)
-    if isinstance(left, Choice):
-        return same_form(left.then, right.then) and same_form(left.otherwise, right.otherwise)
-    if isinstance(left, TensorList):
-        if len(left.columns) != len(right.columns) or not same_form(left.template, right.template):
-            return False
-        return all(
-            type(a) is type(b) and len(a.leaves()) == len(b.leaves())
-            for a, b in zip(left.columns, right.columns, strict=True)
-        )
+    if isinstance(left, Composite):
+        return left.same_form(right)
     if isinstance(left, Value):
         return bool(left.dtype == right.dtype)
     if isinstance(left, ComplexValue):

@@ -7,162 +7,33 @@ themselves). Columns know what they can: elements that are all equal, or that co
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from pullback_export.graph.dims import Size
 from pullback_export.graph.values import Value
-
-if TYPE_CHECKING:
-    from pullback_export.lowering.context import OpContext
+from pullback_export.lowering.context import OpContext
+from pullback_export.lowering.flows.columns import (
+    Column,
+    Counted,
+    Items,
+    Ragged,
+    Repeated,
+    Stacked,
+    constant_index,
+    repeat,
+    zeros,
+)
+from pullback_export.lowering.flows.forms import Composite, leaves, lengths, map_lists, rebuild, same_form
 
 # Longer lists that are written one element at a time become one tensor.
 LONGEST_ITEMS = 1024
 
 
-class Column:
-    """One tensor of every element."""
-
-    def leaves(self) -> list[Value]:
-        """The tensors that the column is made of."""
-        raise NotImplementedError
-
-    def rebuild(self, values: Sequence[Value]) -> Column:
-        raise NotImplementedError
-
-    def item(self, op: OpContext, index: Value) -> Value:
-        raise NotImplementedError
-
-    def stack(self, op: OpContext, length: Value) -> Value:
-        """All elements along a new first axis."""
-        raise NotImplementedError
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
-class Items(Column):
-    """Elements that are known one by one; None for one that was never set and reads as zeros."""
-
-    values: tuple[Value | None, ...]
-
-    def leaves(self) -> list[Value]:
-        return [value for value in self.values if value is not None]
-
-    def rebuild(self, values: Sequence[Value]) -> Column:
-        supply = iter(values)
-        return Items(tuple(None if value is None else next(supply) for value in self.values))
-
-    def item(self, op: OpContext, index: Value) -> Value:
-        at = constant_index(index)
-        if at is None or not -len(self.values) <= at < len(self.values):
-            return Stacked(self.stack(op, op.const(np.int64(len(self.values))))).item(op, index)
-        value = self.values[at]
-        return op.full_like(self._any(), 0) if value is None else value
-
-    def stack(self, op: OpContext, length: Value) -> Value:
-        zeros = op.full_like(self._any(), 0)
-        return op.Concat(*[op.Unsqueeze(zeros if value is None else value, [0]) for value in self.values], axis=0)
-
-    def _any(self) -> Value:
-        return next(value for value in self.values if value is not None)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Stacked(Column):
-    """The rows of one tensor."""
-
-    buffer: Value
-
-    def leaves(self) -> list[Value]:
-        return [self.buffer]
-
-    def rebuild(self, values: Sequence[Value]) -> Column:
-        return Stacked(values[0])
-
-    def item(self, op: OpContext, index: Value) -> Value:
-        return op.Gather(self.buffer, op.cast(index, np.int64), axis=0)
-
-    def stack(self, op: OpContext, length: Value) -> Value:
-        return self.buffer
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Repeated(Column):
-    """The same tensor in every element."""
-
-    value: Value
-
-    def leaves(self) -> list[Value]:
-        return [self.value]
-
-    def rebuild(self, values: Sequence[Value]) -> Column:
-        return Repeated(values[0])
-
-    def item(self, op: OpContext, index: Value) -> Value:
-        return self.value
-
-    def stack(self, op: OpContext, length: Value) -> Value:
-        return repeat(op, self.value, length)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Counted(Column):
-    """``start + step * index``, whole numbers of ``dtype``; ``start`` is an int64 scalar."""
-
-    start: Value
-    step: int
-    dtype: np.dtype[Any]
-
-    def leaves(self) -> list[Value]:
-        return [self.start]
-
-    def rebuild(self, values: Sequence[Value]) -> Column:
-        return Counted(values[0], self.step, self.dtype)
-
-    def item(self, op: OpContext, index: Value) -> Value:
-        return op.cast(self.start + op.cast(index, np.int64) * self.step, self.dtype)
-
-    def stack(self, op: OpContext, length: Value) -> Value:
-        return op.cast(self.start + count_up(op, length) * self.step, self.dtype)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Ragged(Column):
-    """Elements of different sizes: ``flat`` holds them one after the other, element ``k`` from ``ends[k - 1]``
-    (0 for the first) to ``ends[k]``; ``shapes`` is the matrix of their shapes, ``dims`` what all have in common."""
-
-    flat: Value
-    ends: Value
-    shapes: Value
-    dims: tuple[Size | None, ...]
-
-    def leaves(self) -> list[Value]:
-        return [self.flat, self.ends, self.shapes]
-
-    def rebuild(self, values: Sequence[Value]) -> Column:
-        return dataclasses.replace(self, flat=values[0], ends=values[1], shapes=values[2])
-
-    def item(self, op: OpContext, index: Value) -> Value:
-        at = op.Reshape(op.cast(index, np.int64), [1])
-        shape = op.Gather(self.shapes, op.Squeeze(at, [0]), axis=0)
-        end = op.Gather(self.ends, at, axis=0)
-        numbers = op.Slice(self.flat, end - op.ReduceProd(shape, keepdims=1), end, [0])
-        element = op.Reshape(numbers, shape, allowzero=1)
-        if element.shape is not None:
-            sizes = zip(element.shape, self.dims, strict=True)
-            element.shape = tuple(mine if known is None else known for mine, known in sizes)
-        return element
-
-    def stack(self, op: OpContext, length: Value) -> Value:
-        """Possible only where TensorFlow can do it too: all elements have one shape."""
-        first = op.Slice(self.shapes, [0], [1], [0])
-        shape = op.ReduceMax(first, [0], keepdims=0)
-        return op.Reshape(self.flat, op.Concat(op.Reshape(length, [1]), shape, axis=0), allowzero=1)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class TensorList:
+class TensorList(Composite):
     """A list of ``length`` elements. ``template`` is an element's form, None as long as none was set: all are zeros.
 
     ``dtype`` is None where the elements are lists themselves; ``dims`` is the declared shape of an element, with None
@@ -176,6 +47,32 @@ class TensorList:
     columns: tuple[Column, ...] = ()
     like: TensorList | None = None
     """Of a list of zeros whose elements are lists: the list that has elements of the same forms."""
+
+    def leaves(self) -> list[Value]:
+        return [self.length, *[value for column in self.columns for value in column.leaves()]]
+
+    def rebuild(self, values: Sequence[Value]) -> TensorList:
+        columns, at = [], 1
+        for column in self.columns:
+            width = len(column.leaves())
+            columns.append(column.rebuild(values[at : at + width]))
+            at += width
+        return dataclasses.replace(self, length=values[0], columns=tuple(columns))
+
+    def same_form(self, other: Any) -> bool:
+        if len(self.columns) != len(other.columns) or not same_form(self.template, other.template):
+            return False
+        return all(
+            type(a) is type(b) and len(a.leaves()) == len(b.leaves())
+            for a, b in zip(self.columns, other.columns, strict=True)
+        )
+
+    def lengths(self) -> list[bool]:
+        inner = lengths(self.template)
+        return [True, *[mark for column, mark in zip(self.columns, inner, strict=True) for _ in column.leaves()]]
+
+    def map_lists(self, change: Callable[[Any], Any]) -> Any:
+        return change(self)
 
     def element_dims(self) -> tuple[Size | None, ...] | None:
         """Shape of an element, as far as it is known."""
@@ -191,8 +88,6 @@ class TensorList:
 
     def get(self, op: OpContext, index: Value, dims: tuple[Size | None, ...] | None = None) -> Any:
         """Element ``index``; zeros where it was never set, of the list's element shape or of ``dims``."""
-        from pullback_export.lowering.flows.forms import rebuild
-
         if self.template is None and self.like is not None:
             return self.like.get(op, index).zeros_like(op)
         if self.template is None:
@@ -209,8 +104,6 @@ class TensorList:
 
     def filled(self, op: OpContext, like: Any) -> TensorList:
         """This list, where it was never set with zeros of the form of the element ``like``."""
-        from pullback_export.lowering.flows.forms import leaves
-
         if self.template is not None:
             return self
         if self.like is not None:
@@ -232,8 +125,6 @@ class TensorList:
 
     def set(self, op: OpContext, index: Value, element: Any) -> TensorList:
         """The list with another element at ``index``."""
-        from pullback_export.lowering.flows.forms import leaves, rebuild, same_form
-
         at, count = constant_index(index), constant_index(self.length)
         parts = leaves(element)
         known = (self.template is None or all(isinstance(column, Items) for column in self.columns)) and (
@@ -259,8 +150,6 @@ class TensorList:
 
     def push(self, op: OpContext, element: Any) -> TensorList:
         """The list with one more element at its end."""
-        from pullback_export.lowering.flows.forms import leaves, same_form
-
         count = constant_index(self.length)
         parts = leaves(element)
         columns: list[Column]
@@ -305,8 +194,6 @@ class TensorList:
 
     def stack(self, op: OpContext, dims: tuple[Size | None, ...] | None = None) -> Any:
         """All elements along a new first axis (complex ones by parts)."""
-        from pullback_export.lowering.flows.forms import rebuild
-
         if self.template is None:
             known = merge_dims(self.dims, dims)
             if self.dtype is None or known is None or any(size is None for size in known):
@@ -353,24 +240,8 @@ def _sum(a: Value | None, b: Value | None) -> Value | None:
     return b if a is None else a if b is None else a + b
 
 
-def lengths(flow: Any) -> list[bool]:
-    """For each tensor of a flow, whether it is the length of a list."""
-    from pullback_export.lowering.flows.forms import Choice, Optional, leaves
-
-    if isinstance(flow, TensorList):
-        inner = lengths(flow.template)
-        return [True, *[mark for column, mark in zip(flow.columns, inner, strict=True) for _ in column.leaves()]]
-    if isinstance(flow, Optional):
-        return [True, *lengths(flow.content)]
-    if isinstance(flow, Choice):
-        return [True, *lengths(flow.then), *lengths(flow.otherwise)]
-    return [False] * len(leaves(flow))
-
-
 def agree(op: OpContext, left: Any, right: Any) -> tuple[Any, Any]:
     """Two flows in one form: lists that are kept differently become rows of tensors."""
-    from pullback_export.lowering.flows.forms import map_lists, same_form
-
     if same_form(left, right):
         return left, right
     if isinstance(left, TensorList) and isinstance(right, TensorList):
@@ -386,32 +257,11 @@ def agree(op: OpContext, left: Any, right: Any) -> tuple[Any, Any]:
 
 def _element_of(op: OpContext, full: TensorList) -> Any:
     """Zeros of the form of the elements of ``full``."""
-    from pullback_export.lowering.flows.forms import rebuild
-
     samples: list[Value] = []
     for column in full.columns:
         stacked = column.stack(op, full.length)
         samples.append(zeros(op, stacked.dims[1:], stacked.dtype))
     return rebuild(full.template, samples)
-
-
-def zeros(op: OpContext, dims: Sequence[Size], dtype: np.dtype[Any]) -> Value:
-    return op.full(list(dims), np.zeros((), dtype), dtype)
-
-
-def repeat(op: OpContext, value: Value, length: Value) -> Value:
-    """``length`` copies of a tensor along a new first axis."""
-    target = op.Concat(op.Reshape(length, [1]), op.shape_of(value), axis=0)
-    return op.Expand(op.Unsqueeze(value, [0]), target)
-
-
-def count_up(op: OpContext, length: Value) -> Value:
-    """``0, 1, ..., length - 1`` as int64."""
-    return op.Range(np.int64(0), length, np.int64(1))
-
-
-def constant_index(value: Value) -> int | None:
-    return int(value.const.item()) if value.const is not None else None
 
 
 def merge_dims(

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from pullback_export.graph.dims import Size
 from pullback_export.graph.graph import Graph
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
-from pullback_export.lowering.flows.forms import leaves, rebuild, same_form
-from pullback_export.lowering.flows.tensor_lists import Column, Ragged, Stacked, TensorList
+from pullback_export.lowering.flows.columns import Column, Ragged, Stacked
+from pullback_export.lowering.flows.forms import leaves, rebuild
+from pullback_export.lowering.flows.tensor_lists import TensorList
 from pullback_export.lowering.loops.induction import Affine
-from pullback_export.lowering.loops.list_variables import Demoted, LoopList, OneElement, settled
+from pullback_export.lowering.loops.list_variables import LoopList
+from pullback_export.lowering.loops.one_element import settled
+from pullback_export.lowering.loops.slot_list import SlotList
 
 
 @dataclasses.dataclass
@@ -33,59 +35,6 @@ class Assumption:
     pops: int = 1
     stack: bool = False
     loose: dict[int, set[int] | None] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class SlotList:
-    """A list of which the loop only touches one element, which is carried along as ``element``."""
-
-    attempt: Attempt
-    place: int
-    initial: TensorList
-    slot: int
-    element: Any
-
-    @property
-    def dtype(self) -> np.dtype[Any] | None:
-        return self.initial.dtype
-
-    @property
-    def length(self) -> Value:
-        return self.initial.length
-
-    def element_dims(self) -> tuple[Size | None, ...] | None:
-        return self.initial.element_dims()
-
-    def demoted(self) -> Demoted:
-        return Demoted(self.attempt, self.place)
-
-    def _is_slot(self, index: Value) -> bool:
-        return index.const is not None and int(index.const.item()) == self.slot
-
-    def get(self, op: OpContext, index: Value, dims: Any = None) -> Any:
-        if not self._is_slot(index):
-            raise Demoted(self.attempt, self.place)
-        return self.element
-
-    def set(self, op: OpContext, index: Value, element: Any) -> SlotList:
-        if not self._is_slot(index) or not same_form(element, self.element):
-            raise Demoted(self.attempt, self.place)
-        return dataclasses.replace(self, element=element)
-
-    def plus(self, op: OpContext, other: Any) -> SlotList:
-        if isinstance(other, TensorList) and other.template is None:
-            return self
-        if not isinstance(other, OneElement) or len(leaves(other.element)) != 1:
-            raise Demoted(self.attempt, self.place)
-        return self.set(op, other.index, self.element + other.element)
-
-    def zeros_like(self, op: OpContext) -> TensorList:
-        return TensorList(self.dtype, self.element_dims(), self.length)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise Demoted(self.attempt, self.place)
 
 
 class Attempt:

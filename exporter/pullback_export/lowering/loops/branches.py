@@ -15,7 +15,7 @@ from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.flows.forms import Choice, Optional, leaves, rebuild, same_form
 from pullback_export.lowering.flows.tensor_lists import TensorList
 from pullback_export.lowering.loops.induction import inside
-from pullback_export.lowering.loops.list_variables import settled
+from pullback_export.lowering.loops.one_element import settled
 
 Branch = Callable[[OpContext], Sequence[Any]]
 

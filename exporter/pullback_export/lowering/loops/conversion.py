@@ -16,17 +16,18 @@ from pullback_export.graph.dims import Size
 from pullback_export.graph.graph import Graph
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
+from pullback_export.lowering.flows.columns import Ragged
 from pullback_export.lowering.flows.forms import leaves, rebuild, same_form
-from pullback_export.lowering.flows.tensor_lists import Ragged, TensorList
+from pullback_export.lowering.flows.tensor_lists import TensorList
 from pullback_export.lowering.loops.attempt import (
     Assumption,
     Attempt,
-    SlotList,
     as_rows,
     from_rows,
     tensor_leaves,
     unknown_elements,
 )
+from pullback_export.lowering.loops.demotion import Demoted
 from pullback_export.lowering.loops.induction import (
     affine,
     conjuncts,
@@ -34,7 +35,9 @@ from pullback_export.lowering.loops.induction import (
     smallest,
     unbounded,
 )
-from pullback_export.lowering.loops.list_variables import Demoted, LoopList, OneElement, settled
+from pullback_export.lowering.loops.list_variables import LoopList
+from pullback_export.lowering.loops.one_element import OneElement, settled
+from pullback_export.lowering.loops.slot_list import SlotList
 from pullback_export.lowering.loops.writing import LoopWriter
 
 # Each attempt weakens the assumption about at least one variable, and there are few kinds of them.

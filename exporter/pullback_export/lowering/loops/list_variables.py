@@ -9,41 +9,19 @@ carried along.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pullback_export.graph.dims import Size
 from pullback_export.graph.values import Value
-from pullback_export.lowering.context import OpContext, Signal
-from pullback_export.lowering.flows.forms import Choice, Optional, leaves, rebuild, same_form
-from pullback_export.lowering.flows.tensor_lists import (
-    Column,
-    Counted,
-    Repeated,
-    Stacked,
-    TensorList,
-    agree,
-    constant_index,
-    count_up,
-    merge_dims,
-    same_number,
-)
+from pullback_export.lowering.context import OpContext
+from pullback_export.lowering.flows.columns import Column, Counted, Repeated, Stacked, constant_index, count_up
+from pullback_export.lowering.flows.forms import leaves, rebuild, same_form
+from pullback_export.lowering.flows.tensor_lists import TensorList, agree, merge_dims, same_number
+from pullback_export.lowering.loops.demotion import Demoted, ListVariable
 from pullback_export.lowering.loops.induction import Affine, affine, inside
-
-if TYPE_CHECKING:
-    from pullback_export.lowering.loops.attempt import Attempt
-
-
-class Demoted(Signal):
-    """The list variable ``index`` of a loop must be carried along as a tensor."""
-
-    def __init__(self, attempt: Attempt, index: int, slot: int | None = None, element: Any = None) -> None:
-        super().__init__(index)
-        self.attempt = attempt
-        self.index = index
-        self.slot = slot
-        self.element = element
+from pullback_export.lowering.loops.one_element import OneElement, settled
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,20 +35,13 @@ class Write:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class LoopList:
+class LoopList(ListVariable):
     """A list variable in one iteration, with what was done to it so far in this iteration."""
 
-    attempt: Attempt
-    place: int
-    initial: TensorList
     pushed: tuple[Any, ...] = ()
     popped: int = 0
     writes: tuple[Write, ...] = ()
     added: tuple[Write, ...] = ()
-
-    @property
-    def dtype(self) -> np.dtype[Any] | None:
-        return self.initial.dtype
 
     @property
     def length(self) -> Value:
@@ -78,12 +49,6 @@ class LoopList:
             raise self.demoted()
         self.attempt.note_length(self.place)
         return self.initial.length
-
-    def element_dims(self) -> tuple[Size | None, ...] | None:
-        return self.initial.element_dims()
-
-    def demoted(self, element: Any = None) -> Demoted:
-        return Demoted(self.attempt, self.place, None, element)
 
     def _place_of(self, op: OpContext, index: Value) -> Affine | None:
         return affine(op, index, self.attempt.iteration)
@@ -303,71 +268,7 @@ class LoopList:
         return op.Reshape(places, [-1, 1])
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class OneElement:
-    """A list of zeros but for one element: what the gradient of reading an element adds to the list's gradient."""
-
-    zeros: TensorList
-    index: Value
-    element: Any
-
-    def expanded(self, op: OpContext) -> TensorList:
-        return self.zeros.set(op, self.index, self.element)
-
-    def plus(self, op: OpContext, other: Any) -> Any:
-        if isinstance(other, LoopList):
-            return other.plus(op, self)
-        if isinstance(other, OneElement):
-            return self.expanded(op).plus(op, other.expanded(op))
-        return other.plus(op, self.expanded(op))
-
-    @property
-    def dtype(self) -> np.dtype[Any] | None:
-        return self.zeros.dtype
-
-    @property
-    def length(self) -> Value:
-        return self.zeros.length
-
-    def element_dims(self) -> tuple[Size | None, ...] | None:
-        return self.zeros.element_dims()
-
-    def get(self, op: OpContext, index: Value, dims: tuple[Size | None, ...] | None = None) -> Any:
-        return self.expanded(op).get(op, index, dims)
-
-    def set(self, op: OpContext, index: Value, element: Any) -> TensorList:
-        return self.expanded(op).set(op, index, element)
-
-    def push(self, op: OpContext, element: Any) -> TensorList:
-        return self.expanded(op).push(op, element)
-
-    def pop(self, op: OpContext, dims: tuple[Size | None, ...] | None = None) -> tuple[TensorList, Any]:
-        return self.expanded(op).pop(op, dims)
-
-    def zeros_like(self, op: OpContext) -> TensorList:
-        return self.zeros
-
-    def stack(self, op: OpContext, dims: tuple[Size | None, ...] | None = None) -> Any:
-        return self.expanded(op).stack(op, dims)
-
-    def resized(self, op: OpContext, length: Value) -> TensorList:
-        return self.expanded(op).resized(op, length)
-
-
 ListFlow = TensorList | LoopList | OneElement
-
-
-def settled(op: OpContext, flow: Any) -> Any:
-    """The flow with its lists as plain :class:`TensorList`, so that it can be taken apart."""
-    if isinstance(flow, OneElement):
-        return flow.expanded(op)
-    if hasattr(type(flow), "demoted"):
-        raise flow.demoted()
-    if isinstance(flow, Optional):
-        return Optional(flow.present, settled(op, flow.content))
-    if isinstance(flow, Choice):
-        return Choice(flow.predicate, settled(op, flow.then), settled(op, flow.otherwise))
-    return flow
 
 
 def joined(op: OpContext, first: TensorList, second: TensorList) -> TensorList:

@@ -8,91 +8,14 @@ functions become series; only what is truly recurrent stays in the loop.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
-
-import numpy as np
 
 from pullback_export.graph.dims import Size
 from pullback_export.graph.graph import Graph
 from pullback_export.graph.values import Node, Value
 from pullback_export.lowering.context import OpContext
-from pullback_export.lowering.flows.tensor_lists import count_up
+from pullback_export.lowering.flows.columns import count_up
 from pullback_export.lowering.loops.induction import affine, inside, size_of
-
-_ELEMENTWISE = {
-    "Add",
-    "Sub",
-    "Mul",
-    "Div",
-    "Pow",
-    "Max",
-    "Min",
-    "Mod",
-    "Where",
-    "Equal",
-    "Less",
-    "LessOrEqual",
-    "Greater",
-    "GreaterOrEqual",
-    "And",
-    "Or",
-    "Xor",
-    "Not",
-    "Neg",
-    "Abs",
-    "Sqrt",
-    "Reciprocal",
-    "Exp",
-    "Log",
-    "Floor",
-    "Ceil",
-    "Round",
-    "Sign",
-    "Sin",
-    "Cos",
-    "Tan",
-    "Asin",
-    "Acos",
-    "Atan",
-    "Sinh",
-    "Cosh",
-    "Asinh",
-    "Acosh",
-    "Atanh",
-    "Tanh",
-    "Sigmoid",
-    "Relu",
-    "Elu",
-    "Selu",
-    "LeakyRelu",
-    "Softplus",
-    "Softsign",
-    "Erf",
-    "Clip",
-    "Cast",
-    "IsNaN",
-    "IsInf",
-    "Identity",
-    "HardSigmoid",
-    "HardSwish",
-    "ThresholdedRelu",
-    "Celu",
-    "Gelu",
-    "Mish",
-}
-_REDUCTIONS = {
-    "ReduceSum",
-    "ReduceMean",
-    "ReduceMax",
-    "ReduceMin",
-    "ReduceProd",
-    "ReduceSumSquare",
-    "ReduceL1",
-    "ReduceL2",
-    "ReduceLogSumExp",
-    "ReduceLogSum",
-}
+from pullback_export.lowering.loops.series_rules import LoopView, rule_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,7 +26,7 @@ class Series:
     backward: bool
 
 
-class Batcher:
+class SeriesFinder:
     """Finds the series of a loop ``body`` that runs ``count`` times. ``op`` writes outside of the loop."""
 
     def __init__(self, op: OpContext, body: Graph, iteration: Value, count: Value) -> None:
@@ -122,7 +45,7 @@ class Batcher:
         varying = [item for item in operands if inside(item, self.body)]
         if not varying or any(self.find(item) is None for item in varying):
             return False
-        rule = _rule(node)
+        rule = rule_of(node)
         if rule is None or any(item.shape is None for item in [*operands, *node.outputs]):
             return False
         if node.op_type == "Gather" and node.inputs[0] is not None and not inside(node.inputs[0], self.body):
@@ -137,7 +60,7 @@ class Batcher:
             None if item is None else self.rows(item, backward) if inside(item, self.body) else item
             for item in node.inputs
         ]
-        lifted = rule(self, node, values)
+        lifted = rule(LoopView(self.op, self.body, self.count), node, values)
         if lifted is None:
             return False
         for mine, result in zip(node.outputs, lifted, strict=True):
@@ -233,186 +156,5 @@ class Batcher:
         return Series(rows, place.step == -1)
 
 
-Rule = Callable[[Batcher, Node, list[Value | None]], "list[Value] | None"]
-
-
 def _is_number(value: Value, number: int) -> bool:
     return value.sizes is not None and bool(value.sizes.item() == number)
-
-
-def _rule(node: Node) -> Rule | None:
-    if node.op_type in _ELEMENTWISE:
-        return _elementwise
-    if node.op_type in _REDUCTIONS:
-        return _reduction
-    return _RULES.get(node.op_type)
-
-
-def _again(batcher: Batcher, node: Node, operands: list[Value | None], attributes: dict[str, Any]) -> list[Value]:
-    return batcher.op.graph.emit_many(node.op_type, operands, attributes, len(node.outputs))
-
-
-def _varies(batcher: Batcher, value: Value | None) -> bool:
-    return value is not None and inside(value, batcher.body)
-
-
-def _aligned(batcher: Batcher, node: Node, operands: list[Value | None], rank: int) -> list[Value | None]:
-    """Series get axes of size 1 after the first one, so that they broadcast as their elements do."""
-    result: list[Value | None] = []
-    for mine, rows in zip(node.inputs, operands, strict=True):
-        if rows is not None and mine is not None and _varies(batcher, mine) and mine.rank < rank:
-            axes = list(range(1, 1 + rank - mine.rank))
-            rows = batcher.op.Unsqueeze(rows, axes)
-        result.append(rows)
-    return result
-
-
-def _elementwise(batcher: Batcher, node: Node, operands: list[Value | None]) -> list[Value]:
-    return _again(batcher, node, _aligned(batcher, node, operands, node.outputs[0].rank), dict(node.attributes))
-
-
-def _fixed_axes(node: Node, rank: int) -> list[int] | None:
-    """Axes of the op, counted from 0; from an input where it has one, else from the attribute."""
-    if len(node.inputs) > 1 and node.inputs[1] is not None:
-        constant = node.inputs[1].const
-        return None if constant is None else [int(axis) % rank for axis in constant.ravel()]
-    axes = node.attributes.get("axes")
-    return list(range(rank)) if axes is None else [int(axis) % rank for axis in axes]
-
-
-def _reduction(batcher: Batcher, node: Node, operands: list[Value | None]) -> list[Value] | None:
-    source = node.inputs[0]
-    assert source is not None
-    if source.rank == 0 or (len(node.inputs) > 1 and _varies(batcher, node.inputs[1])):
-        return None
-    axes = _fixed_axes(node, source.rank)
-    if axes is None or (not axes and not node.attributes.get("noop_with_empty_axes")):
-        return None
-    moved = batcher.op.const([axis + 1 for axis in axes], np.int64)
-    return _again(batcher, node, [operands[0], moved], {k: v for k, v in node.attributes.items() if k != "axes"})
-
-
-def _unsqueeze(batcher: Batcher, node: Node, operands: list[Value | None]) -> list[Value] | None:
-    if _varies(batcher, node.inputs[1]):
-        return None
-    rank = node.outputs[0].rank if node.op_type == "Unsqueeze" else node.inputs[0].rank  # type: ignore[union-attr]
-    axes = _fixed_axes(node, rank)
-    if axes is None:
-        return None
-    moved = batcher.op.const([axis + 1 for axis in axes], np.int64)
-    return _again(batcher, node, [operands[0], moved], dict(node.attributes))
-
-
-def _matmul(batcher: Batcher, node: Node, operands: list[Value | None]) -> list[Value] | None:
-    left, right = node.inputs
-    assert left is not None and right is not None
-    if left.rank < 2 or right.rank < 2:
-        return None
-    return _again(batcher, node, _aligned(batcher, node, operands, node.outputs[0].rank), {})
-
-
-def _gemm(batcher: Batcher, node: Node, operands: list[Value | None]) -> list[Value] | None:
-    """As transposes and ``MatMul``: ``Gemm`` has no leading axes."""
-    op, attributes = batcher.op, node.attributes
-    if attributes.get("alpha", 1.0) != 1.0 or attributes.get("beta", 1.0) != 1.0:
-        return None
-    factors = []
-    for value, name in zip(operands[:2], ("transA", "transB"), strict=True):
-        assert value is not None
-        axes = list(range(value.rank))
-        factors.append(op.transpose(value, [*axes[:-2], axes[-1], axes[-2]]) if attributes.get(name) else value)
-    product = factors[0] @ factors[1]
-    if len(operands) < 3 or operands[2] is None:
-        return [product]
-    bias, mine = operands[2], node.inputs[2]
-    assert mine is not None
-    if _varies(batcher, mine) and mine.rank < 2:
-        bias = op.Unsqueeze(bias, list(range(1, 3 - mine.rank)))
-    return [product + bias]
-
-
-def _moved_axis(batcher: Batcher, node: Node, operands: list[Value | None]) -> list[Value] | None:
-    """Ops with one ``axis``, whose operands after the first are settings."""
-    if any(_varies(batcher, item) for item in node.inputs[1:]):
-        return None
-    rank = node.inputs[0].rank  # type: ignore[union-attr]
-    default = -1 if node.op_type in ("Softmax", "LogSoftmax", "TopK") else 0
-    axis = node.attributes.get("axis", default) % rank
-    return _again(batcher, node, operands, {**node.attributes, "axis": axis + 1})
-
-
-def _concat(batcher: Batcher, node: Node, operands: list[Value | None]) -> list[Value] | None:
-    """Operands that are the same in each iteration are repeated."""
-    op = batcher.op
-    axis = node.attributes["axis"] % node.outputs[0].rank
-    parts = []
-    for mine, rows in zip(node.inputs, operands, strict=True):
-        assert rows is not None
-        if not _varies(batcher, mine):
-            target = op.Concat(op.Reshape(batcher.count, [1]), op.shape_of(rows), axis=0)
-            rows = op.Expand(op.Unsqueeze(rows, [0]), target)
-        parts.append(rows)
-    return _again(batcher, node, list(parts), {"axis": axis + 1})
-
-
-def _transpose(batcher: Batcher, node: Node, operands: list[Value | None]) -> list[Value]:
-    perm = node.attributes["perm"]
-    return _again(batcher, node, operands, {"perm": [0, *[axis + 1 for axis in perm]]})
-
-
-def _reshape(batcher: Batcher, node: Node, operands: list[Value | None]) -> list[Value] | None:
-    target = node.inputs[1]
-    assert target is not None
-    if _varies(batcher, target):
-        return None
-    if target.const is not None and not node.attributes.get("allowzero"):
-        sizes = [0, *target.const.tolist()]
-        return _again(batcher, node, [operands[0], batcher.op.const(sizes, np.int64)], {})
-    shape = batcher.op.Concat(batcher.op.Reshape(batcher.count, [1]), batcher.op.cast(target, np.int64), axis=0)
-    return _again(batcher, node, [operands[0], shape], dict(node.attributes))
-
-
-def _expand(batcher: Batcher, node: Node, operands: list[Value | None]) -> list[Value] | None:
-    target = node.inputs[1]
-    assert target is not None
-    if _varies(batcher, target):
-        return None
-    shape = batcher.op.Concat(batcher.op.Reshape(batcher.count, [1]), batcher.op.cast(target, np.int64), axis=0)
-    aligned = _aligned(batcher, node, operands, node.outputs[0].rank)
-    return _again(batcher, node, [aligned[0], shape], {})
-
-
-def _slice(batcher: Batcher, node: Node, operands: list[Value | None]) -> list[Value] | None:
-    if any(_varies(batcher, item) for item in node.inputs[1:]):
-        return None
-    rank = node.inputs[0].rank  # type: ignore[union-attr]
-    axes = node.inputs[3].const if len(node.inputs) > 3 and node.inputs[3] is not None else np.arange(rank)
-    if axes is None:
-        return None
-    moved = batcher.op.const([int(axis) % rank + 1 for axis in axes], np.int64)
-    operands = operands + [None] * (4 - len(operands))
-    operands[3] = moved
-    return _again(batcher, node, operands, {})
-
-
-def _gather(batcher: Batcher, node: Node, operands: list[Value | None]) -> list[Value] | None:
-    """From a series at fixed places; the other way round is :meth:`Batcher._rows_of`."""
-    if _varies(batcher, node.inputs[1]):
-        return None
-    axis = node.attributes.get("axis", 0) % node.inputs[0].rank  # type: ignore[union-attr]
-    return _again(batcher, node, operands, {"axis": axis + 1})
-
-
-_RULES: dict[str, Rule] = {
-    "MatMul": _matmul,
-    "Gemm": _gemm,
-    "Concat": _concat,
-    "Transpose": _transpose,
-    "Reshape": _reshape,
-    "Expand": _expand,
-    "Slice": _slice,
-    "Gather": _gather,
-    "Unsqueeze": _unsqueeze,
-    "Squeeze": _unsqueeze,
-    **dict.fromkeys(("Split", "Softmax", "LogSoftmax", "ArgMax", "ArgMin"), _moved_axis),
-}

@@ -17,7 +17,7 @@ from pullback_export.graph.graph import Graph
 from pullback_export.graph.values import Node, Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.loops.induction import inside, size_of
-from pullback_export.lowering.loops.series import Batcher, Series
+from pullback_export.lowering.loops.series import Series, SeriesFinder
 
 _CHEAP = {
     "Tanh",
@@ -89,64 +89,64 @@ class LoopWriter:
     def write_counted(self, count: Value, requests: list[tuple[Value, bool]]) -> Callable[[Value, bool], Value]:
         """A loop of ``count`` iterations; the result gives the series of a requested value, in either order."""
         self.steps = size_of(count)
-        batcher = Batcher(self.op, self.body, self.iteration, count)
+        finder = SeriesFinder(self.op, self.body, self.iteration, count)
         wanted = [value for value, _ in requests]
         for node in self._live(wanted):
-            if not batcher.lift(node):
-                batcher.reassociate(node)
-        rest = [node for node in self._live(wanted) if not batcher.is_lifted(node)]
+            if not finder.lift(node):
+                finder.reassociate(node)
+        rest = [node for node in self._live(wanted) if not finder.is_lifted(node)]
         loose = any(state.loose for state in self.states)
         backward = bool(requests) and not loose and all(reverse for _, reverse in requests)
-        late = self._sinkable(rest, wanted, batcher)
+        late = self._sinkable(rest, wanted, finder)
         place = len(self.op.graph.nodes)
-        collected = self._collect(rest, late, wanted, batcher, backward)
+        collected = self._collect(rest, late, wanted, finder, backward)
         after = self.op.graph.nodes[place:]
         del self.op.graph.nodes[place:]
         early = [node for node in rest if node not in late]
         if self.states or collected:
-            self._write_counted(early, collected, batcher, backward, count)
+            self._write_counted(early, collected, finder, backward, count)
         tail = self.op.graph.nodes[place:] + after
         self.op.graph.nodes[place:] = _in_order(tail)
-        return batcher.rows
+        return finder.rows
 
     def _collect(
-        self, rest: list[Node], late: set[Node], wanted: list[Value], batcher: Batcher, backward: bool
+        self, rest: list[Node], late: set[Node], wanted: list[Value], finder: SeriesFinder, backward: bool
     ) -> list[Value]:
         """Promises the series that the loop has to collect, and does the ``late`` work on them."""
-        needed = [value for value in wanted if value not in batcher.series]
+        needed = [value for value in wanted if value not in finder.series]
         made_late = {value for node in late for value in node.outputs}
         for node in rest:
             if node in late:
-                needed += [v for v in node.inputs if v is not None and inside(v, self.body) and v not in batcher.series]
+                needed += [v for v in node.inputs if v is not None and inside(v, self.body) and v not in finder.series]
         candidates = [value for value in dict.fromkeys(needed) if value not in made_late]
-        before = {state.argument: state for state in self.states if not loose_or_outer(state, self.body, batcher)}
+        before = {state.argument: state for state in self.states if not loose_or_outer(state, self.body, finder)}
         shifted = [before[value] for value in candidates if value in before]
         candidates = [value for value in candidates if value not in before]
         candidates = list(dict.fromkeys(candidates + [state.following for state in shifted]))
-        collected, again = self._recomputable(candidates, batcher)
+        collected, again = self._recomputable(candidates, finder)
         for value in collected:
-            batcher.series[value] = self._promise(value, backward)
+            finder.series[value] = self._promise(value, backward)
         for node in [*again, *(node for node in rest if node in late)]:
             if node in again:
                 self.repeated.update(node.outputs)
         for state in shifted:
             if state.following in collected:
-                self._shift(state, batcher)
+                self._shift(state, finder)
         for node in rest:
-            if (node in late or node in again) and not batcher.lift(node):
+            if (node in late or node in again) and not finder.lift(node):
                 raise AssertionError(f"{node.op_type} could not be moved out of its loop")
         for state in shifted:
             if state.following not in collected:
-                self._shift(state, batcher)
+                self._shift(state, finder)
         return collected
 
-    def _recomputable(self, candidates: list[Value], batcher: Batcher) -> tuple[list[Value], set[Node]]:
+    def _recomputable(self, candidates: list[Value], finder: SeriesFinder) -> tuple[list[Value], set[Node]]:
         """Which values to collect so that cheap work on them, done again after the loop, gives all the others.
 
         A collected value costs each iteration as much as an op. The gates of a cell are functions of one
         matrix product, and ``tanh(c)`` of the state ``c``: one series instead of four, or none.
         """
-        chains = {value: _cheap_chain(value, batcher) for value in candidates}
+        chains = {value: _cheap_chain(value, finder) for value in candidates}
         roots = {value: chain[-1][1] if chain else value for value, chain in chains.items()}
         count = Counter(roots.values())
         collected: dict[Value, None] = {}
@@ -160,9 +160,9 @@ class LoopWriter:
                 again.update(node for node, _ in chains[value])
         return list(collected), again
 
-    def _shift(self, state: State, batcher: Batcher) -> None:
+    def _shift(self, state: State, finder: SeriesFinder) -> None:
         """What a state was before each iteration: its first value, then what it was after the iteration before."""
-        op, found = self.op, batcher.find(state.following)
+        op, found = self.op, finder.find(state.following)
         assert found is not None
         count = op.sizes([self.steps])
         first = op.Slice(op.Unsqueeze(state.initial, [0]), [0], count, [0])
@@ -171,7 +171,7 @@ class LoopWriter:
         else:
             rows = op.Concat(first, op.Slice(found.rows, [0], [-1], [0]), axis=0)
         rows.shape = found.rows.shape
-        batcher.series[state.argument] = Series(rows, found.backward)
+        finder.series[state.argument] = Series(rows, found.backward)
         self.repeated.add(state.argument)
 
     def _live(self, wanted: list[Value]) -> list[Node]:
@@ -185,7 +185,7 @@ class LoopWriter:
                 stack.extend(node.reads())
         return [node for node in self.body.nodes if id(node) in live]
 
-    def _sinkable(self, rest: list[Node], wanted: list[Value], batcher: Batcher) -> set[Node]:
+    def _sinkable(self, rest: list[Node], wanted: list[Value], finder: SeriesFinder) -> set[Node]:
         """Nodes that only lead to series and read one value of the iteration: they can wait until after the loop."""
         users: dict[Value, list[Node]] = {}
         for node in rest:
@@ -198,13 +198,13 @@ class LoopWriter:
                 user not in late for value in node.outputs for user in users.get(value, [])
             ):
                 continue
-            fresh = {value for value in node.reads() if batcher.is_fresh(value)}
-            if len(fresh) == 1 and node.op_type not in _SHRINKING and batcher.could_lift(node, fresh):
+            fresh = {value for value in node.reads() if finder.is_fresh(value)}
+            if len(fresh) == 1 and node.op_type not in _SHRINKING and finder.could_lift(node, fresh):
                 late.add(node)
         return late
 
     def _write_counted(
-        self, nodes: list[Node], collected: list[Value], batcher: Batcher, backward: bool, count: Value
+        self, nodes: list[Node], collected: list[Value], finder: SeriesFinder, backward: bool, count: Value
     ) -> None:
         body = self.body
         slices: dict[Value, Value] = {}
@@ -214,7 +214,7 @@ class LoopWriter:
                 value in self.promised
                 or value in self.repeated
                 or not inside(value, body)
-                or batcher.find(value) is None
+                or finder.find(value) is None
             ):
                 return value
             if value not in slices:
@@ -228,18 +228,18 @@ class LoopWriter:
         body.outputs = [("state", value) for value in following] + [("row", value) for value in collected]
         finals = [state.final for state in self.states] + [self.promised[value].rows for value in collected]
         if any(state.loose for state in self.states):
-            self._write_loop(slices, batcher, finals, count)
+            self._write_loop(slices, finder, finals, count)
             return
-        node = self._scan_node(slices, batcher, backward, len(collected))
+        node = self._scan_node(slices, finder, backward, len(collected))
         if _positive(self.steps):
             _give(self.op.graph, node, finals)
         else:
             self._write_unless_empty(node, finals, count)
 
-    def _scan_node(self, slices: dict[Value, Value], batcher: Batcher, backward: bool, collected: int) -> Node:
+    def _scan_node(self, slices: dict[Value, Value], finder: SeriesFinder, backward: bool, collected: int) -> Node:
         if not slices:
             slices = {self.iteration: Value(self.body, np.dtype(np.int64), ())}
-        series = [batcher.find(value) for value in slices]
+        series = [finder.find(value) for value in slices]
         self.body.inputs = [("state", state.argument) for state in self.states]
         self.body.inputs += [("row", value) for value in slices.values()]
         attributes = {
@@ -252,7 +252,7 @@ class LoopWriter:
         rows = [item.rows for item in series if item is not None]
         return Node("Scan", [*(state.initial for state in self.states), *rows], attributes)
 
-    def _write_loop(self, slices: dict[Value, Value], batcher: Batcher, finals: list[Value], count: Value) -> None:
+    def _write_loop(self, slices: dict[Value, Value], finder: SeriesFinder, finals: list[Value], count: Value) -> None:
         """States that change their sizes need ``Loop``; rows are then picked by the number of the iteration."""
         body = self.body
         picks: list[Node] = []
@@ -260,7 +260,7 @@ class LoopWriter:
             if value is self.iteration:
                 picks.append(Node("Identity", [self.iteration], {}, [row]))
             else:
-                picks.append(Node("Gather", [batcher.rows(value, False), self.iteration], {"axis": 0}, [row]))
+                picks.append(Node("Gather", [finder.rows(value, False), self.iteration], {"axis": 0}, [row]))
             row.node = picks[-1]
         body.nodes = picks + body.nodes
         go_on = Value(body, np.dtype(bool), ())
@@ -346,24 +346,24 @@ def _in_order(nodes: list[Node]) -> list[Node]:
     return order
 
 
-def loose_or_outer(state: State, body: Graph, batcher: Batcher) -> bool:
+def loose_or_outer(state: State, body: Graph, finder: SeriesFinder) -> bool:
     """Whether the values of a state before the iterations do not follow from those after them."""
     same = state.initial.shape == state.following.shape and state.initial.shape is not None
     return (
         state.loose
         or not same
         or not inside(state.following, body)
-        or state.following in batcher.series
+        or state.following in finder.series
         or state.following.node is None
     )
 
 
-def _cheap_chain(value: Value, batcher: Batcher) -> list[tuple[Node, Value]]:
+def _cheap_chain(value: Value, finder: SeriesFinder) -> list[tuple[Node, Value]]:
     """The cheap ops between a value and the value of the same iteration that it is computed from, last one first."""
     chain: list[tuple[Node, Value]] = []
-    while value.node is not None and value.node.op_type in _CHEAP and inside(value, batcher.body):
-        fresh = {item for item in value.node.inputs if item is not None and batcher.is_fresh(item)}
-        if len(fresh) != 1 or not batcher.could_lift(value.node, fresh):
+    while value.node is not None and value.node.op_type in _CHEAP and inside(value, finder.body):
+        fresh = {item for item in value.node.inputs if item is not None and finder.is_fresh(item)}
+        if len(fresh) != 1 or not finder.could_lift(value.node, fresh):
             break
         (source,) = fresh
         if value.node.op_type == "Add" and source.node is not None and source.node.op_type == "MatMul":

@@ -11,10 +11,12 @@ import tensorflow as tf
 from pullback_export.graph.dims import Size
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
+from pullback_export.lowering.flows.columns import Stacked
 from pullback_export.lowering.flows.complex_value import ComplexValue
 from pullback_export.lowering.flows.forms import leaves
-from pullback_export.lowering.flows.tensor_lists import Stacked, TensorList, merge_dims
-from pullback_export.lowering.loops.list_variables import ListFlow, LoopList, OneElement, joined, settled
+from pullback_export.lowering.flows.tensor_lists import TensorList, merge_dims
+from pullback_export.lowering.loops.list_variables import ListFlow, LoopList, joined
+from pullback_export.lowering.loops.one_element import OneElement, settled
 from pullback_export.lowering.registry import lowers
 from pullback_export.precision import check_dtype
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from pullback_export.lowering.context import OpContext
@@ -88,8 +87,3 @@ def no_op(op: OpContext) -> list[Any]:
 def assertion(op: OpContext, *arguments: Any) -> list[Any]:
     """Dropped: a graph for deployment has no assertions."""
     return []
-
-
-def zeros_of(op: OpContext, dtype: Any) -> Any:
-    """A scalar zero."""
-    return op.const(np.zeros((), dtype))

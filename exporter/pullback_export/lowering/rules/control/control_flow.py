@@ -9,12 +9,12 @@ import tensorflow as tf
 
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
+from pullback_export.lowering.flows.columns import zeros
 from pullback_export.lowering.flows.complex_value import ComplexValue
 from pullback_export.lowering.flows.forms import Choice, Optional
-from pullback_export.lowering.flows.tensor_lists import zeros
 from pullback_export.lowering.loops.branches import Branch, assumed, either
 from pullback_export.lowering.loops.conversion import LoopConversion
-from pullback_export.lowering.loops.list_variables import settled
+from pullback_export.lowering.loops.one_element import settled
 from pullback_export.lowering.registry import lowers
 
 
