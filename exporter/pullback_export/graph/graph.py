@@ -191,6 +191,21 @@ class Graph(Region):
             while len(graph._seen) > seen:
                 graph._seen.popitem()
 
+    def place(
+        self,
+        op_type: str,
+        inputs: Operands,
+        attributes: Attributes,
+        results: Sequence[Value],
+        before: Node | None = None,
+    ) -> Node:
+        """A node that makes ``results``, with no rewrite: as the last one, or ``before`` another."""
+        node = Node(op_type, list(inputs), dict(attributes), list(results))
+        for value in results:
+            value.node = node
+        self.nodes.insert(len(self.nodes) if before is None else self.nodes.index(before), node)
+        return node
+
     def take_nodes(self) -> list[Node]:
         """Empties the graph and returns its nodes, to be put back one by one; new ones only see what is back."""
         taken, self.nodes, self._seen = self.nodes, [], {}

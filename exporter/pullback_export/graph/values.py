@@ -56,6 +56,17 @@ class Region:
         """An int64 vector with these contents."""
         raise NotImplementedError
 
+    def place(
+        self,
+        op_type: str,
+        inputs: Operands,
+        attributes: Attributes,
+        results: Sequence[Value],
+        before: Node | None = None,
+    ) -> Node:
+        """A node that makes ``results``, with no rewrite: as the last one, or ``before`` another."""
+        raise NotImplementedError
+
     def take_nodes(self) -> list[Node]:
         """Empties the graph and returns its nodes, to be put back one by one."""
         raise NotImplementedError

@@ -99,7 +99,7 @@ class _Join:
         then, otherwise = self.left.graph, self.right.graph
         if left is right and not inside(left, then) and not inside(right, otherwise):
             return left
-        known = self._sizes(left, right)
+        known = self._known_sizes(left, right)
         if known is not None:
             return known
         key = id(left), id(right)
@@ -110,7 +110,7 @@ class _Join:
             self.node.outputs.append(self.known[key])
         return self.known[key]
 
-    def _sizes(self, left: Value, right: Value) -> Value | None:
+    def _known_sizes(self, left: Value, right: Value) -> Value | None:
         """Equal sizes on both sides, which are known outside."""
         graph, sizes = self.op.graph, left.sizes
         if sizes is None or right.sizes is None or sizes.shape != right.sizes.shape or (sizes != right.sizes).any():

@@ -42,6 +42,12 @@ class BodyView(Protocol):
     def reads(self, place: int) -> list[Affine]:
         """What was noted of a list."""
 
+    def note_length(self, place: int) -> None:
+        """An iteration asks for the length of the list ``place``."""
+
+    def length_was_read(self, place: int) -> bool:
+        """Whether that was noted."""
+
     def pops_each(self, place: int) -> int:
         """How many elements each iteration takes from the end of a list."""
 

@@ -80,11 +80,10 @@ class _Scan:
                 continue
             values, rows = zip(*found, strict=True)
             whole = node.outputs[0]
-            joined = Node("Concat", list(values), dict(node.attributes))
-            joined.outputs = [Value(self.body, whole.dtype, whole.shape, joined)]
-            self.body.nodes.insert(self.body.nodes.index(node), joined)
+            result = Value(self.body, whole.dtype, whole.shape)
+            joined = self.body.place("Concat", values, node.attributes, [result], before=node)
             node.op_type, node.attributes = "Mul", {}
-            node.inputs = [joined.outputs[0], self._row([*rows], int(joined.attributes["axis"]), whole)]
+            node.inputs = [result, self._row([*rows], int(joined.attributes["axis"]), whole)]
 
     def _products(self, node: Node) -> list[tuple[Value, int]] | None:
         """Value and position among the rows for each product that ``node`` joins, all of which run the same way."""
@@ -144,5 +143,4 @@ class _Scan:
         for items in (self.node.inputs, self.body.inputs, self.body.outputs):
             del items[state]
         self.states -= 1
-        final.node = Node("Identity", [same], {}, [final])
-        self.graph.nodes.append(final.node)
+        self.graph.place("Identity", [same], {}, [final])
