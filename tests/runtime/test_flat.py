@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -312,6 +313,19 @@ def test_numbers_that_float32_cannot_hold() -> None:
     wide, *_ = made(("jacobian(y, x)", "jacobian(y, a)"), "y", ("x", "a"), dtype="float32")
     with pytest.raises(InputError, match=r"which a \(float32\)"):
         wide.value([0, 0, 0, 0, 0, 0, 1e39])
+
+
+def test_many_numbers_that_float32_cannot_hold() -> None:
+    """Long vectors are looked at in another way."""
+    bundle = pullback.load(Path(__file__).parents[1] / "golden" / "v1" / "picture_float32.pullback")
+    f, x = bundle.flat("score", "image"), np.zeros(64)
+    for bad in (1e39, -1e39):
+        with pytest.raises(InputError, match=r"which image \(float32\) cannot hold"):
+            f.value(np.where(np.arange(64) == 63, bad, x))
+    x[[0, 1]] = np.nan, 1e100
+    with pytest.raises(InputError, match=r"holds 1e\+100"):
+        f.value(x)
+    assert np.isfinite(f.value(np.full(64, 1e-300)))
 
 
 def test_given_is_copied() -> None:

@@ -15,7 +15,7 @@ from pullback.function import Function
 from pullback.manifest import BATCH_NAMES, Dim, TensorSpec, shape_text
 
 _FLOAT64 = np.dtype(np.float64)
-_FEW = 32  # numbers, of which Python finds the largest faster than NumPy
+_FEW = 8  # numbers, of which Python finds the largest faster than NumPy multiplies them
 
 # ``shape=``: of the one flat input, of inputs by name, or sizes of free axes by name.
 Shapes = Sequence[int] | Mapping[str, "Sequence[int] | int"]
@@ -82,8 +82,13 @@ class Layout:
     def feeds(self, x: Array) -> dict[str, Array]:
         """The arrays of all inputs at the point ``x``, new ones for the flat inputs; raises ``InputError``."""
         if self._largest is not None:
-            values = x.tolist() if self.n <= _FEW else (x.max(), x.min())
-            if not (max(values) <= self._largest and min(values) >= -self._largest):  # too large, or a NaN hides it
+            # Cheaper than to look at what came out. What is too large, or a NaN that may hide it, goes the long way.
+            if self.n <= _FEW:
+                values = x.tolist()
+                held = max(values) <= self._largest and min(values) >= -self._largest
+            else:
+                held = x.dot(x) <= self._largest * self._largest
+            if not held:
                 self._require_held(x)
         if self._only is not None:
             name, dtype, shape = self._only

@@ -50,7 +50,15 @@ def exported_hessian(finder: Finder) -> Recipe | None:
     dense = _from_blocks(finder, ("hessian", "derivative"), 2)
     if dense is None:
         return None
-    return dataclasses.replace(dense, read=lambda results, weights: np.tensordot(weights, dense.read(results), 1))
+
+    def read(results: Sequence[Array], weights: Array) -> Array:
+        whole = dense.read(results)
+        if len(weights) > 1:
+            return np.tensordot(weights, whole, 1)
+        single: Array = whole[0]
+        return single if weights[0] == 1.0 else single * weights[0]
+
+    return dataclasses.replace(dense, read=read)
 
 
 def jacobian_by_vjps(finder: Finder) -> Recipe | None:
