@@ -24,6 +24,7 @@ from pullback_export.gate import limits
 from pullback_export.gate.check import check
 from pullback_export.gate.finite_differences import surrogate_ops
 from pullback_export.gate.samples import open_samples
+from pullback_export.gate.target_precision import check_precision, in_precision
 from pullback_export.graph.dims import Shape
 from pullback_export.overrides import overrides
 from pullback_export.sources.axes import axis_names, with_axes
@@ -49,6 +50,7 @@ def export(
     tolerance: float | Tolerance | None = None,
     scaling: Mapping[str, tuple[Any, Any]] | None = None,
     axes: Mapping[str, Mapping[int, str]] | None = None,
+    precision: str | None = None,
     signature: str | None = None,
     overwrite: bool = False,
     time_limit: float = limits.SECONDS,
@@ -79,6 +81,9 @@ def export(
             ``physical = offset + scale * model``; values and derivatives are then in physical units.
         axes: names of free axes, ``{"positions": {0: "atoms"}, "species": {0: "atoms"}}``: axes of one name have one
             size, which the runtime checks. What is not named and belongs together is found where samples show it.
+        precision: ``"float64"`` writes a float32 model as a float64 bundle, ``"float32"`` one that computes in half
+            precision as a float32 bundle; None keeps the model's own. Values and derivatives are then those of the
+            trained weights in that precision.
         signature: which signature of a SavedModel; None for ``serving_default``, or the only one.
         overwrite: replaces a bundle at ``path``; without it an existing path is an error.
         time_limit: seconds for one evaluation of a sample by the live model or by a written file; each may also take
@@ -88,7 +93,8 @@ def export(
     Raises:
         ExportError: the model or a request cannot be exported; the message says what to write instead.
         UnsupportedOpsError: operators without an exact form, each with the layer it comes from.
-        PrecisionError: the model computes in half precision.
+        PrecisionError: the model computes in half precision and ``precision`` is None, or an operator cannot compute in
+            ``precision``.
         pullback.ParityError: an artifact differs from the live model; nothing was written.
     """
     say = progress or (lambda line: None)
@@ -97,17 +103,20 @@ def export(
     chosen = _formats(formats)
     if unconnected not in ("error", "zero"):
         raise ExportError(f"unconnected={unconnected!r}: write 'error' or 'zero'")
+    check_precision(precision)
     limit = _tolerance(tolerance)
     with overrides(), limits.limited(time_limit):
-        source = with_scaling(open_source(model, inputs, outputs, batched, training, signature), scaling or {})
+        opened = open_source(model, inputs, outputs, batched, training, signature, half=precision is not None)
+        source = with_scaling(opened, scaling or {})
         source = with_axes(source, axes)
         requests = [
             parse_request(item) for item in ([derivatives] if isinstance(derivatives, str | Request) else derivatives)
         ]
         functions = Derivatives(source, requests, unconnected).functions()
         say(f"tracing {', '.join(function.name for function in functions)}")
-        traced = [trace(function) for function in functions]
-        drawn = open_samples(source, samples)
+        retyped = in_precision(source, [trace(function) for function in functions], precision)
+        traced = retyped.traced
+        drawn = open_samples(retyped.source, samples)
         source = drawn.source
         say("lowering to ONNX")
         with bundle_writer.staged(target, overwrite) as staging:
@@ -128,7 +137,7 @@ def export(
                 saved_model.write(staging.path / "saved_model", traced, specs, limit, source.trackable)
             say("comparing with the live model")
             surrogates = surrogate_ops(traced[0].concrete.graph)
-            checked = check(source, traced, staging.path, chosen, drawn, limit, training, surrogates)
+            checked = check(source, traced, staging.path, chosen, drawn, limit, training, surrogates, retyped.witness)
             checked.report.require(f"export of {target.name}")
             staging.finish(specs, opset, limit, checked, producer())
     say(f"wrote {target}")

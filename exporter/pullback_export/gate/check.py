@@ -33,6 +33,7 @@ from pullback_export.gate.live_model import Arrays, Refused, refusals
 from pullback_export.gate.prefetch import ahead
 from pullback_export.gate.samples import Sample, Samples, draw_samples
 from pullback_export.gate.tangents import tangent
+from pullback_export.gate.target_precision import Witness
 from pullback_export.gate.verdict import Expected, judge, rows_off
 from pullback_export.gate.written_files import Answer, Artifact, artifacts
 from pullback_export.sources.source import Source
@@ -71,11 +72,13 @@ def check(
     tolerance: Tolerance,
     training: bool,
     surrogates: Sequence[str] = (),
+    witness: Witness | None = None,
 ) -> Checked:
     """Compares every artifact in ``folder`` with the live ``source``; the report may hold failures.
 
     ``traced`` are the functions with the graphs that artifacts are made of, the truth's too. ``surrogates``: ops of the
-    model whose gradient is not their derivative, see :func:`finite_differences.surrogate_ops`.
+    model whose gradient is not their derivative, see :func:`finite_differences.surrogate_ops`. ``witness`` is the model
+    in its own precision, where that of ``source`` is another.
 
     Raises :class:`ExportError` where samples of a "batched" model influence each other.
     """
@@ -92,7 +95,7 @@ def check(
     cases: dict[str, list[golden.Case]] = {}
     # What artifacts answer depends on nothing that the live model says: both are asked at the same time.
     with ahead(tasks, WAITING_ANSWERS) as answered:
-        exact = ExactSource.of(source, traced)
+        exact = ExactSource.of(source if witness is None else witness.source, traced)
         live = ask(source, functions, exact, drawn, inputs, tolerance, training)
         for index, function in enumerate(functions):
             measured = live.measured(index, surrogates)
@@ -106,6 +109,8 @@ def check(
                 if item.sample.golden and number not in spares.used
             ]
         report += laws(functions, live)
+        if witness is not None:
+            report += witness.confirms(drawn, inputs, live.answers)
     report = Report(report.rows, tuple(dict.fromkeys(report.notes)))
     return Checked(_without_repeated_warnings(report), cases, samples.ranges)
 

@@ -59,7 +59,7 @@ def truth_of(
     notes = Report(notes=(f"{function.name}: the truth has {coverage}",))
     names = set()
     for name in function.outputs:
-        row = _agreement(function.name, name, samples, live, answers, parted, agreement)
+        row = agreement_of(function.name, name, samples, live, answers, parted, agreement)
         names |= {name} if not row.warning else set()
         notes += Report((row,)) if row.warning else Report()
     return Truth(answers, frozenset(names), notes)
@@ -94,7 +94,7 @@ def _answers(
     return found
 
 
-def _agreement(
+def agreement_of(
     stage: str,
     name: str,
     samples: Sequence[Sample],

@@ -21,11 +21,13 @@ from pullback_export.sources.source import Source, Tap, numbered, readable, rena
 Inputs = Sequence[Any] | Mapping[str, Any] | None
 
 
-def keras_source(model: Any, inputs: Inputs, outputs: Sequence[str] | None, training: bool) -> Source:
+def keras_source(
+    model: Any, inputs: Inputs, outputs: Sequence[str] | None, training: bool, half: bool = False
+) -> Source:
     """The function ``model(x, training=training)`` of a built Keras model (or of any Keras layer with ``inputs=``)."""
     if keras.config.backend() != "tensorflow":
         raise ExportError(f"Keras runs on {keras.config.backend()}: set KERAS_BACKEND=tensorflow before it is imported")
-    check_layers(model)
+    check_layers(model, half)
     template = _input_template(model, inputs)
     flat = keras.tree.flatten(template)
     names = _input_names(model, flat, inputs)

@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from pullback_export.errors import ExportError
-from pullback_export.precision import check_dtype
+from pullback_export.precision import REWRITABLE, check_dtype
 from pullback_export.sources.functions import function_source
 from pullback_export.sources.saved_models import saved_model_source
 from pullback_export.sources.source import Source
@@ -24,14 +24,18 @@ def open_source(
     batched: bool | None,
     training: bool,
     signature: str | None = None,
+    half: bool = False,
 ) -> Source:
-    """Reads a Keras model, a ``.keras`` path, a SavedModel folder, a ``tf.Module`` or a function of tensors."""
+    """Reads a Keras model, a ``.keras`` path, a SavedModel folder, a ``tf.Module`` or a function of tensors.
+
+    ``half``: it may compute in half precision.
+    """
     if isinstance(model, str | pathlib.Path):
         model = _load(pathlib.Path(model))
     if _is_keras(model):
         from pullback_export.sources.keras_models import keras_source
 
-        source = keras_source(model, inputs, outputs, training)
+        source = keras_source(model, inputs, outputs, training, half)
     elif hasattr(model, "signatures") and isinstance(model, tf.__internal__.tracking.AutoTrackable):
         source = saved_model_source(model, outputs, signature)
     elif callable(model):
@@ -44,7 +48,7 @@ def open_source(
     if signature is not None and source.kind != "saved_model":
         raise ExportError(f"signature={signature!r}: only a SavedModel has signatures, not a {source.kind} source")
     source = dataclasses.replace(source, batched=_is_batched(source.inputs) if batched is None else batched)
-    _check(source)
+    _check(source, half)
     return source
 
 
@@ -81,7 +85,7 @@ def _is_batched(inputs: Sequence[tf.TensorSpec]) -> bool:
     return all(spec.shape.rank is not None and spec.shape.rank > 0 and spec.shape[0] is None for spec in inputs)
 
 
-def _check(source: Source) -> None:
+def _check(source: Source, half: bool) -> None:
     names = [spec.name for spec in source.inputs] + list(source.outputs)
     for name in names:
         if not re.fullmatch(r"[A-Za-z_]\w*", name):
@@ -92,7 +96,8 @@ def _check(source: Source) -> None:
             f"the names {repeated} stand for more than one input or output: rename with outputs=[...] or inputs=[...]"
         )
     for spec in source.inputs:
-        check_dtype(spec.dtype)
+        if not (half and spec.dtype.name in REWRITABLE):
+            check_dtype(spec.dtype)
         if spec.shape.rank is None:
             raise ExportError(
                 f"input {spec.name!r} has an unknown rank: give inputs=[tf.TensorSpec([None, ...], name={spec.name!r})]"

@@ -4,7 +4,7 @@ Works for every source, since all that it reads is the graph that TensorFlow tra
 SavedModel, a ``tf.Module``. Nothing of the lowering to ONNX is used, so that an error there cannot repeat itself here.
 """
 
-from pullback_export.gate.exact_reference.evaluation import ExactFunction, exact_functions
+from pullback_export.gate.exact_reference.evaluation import ExactFunction, library_of
 from pullback_export.gate.exact_reference.rewriting import Coverage
 
-__all__ = ["Coverage", "ExactFunction", "exact_functions"]
+__all__ = ["Coverage", "ExactFunction", "library_of"]

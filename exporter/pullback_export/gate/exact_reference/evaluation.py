@@ -34,7 +34,7 @@ class ExactFunction:
         self._traced = traced
         self._retyping = retyping
         self._unsuitable: frozenset[str] = frozenset()
-        self._library = _library(traced.concrete)
+        self._library = library_of(traced.concrete)
         self._captured = list(traced.concrete.captured_inputs)
         self._config = _without_optimisation()
         self._known: dict[tuple[str, ...], _Registered] = {}
@@ -88,11 +88,6 @@ class ExactFunction:
         return self._known[wanted]
 
 
-def exact_functions(traced: Sequence[Traced]) -> dict[str, ExactFunction]:
-    """Each function in float64, by name."""
-    return {one.function.name: ExactFunction(one) for one in traced}
-
-
 class _Registered:
     """Definitions that TensorFlow knows while this lives."""
 
@@ -129,7 +124,7 @@ def _forget(names: Sequence[str]) -> None:
             context.context().remove_function(name)
 
 
-def _library(concrete: Any) -> dict[str, Any]:
+def library_of(concrete: Any) -> dict[str, Any]:
     """Every function that ``concrete`` is made of, by name, itself included."""
     library = {item.signature.name: item for item in concrete.graph.as_graph_def().library.function}
     definition = concrete.function_def

@@ -57,6 +57,11 @@ def operand_names(arguments: Sequence[Any], attributes: Mapping[str, Any]) -> It
         yield from ((argument.name, number) for number in range(count))
 
 
+def reads_a_variable(op: Any) -> bool:
+    """Whether an operator gives what a variable holds, all of it or rows."""
+    return op.name in ("ReadVariableOp", "ResourceGather", "ResourceGatherNd")
+
+
 def keeps_its_dtype(op: Any) -> bool:
     """Whether an operator has a result in its own dtype only, and says there exactly what is wanted.
 

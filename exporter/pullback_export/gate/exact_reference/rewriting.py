@@ -61,22 +61,30 @@ class Rewritten:
 
 
 def rewrite(
-    function: Any, find: Callable[[str], Any], retyping: Retyping, unsuitable: frozenset[str] = frozenset()
+    function: Any,
+    find: Callable[[str], Any],
+    retyping: Retyping,
+    unsuitable: frozenset[str] = frozenset(),
+    variables: bool = False,
 ) -> Rewritten:
     """``function``, a ``FunctionDef``, with ``retyping`` applied; ``find(name)`` gives what it calls, or None.
 
-    ``unsuitable`` names operators that keep their dtype, although there is a kernel in the new one.
+    ``unsuitable`` names operators that keep their dtype, although there is a kernel in the new one. ``variables``: the
+    function will be given variables of the new dtype, and need not cast what it reads of them.
     """
-    return _Rewriter(find, retyping, unsuitable).all_of(function)
+    return _Rewriter(find, retyping, unsuitable, variables).all_of(function)
 
 
 class _Rewriter:
     """One function and all that it calls."""
 
-    def __init__(self, find: Callable[[str], Any], retyping: Retyping, unsuitable: frozenset[str]) -> None:
+    def __init__(
+        self, find: Callable[[str], Any], retyping: Retyping, unsuitable: frozenset[str], variables: bool
+    ) -> None:
         self.find = find
         self.retyping = retyping
         self.unsuitable = unsuitable
+        self.variables = variables
         self.names: dict[str, str] = {}
         self.waiting: list[Any] = []
         self.operators = 0
@@ -173,6 +181,8 @@ class _Body:
 
     def _retyping(self, op: Any, attributes: Mapping[str, Any]) -> Retyping:
         """What becomes of the node's own attributes: the new dtypes, float32 for half precision, or nothing."""
+        if self.rewriter.variables and operators.reads_a_variable(op):
+            return self.rewriter.retyping
         if operators.keeps_its_dtype(op) or op.name in self.rewriter.unsuitable:
             return {}
         for retyping in (self.rewriter.retyping, HALF_TO_FLOAT32):
