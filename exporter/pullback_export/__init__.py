@@ -25,8 +25,9 @@ from pullback_export.derivatives.kinds import (
     WeightedHessian,
 )
 from pullback_export.derivatives.requests import forces
-from pullback_export.errors import ExportError, PrecisionError, UnsupportedOpsError
+from pullback_export.errors import ExportError, ParityWarning, PrecisionError, UnsupportedOpsError
 from pullback_export.export import export
+from pullback_export.gate.existing_bundle import assert_parity, compare
 
 __all__ = [
     "HVP",
@@ -39,10 +40,13 @@ __all__ = [
     "Jacobian",
     "Laplacian",
     "MissingDependencyError",
+    "ParityWarning",
     "PrecisionError",
     "Request",
     "UnsupportedOpsError",
     "WeightedHessian",
+    "assert_parity",
+    "compare",
     "export",
     "forces",
 ]

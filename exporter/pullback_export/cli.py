@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import operator
 import os
 import re
 import sys
@@ -50,6 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--opset", type=int, default=18)
     parser.add_argument("--tolerance", type=float, help="largest error relative to the largest reference value")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "float64"),
+        help="float64: a float32 model as a float64 bundle; float32: one that computes in half precision",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
     _shared(parser)
     return _run(parser, arguments, _export)
@@ -58,8 +64,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parity_main(arguments: Sequence[str] | None = None) -> int:
     """``pullback-parity MODEL BUNDLE``"""
     parser = argparse.ArgumentParser("pullback-parity", description="Compares an existing bundle with a live model.")
-    parser.add_argument("model", help="a .keras file or a SavedModel folder")
+    parser.add_argument(
+        "model", help="a .keras file, a SavedModel folder, or MODULE:NAME, a function or model in Python"
+    )
     parser.add_argument("bundle", help="the bundle to compare with it")
+    parser.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="NAME:DTYPE[SIZES]",
+        help="an input of a function, where the bundle does not say it: x:float32[?,3]; repeatable, in order",
+    )
+    parser.add_argument(
+        "--tolerance",
+        action="append",
+        default=[],
+        metavar="[RESULT=]NUMBER",
+        help="largest error relative to the largest value, of all results or of one; the bundle's own by default",
+    )
     _shared(parser)
     return _run(parser, arguments, _compare)
 
@@ -134,6 +156,7 @@ def _export(options: argparse.Namespace) -> None:
         formats=tuple(options.format or FORMATS),
         unconnected=options.unconnected,
         opset=options.opset,
+        precision=options.precision,
         tolerance=options.tolerance,
         axes=_axes(options.axes),
         signature=options.signature,
@@ -144,12 +167,14 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from pullback_export.gate.existing_bundle import compare_with_bundle
+    from pullback_export.gate.existing_bundle import compare
 
-    report = compare_with_bundle(
-        options.model,
+    report = compare(
+        _named_model(options.model),
         options.bundle,
         _samples(options.samples),
+        inputs=[_input(text) for text in options.input] or None,
+        tolerance=_tolerances(options.tolerance),
         training=options.training,
         signature=options.signature,
         time_limit=options.time_limit,
@@ -169,6 +194,56 @@ def _axes(texts: Sequence[str]) -> dict[str, dict[int, str]] | None:
             raise ExportError(f"--axes {item!r}: write INPUT:AXIS=NAME, such as positions:0=atoms,species:0=atoms")
         found.setdefault(match[1], {})[int(match[2])] = match[3]
     return found or None
+
+
+def _named_model(text: str) -> Any:
+    """``MODULE:NAME`` as what it names; anything else is a path."""
+    from pullback_export.errors import ExportError
+
+    if os.path.exists(text) or not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", text):
+        return text
+    module, _, name = text.partition(":")
+    _import([module])
+    try:
+        return operator.attrgetter(name)(sys.modules[module])
+    except AttributeError as problem:
+        raise ExportError(f"{text}: {problem}") from problem
+
+
+def _input(text: str) -> Any:
+    """``x:float32[?,3]`` as a ``tf.TensorSpec``."""
+    import tensorflow as tf
+
+    from pullback_export.errors import ExportError
+
+    found = re.fullmatch(r"(\w+):(\w+)\[([\d?, ]*)\]", text)
+    if found is None:
+        raise ExportError(f"--input {text}: write NAME:DTYPE[SIZES], such as x:float32[?,3]")
+    sizes = [item.strip() for item in found[3].split(",") if item.strip()]
+    try:
+        dtype = tf.as_dtype(found[2])
+    except TypeError as problem:
+        raise ExportError(f"--input {text}: there is no dtype {found[2]!r}") from problem
+    return tf.TensorSpec([None if size == "?" else int(size) for size in sizes], dtype, found[1])
+
+
+def _tolerances(texts: Sequence[str]) -> float | dict[str, float] | None:
+    """One number for all, or numbers by result."""
+    from pullback_export.errors import ExportError
+
+    named: dict[str, float] = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError as problem:
+            raise ExportError(f"--tolerance {text}: {number!r} is no number") from problem
+        if not name and len(texts) == 1:
+            return value
+        if not name:
+            raise ExportError(f"--tolerance {text}: one number for all goes alone; write RESULT=NUMBER for each")
+        named[name] = value
+    return named or None
 
 
 def _samples(path: str | None) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from pullback.errors import MissingDependencyError, PullbackError
 
-__all__ = ["ExportError", "MissingDependencyError", "PrecisionError", "UnsupportedOpsError"]
+__all__ = ["ExportError", "MissingDependencyError", "ParityWarning", "PrecisionError", "UnsupportedOpsError"]
 
 
 class ExportError(PullbackError):
@@ -43,3 +43,7 @@ class UnsupportedOpsError(ExportError):
 
 class PrecisionError(ExportError):
     """The model computes in a dtype that cannot be exported without losing precision."""
+
+
+class ParityWarning(UserWarning):
+    """What an export found worth a look, although nothing failed: a derivative that is zero everywhere, say."""

@@ -6,12 +6,13 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pullback
 from pullback.manifest import FunctionSpec, Tolerance
+from pullback.parity import Report
 
 from pullback_export import bundle_writer
 from pullback_export.artifacts import onnx_model, saved_model
@@ -19,8 +20,9 @@ from pullback_export.derivatives.kinds import Request
 from pullback_export.derivatives.plan import Derivatives
 from pullback_export.derivatives.requests import parse_request
 from pullback_export.derivatives.tracing import trace
-from pullback_export.errors import ExportError
+from pullback_export.errors import ExportError, ParityWarning
 from pullback_export.gate import limits
+from pullback_export.gate.bounds import Bounds, checked_tolerance
 from pullback_export.gate.check import check
 from pullback_export.gate.finite_differences import surrogate_ops
 from pullback_export.gate.samples import open_samples
@@ -104,7 +106,7 @@ def export(
     if unconnected not in ("error", "zero"):
         raise ExportError(f"unconnected={unconnected!r}: write 'error' or 'zero'")
     check_precision(precision)
-    limit = _tolerance(tolerance)
+    limit = checked_tolerance(tolerance)
     with overrides(), limits.limited(time_limit):
         opened = open_source(model, inputs, outputs, batched, training, signature, half=precision is not None)
         source = with_scaling(opened, scaling or {})
@@ -137,11 +139,27 @@ def export(
                 saved_model.write(staging.path / "saved_model", traced, specs, limit, source.trackable)
             say("comparing with the live model")
             surrogates = surrogate_ops(traced[0].concrete.graph)
-            checked = check(source, traced, staging.path, chosen, drawn, limit, training, surrogates, retyped.witness)
+            checked = check(
+                source, traced, staging.path, chosen, drawn, Bounds(limit), training, surrogates, retyped.witness
+            )
+            _tell(checked.report, progress)
             checked.report.require(f"export of {target.name}")
             staging.finish(specs, opset, limit, checked, producer())
     say(f"wrote {target}")
     return pullback.load(target, backend="onnx" if "onnx" in chosen else "saved_model")
+
+
+def _tell(report: Report, progress: Callable[[str], None] | None) -> None:
+    """Says what the report warns of, once for each result, and which samples were left out."""
+    lines = dict.fromkeys(f"{row.output}: {row.warning}" for row in report.rows if row.warning)
+    for line in lines:
+        if progress is None:
+            warnings.warn(line, ParityWarning, stacklevel=3)
+        else:
+            progress(f"warning: {line}")
+    if progress is not None:
+        for note in report.notes:
+            progress(f"note: {note}")
 
 
 def producer() -> dict[str, str]:
@@ -161,13 +179,3 @@ def _formats(formats: Sequence[str]) -> tuple[str, ...]:
     if not chosen or any(item not in FORMATS for item in chosen):
         raise ExportError(f"formats={formats!r}: write ('onnx',), ('saved_model',) or both")
     return chosen
-
-
-def _tolerance(tolerance: float | Tolerance | None) -> Tolerance:
-    if isinstance(tolerance, Tolerance):
-        return tolerance
-    if tolerance is None:
-        return Tolerance()
-    if not isinstance(tolerance, int | float) or not 0 < tolerance < np.inf:
-        raise ExportError(f"tolerance={tolerance!r}: give a positive number or a pullback.manifest.Tolerance")
-    return Tolerance(float(tolerance), float(tolerance))

@@ -189,16 +189,36 @@ def _rows(rows: Sequence[Row]) -> str:
     return _table(head, lines, {i for i, row in enumerate(rows) if not row.ok})
 
 
+# Columns of the exporter's rows; bundles of older exporters have fewer.
+_MEASURED = {
+    "stage": "compared",
+    "output": "*result",
+    "reference": "with",
+    "scale": "#largest value",
+    "max_error": "#error of the bundle, absolute",
+    "live_error": "#error of the live model, absolute",
+    "bound": "#allowed, relative",
+}
+
+
+def _measured(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1e}" if isinstance(value, float) else str(value) or "live model"
+
+
 def _exported(bundle: Bundle) -> Iterable[str]:
     """What the exporter measured, when the manifest has rows."""
     rows = bundle.manifest.parity.get("rows") if bundle.manifest else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows) or not rows:
         return []
-    keys = [key for key in ("stage", "output", "scale", "max_error", "bound") if key in rows[0]]
-    cells = [[f"{v:.1e}" if isinstance(v := row.get(key), float) else str(v) for key in keys] for row in rows]
-    names = {"stage": "compared", "output": "*result", "scale": "#largest value", "max_error": "#error, absolute"}
-    head = [names.get(key, "#allowed, relative") for key in keys]
-    note = "What the exporter measured before it wrote the bundle: of each kind of comparison the worst."
+    keys = [key for key in _MEASURED if any(key in row for row in rows)]
+    cells = [[_measured(row.get(key)) for key in keys] for row in rows]
+    head = [_MEASURED[key] for key in keys]
+    note = (
+        "What the exporter measured before it wrote the bundle: of each kind of comparison the worst. Where the truth,"
+        " the model's own graph in float64, is known, the errors of the bundle and of the live model are both from it."
+    )
     return [_section("Agreement with the trained model, at the export", note, _table(head, cells))]
 
 

@@ -24,6 +24,7 @@ from pullback.parity import Report, Row, compare
 from pullback_export.derivatives.plan import Function
 from pullback_export.derivatives.tracing import Traced
 from pullback_export.errors import ExportError
+from pullback_export.gate.bounds import Bounds
 from pullback_export.gate.determinacy import Spares
 from pullback_export.gate.exact_source import ExactSource
 from pullback_export.gate.laws import laws
@@ -69,7 +70,7 @@ def check(
     folder: pathlib.Path,
     formats: Sequence[str],
     samples: Samples,
-    tolerance: Tolerance,
+    bounds: Bounds,
     training: bool,
     surrogates: Sequence[str] = (),
     witness: Witness | None = None,
@@ -96,12 +97,12 @@ def check(
     # What artifacts answer depends on nothing that the live model says: both are asked at the same time.
     with ahead(tasks, WAITING_ANSWERS) as answered:
         exact = ExactSource.of(source if witness is None else witness.source, traced)
-        live = ask(source, functions, exact, drawn, inputs, tolerance, training)
+        live = ask(source, functions, exact, drawn, inputs, bounds.usual, training)
         for index, function in enumerate(functions):
             measured = live.measured(index, surrogates)
             judged = live.judged(index)
             spares = Spares(function, judged, live.parted)
-            report += live.left_out(index) + _compare_all(function, judged, written[index], answered, tolerance, spares)
+            report += live.left_out(index) + _compare_all(function, judged, written[index], answered, bounds, spares)
             report += measured
             cases[function.name] = [
                 _golden(item.inputs, item.best, None if live.interacting else item.sample.rows)
@@ -120,7 +121,7 @@ def _compare_all(
     judged: Mapping[int, Judged],
     written: Sequence[Artifact],
     answered: Iterator[list[Answer]],
-    tolerance: Tolerance,
+    bounds: Bounds,
     spares: Spares,
 ) -> Report:
     """Every artifact on every sample; ``answered`` gives the answers of the next artifact to all samples."""
@@ -132,7 +133,7 @@ def _compare_all(
         for index, item in judged.items():
             label, least = f"{artifact.stage}: {item.sample.label}", {} if item.sample.smooth else usual
             actual = _answered(answers[index], label, functools.partial(artifact.again, item.inputs))
-            found = _compare(label, item, actual, tolerance, names, least)
+            found = _compare(label, item, actual, bounds, names, least)
             report += found if found.ok else spares.spared(index, found, actual)
     return report
 
@@ -162,24 +163,20 @@ def _scales(answers: Sequence[Arrays]) -> dict[str, float]:
 
 
 def _compare(
-    stage: str, judged: Judged, actual: Arrays, tolerance: Tolerance, derivatives: set[str], least: Mapping[str, float]
+    stage: str, judged: Judged, actual: Arrays, bounds: Bounds, derivatives: set[str], least: Mapping[str, float]
 ) -> Report:
     """One row per output: against the truth where it has one, else against the live model."""
-    reference = {
-        name: array for name, array in judged.reference.items() if name not in judged.truth or name not in actual
-    }
-    others = {name: array for name, array in actual.items() if name not in judged.truth}
-    report = _against_live(
-        stage, dataclasses.replace(judged, reference=reference), others, tolerance, derivatives, least
-    )
-    rows = {row.output: row for row in report.rows}
-    for name in judged.truth:
-        if name in actual:
-            rows[name] = _against_truth(stage, judged, name, actual[name], tolerance, least.get(name, 0.0))
-            if name in derivatives and rows[name].scale == 0 and actual[name].size:
-                rows[name] = dataclasses.replace(rows[name], warning="the derivative is zero in every sample")
-    order = [*judged.reference, *(name for name in rows if name not in judged.reference)]
-    return Report(tuple(rows[name] for name in order), report.notes)
+    report = Report()
+    for name in dict.fromkeys((*judged.reference, *actual)):
+        tolerance = bounds.of(name)
+        if name not in judged.truth or name not in actual:
+            report += _against_live(stage, judged, name, actual, tolerance, derivatives, least)
+            continue
+        row = _against_truth(stage, judged, name, actual[name], tolerance, least.get(name, 0.0))
+        if name in derivatives and row.scale == 0 and actual[name].size:
+            row = dataclasses.replace(row, warning="the derivative is zero in every sample")
+        report += Report((row,))
+    return report
 
 
 def _against_truth(stage: str, judged: Judged, name: str, actual: Any, tolerance: Tolerance, least: float) -> Row:
@@ -202,15 +199,21 @@ def _against_truth(stage: str, judged: Judged, name: str, actual: Any, tolerance
 
 
 def _against_live(
-    stage: str, judged: Judged, actual: Arrays, tolerance: Tolerance, derivatives: set[str], least: Mapping[str, float]
+    stage: str,
+    judged: Judged,
+    name: str,
+    answer: Arrays,
+    tolerance: Tolerance,
+    derivatives: set[str],
+    least: Mapping[str, float],
 ) -> Report:
     """What rounding does takes long to find, and is asked for only where it decides and as far as it does."""
-    reference = judged.reference
+    reference, actual = ({name: item[name]} if name in item else {} for item in (judged.reference, answer))
     report = again = compare(reference, actual, tolerance, stage=stage, derivatives=derivatives, scales=least)
-    if report.ok or any(row.problem and not np.isfinite(row.max_error) for row in report.rows):
+    if report.ok or not np.isfinite(report.rows[0].max_error):
         return report
     for found in judged.rounding.scales(_rows_off(report, reference, actual), tolerance):
-        scales = {name: max(found[name], least.get(name, 0.0)) for name in reference}
+        scales = {name: max(found[name], least.get(name, 0.0))}
         again = compare(reference, actual, tolerance, stage=stage, derivatives=derivatives, scales=scales)
         if again.ok:
             break

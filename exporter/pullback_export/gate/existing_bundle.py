@@ -10,37 +10,55 @@ from typing import Any
 
 import pullback
 import tensorflow as tf
-from pullback.manifest import DerivativeSpec, FunctionSpec, Manifest
+from pullback.manifest import DerivativeSpec, FunctionSpec, Manifest, Tolerance
 from pullback.parity import Report
 
 from pullback_export.derivatives.kinds.request import Request
 from pullback_export.derivatives.plan import Derivatives
 from pullback_export.derivatives.requests import parse_request
-from pullback_export.derivatives.tracing import trace
+from pullback_export.derivatives.tracing import Traced, trace
 from pullback_export.errors import ExportError
 from pullback_export.gate import limits
+from pullback_export.gate.bounds import Bounds, checked_tolerance
 from pullback_export.gate.check import check
 from pullback_export.gate.finite_differences import surrogate_ops
 from pullback_export.gate.samples import open_samples
+from pullback_export.gate.target_precision import in_precision
 from pullback_export.overrides import overrides
-from pullback_export.sources.opening import open_source
+from pullback_export.sources.opening import needs_inputs, open_source
 from pullback_export.sources.source import Source
 
+Samples = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
-def compare_with_bundle(
+
+def compare(
     model: Any,
     bundle: str | os.PathLike[str],
-    samples: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    samples: Samples = None,
     *,
+    inputs: Sequence[Any] | Mapping[str, Any] | None = None,
+    tolerance: float | Tolerance | Mapping[str, float] | None = None,
     training: bool = False,
     signature: str | None = None,
     time_limit: float = limits.SECONDS,
 ) -> Report:
-    """Compares the bundle's artifacts with ``model`` (anything :func:`export` takes) on new samples.
+    """Compares the bundle's files with ``model`` on samples of one's own: the gate of :func:`export`, nothing written.
 
-    ``time_limit``: seconds for one evaluation of a sample, as in :func:`export`.
+    Both written forms are compared with the truth, derivatives with central differences and with each other, as
+    ``docs/parity.md`` says. The bundle may be of another version, and of a higher precision than the model.
 
-    Returns the report; ``report.require("...")`` raises :class:`pullback.ParityError` where it failed.
+    Args:
+        model: anything that :func:`export` takes.
+        bundle: the folder of the bundle.
+        samples: real inputs, arrays by input name; drawn at random where left out.
+        inputs: ``tf.TensorSpec`` of a plain function; by default what the bundle says of its inputs.
+        tolerance: None for the bundle's own, a number, a :class:`pullback.manifest.Tolerance`, or numbers by output or
+            derivative, the bundle's own for the others.
+        training: compares with the training-mode function.
+        signature: which signature of a SavedModel.
+        time_limit: seconds for one evaluation of a sample, as in :func:`export`.
+
+    Returns the report, whatever it says; see :func:`assert_parity`.
 
     Raises:
         ExportError: the model has not the inputs and outputs that the bundle was made from.
@@ -49,20 +67,71 @@ def compare_with_bundle(
     manifest = _load(bundle).manifest
     if manifest is None:
         raise ExportError(f"{bundle}: a bare file has no manifest; give the bundle's folder")
+    bounds = _bounds(manifest, tolerance)
     with overrides(), limits.limited(time_limit):
         evaluate = manifest.functions[0].function
         derived = {item.name for item in evaluate.derivatives}
         plain = [spec.name for spec in evaluate.outputs if spec.name not in derived]
         requests = [_request(item) for graph in manifest.functions for item in graph.function.requested]
-        source = open_source(model, None, None, evaluate.batched, training, signature)
+        if inputs is None and needs_inputs(model):
+            inputs = [tf.TensorSpec(_free(spec.shape), spec.dtype, spec.name) for spec in evaluate.inputs]
+        source = open_source(model, inputs, None, evaluate.batched, training, signature, half=True)
         source = _renamed(source, [spec.name for spec in evaluate.inputs], plain)
         traced = [trace(function) for function in Derivatives(source, requests, "zero").functions()]
-        formats = _formats(manifest)
-        drawn = open_samples(_with_names(source, evaluate), samples)
-        surrogates = surrogate_ops(traced[0].concrete.graph)
+        retyped = in_precision(source, traced, _precision(evaluate, traced[0]))
+        drawn = open_samples(_with_names(retyped.source, evaluate), samples)
         return check(
-            drawn.source, traced, pathlib.Path(bundle), formats, drawn, manifest.tolerance, training, surrogates
+            drawn.source,
+            retyped.traced,
+            pathlib.Path(bundle),
+            _formats(manifest),
+            drawn,
+            bounds,
+            training,
+            surrogate_ops(traced[0].concrete.graph),
+            retyped.witness,
         ).report
+
+
+def assert_parity(
+    model: Any,
+    bundle: str | os.PathLike[str],
+    samples: Samples = None,
+    *,
+    inputs: Sequence[Any] | Mapping[str, Any] | None = None,
+    tolerance: float | Tolerance | Mapping[str, float] | None = None,
+    training: bool = False,
+    signature: str | None = None,
+    time_limit: float = limits.SECONDS,
+) -> Report:
+    """:func:`compare`, for tests: raises :class:`pullback.ParityError`, which has the report, where anything is off."""
+    found = compare(model, bundle, samples, inputs=inputs, tolerance=tolerance, training=training, signature=signature)
+    return found.require(str(bundle))
+
+
+def _bounds(manifest: Manifest, tolerance: float | Tolerance | Mapping[str, float] | None) -> Bounds:
+    if tolerance is None:
+        return Bounds(manifest.tolerance)
+    if not isinstance(tolerance, Mapping):
+        return Bounds(checked_tolerance(tolerance))
+    known = [spec.name for graph in manifest.functions for spec in graph.function.outputs]
+    for name in tolerance:
+        if name not in known:
+            raise ExportError(f"tolerance: the bundle has no result {name!r}; it has {', '.join(known)}")
+    return Bounds(manifest.tolerance, {name: checked_tolerance(bound) for name, bound in tolerance.items()})
+
+
+def _free(shape: Sequence[int | str]) -> list[int | None]:
+    return [size if isinstance(size, int) else None for size in shape]
+
+
+def _precision(evaluate: FunctionSpec, traced: Traced) -> str | None:
+    """That of the bundle, where the model's own may be another."""
+    wide = any(spec.dtype == "float64" for spec in (*evaluate.inputs, *evaluate.outputs))
+    own = any(tensor.dtype == tf.float64 for tensor in (*traced.concrete.inputs, *traced.concrete.outputs))
+    if wide:
+        return None if own else "float64"
+    return None if own else "float32"
 
 
 def _with_names(source: Source, evaluate: FunctionSpec) -> Source:

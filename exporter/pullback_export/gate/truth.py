@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +12,8 @@ import tensorflow as tf
 from pullback.parity import Report, Row
 
 from pullback_export.derivatives.plan import Function
+from pullback_export.gate import limits
 from pullback_export.gate.exact_reference import ExactFunction
-from pullback_export.gate.limits import OverLimit
 from pullback_export.gate.live_model import Arrays, in_pieces, row_count, rows_at_once, rows_of
 from pullback_export.gate.samples import Sample
 
@@ -51,12 +51,12 @@ def truth_of(
 ) -> Truth:
     """What ``exact`` says where the live model takes the sample; ``parted``: rows do not influence each other."""
     try:
-        answers = _answers(exact, inputs, live, parted)
         coverage = exact.coverage
-    except (tf.errors.OpError, LookupError, ValueError, OverLimit) as problem:
+        answers, missing = _answers(exact, samples, inputs, live, parted)
+    except (LookupError, ValueError) as problem:
         said = " ".join(str(problem).split())[:200]
         return without_truth(len(samples), f"{function.name}: no exact reference: {said}; the live model is asked")
-    notes = Report(notes=(f"{function.name}: the truth has {coverage}",))
+    notes = Report(notes=(f"{function.name}: the truth has {coverage}", *missing))
     names = set()
     for name in function.outputs:
         row = agreement_of(function.name, name, samples, live, answers, parted, agreement)
@@ -66,9 +66,16 @@ def truth_of(
 
 
 def _answers(
-    exact: ExactFunction, inputs: Sequence[Arrays], live: Sequence[Arrays | None], parted: bool
-) -> list[Arrays | None]:
-    """All rows together where they may be, else sample by sample; nothing is asked where there are no rows."""
+    exact: ExactFunction,
+    samples: Sequence[Sample],
+    inputs: Sequence[Arrays],
+    live: Sequence[Arrays | None],
+    parted: bool,
+) -> tuple[list[Arrays | None], list[str]]:
+    """All rows together where they may be, else sample by sample, and a note for each that the graph does not take.
+
+    Nothing is asked where there are no rows.
+    """
     asked = [
         index
         for index, (item, answer) in enumerate(zip(inputs, live, strict=True))
@@ -76,22 +83,35 @@ def _answers(
     ]
     found: list[Arrays | None] = [None] * len(inputs)
     sizes = [{name: array.shape[1:] for name, array in inputs[index].items()} for index in asked]
-    if not parted or any(size != sizes[0] for size in sizes):
-        for index in asked:
-            run = functools.partial(in_pieces, exact, size=rows_at_once(inputs[index])) if parted else exact
-            found[index] = run(inputs[index])
-        return found
-    if not asked:
-        return found
-    together = {name: np.concatenate([inputs[index][name] for index in asked]) for name in inputs[asked[0]]}
-    answer = in_pieces(exact, together, rows_at_once(together))
-    assert answer is not None
-    start = 0
+    if parted and asked and all(size == sizes[0] for size in sizes):
+        together = {name: np.concatenate([inputs[index][name] for index in asked]) for name in inputs[asked[0]]}
+        with contextlib.suppress(*_REFUSALS):
+            answer = _watched(exact, together, parted)
+            start = 0
+            for index in asked:
+                rows = row_count(inputs[index])
+                found[index] = rows_of(answer, slice(start, start + rows))
+                start += rows
+            return found, []
+    notes = []
     for index in asked:
-        rows = row_count(inputs[index])
-        found[index] = rows_of(answer, slice(start, start + rows))
-        start += rows
-    return found
+        try:
+            found[index] = _watched(exact, inputs[index], parted)
+        except _REFUSALS as problem:
+            said = " ".join(str(problem).split())[:200]
+            notes.append(f"{samples[index].label}: no truth, the graph in float64 does not take it: {said}")
+    return found, notes
+
+
+_REFUSALS = (tf.errors.OpError, limits.OverLimit)
+
+
+def _watched(exact: ExactFunction, inputs: Arrays, parted: bool) -> Arrays:
+    """``exact(inputs)`` within the limits of an evaluation."""
+    with limits.watched(f"truth {','.join(exact.names)}"):
+        answer = in_pieces(exact, inputs, rows_at_once(inputs)) if parted else exact(inputs)
+    assert answer is not None
+    return answer
 
 
 def agreement_of(

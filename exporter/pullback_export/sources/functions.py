@@ -19,7 +19,7 @@ def function_source(
     model: Any, inputs: Sequence[Any] | Mapping[str, Any] | None, outputs: Sequence[str] | None, training: bool
 ) -> Source:
     arguments = [dict(inputs)] if isinstance(inputs, Mapping) else inputs
-    arguments = list(arguments) if arguments is not None else _signature_of(model)
+    arguments = list(arguments) if arguments is not None else signature_of(model)
     specs = nest.flatten_with_tuple_paths(arguments)
     if not specs:
         raise ExportError(
@@ -74,7 +74,8 @@ def _graph_form(model: Any) -> Callable[..., Any]:
     return functools.partial(converted, owner) if owner is not None else cast(Callable[..., Any], converted)
 
 
-def _signature_of(model: Any) -> list[Any]:
+def signature_of(model: Any) -> list[Any]:
+    """The ``input_signature`` that a function or module was made with; empty where it has none."""
     function = model if hasattr(model, "input_signature") else getattr(model, "__call__", None)  # noqa: B004
     signature = getattr(function, "input_signature", None)
     return list(signature) if signature else []

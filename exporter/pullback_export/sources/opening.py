@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from pullback_export.errors import ExportError
 from pullback_export.precision import REWRITABLE, check_dtype
-from pullback_export.sources.functions import function_source
+from pullback_export.sources.functions import function_source, signature_of
 from pullback_export.sources.saved_models import saved_model_source
 from pullback_export.sources.source import Source
 
@@ -79,6 +79,13 @@ def _is_keras(model: Any) -> bool:
     except ImportError:
         return False
     return isinstance(model, keras.Layer)
+
+
+def needs_inputs(model: Any) -> bool:
+    """Whether nothing but ``inputs=`` can say what ``model`` takes: a function without a signature."""
+    if isinstance(model, str | pathlib.Path) or _is_keras(model) or hasattr(model, "signatures"):
+        return False
+    return callable(model) and not signature_of(model)
 
 
 def _is_batched(inputs: Sequence[tf.TensorSpec]) -> bool:

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from pullback.parity import Report
-from pullback_export import ExportError, export
+from pullback_export import ExportError, compare, export
 from pullback_export.gate import check, live_model, written_files
-from pullback_export.gate.existing_bundle import compare_with_bundle
 from pullback_export.gate.written_files import Answer, Arrays, Artifact
 
 STAGES = ("SavedModel", *(f"ONNX Runtime, optimisation {level}" for level in written_files.LEVELS))
@@ -65,11 +64,11 @@ def test_one_wrong_number_is_found_where_it_is(
     bundle: pathlib.Path, monkeypatch: pytest.MonkeyPatch, function: str, output: str, stage: str, sample: str
 ) -> None:
     planted(monkeypatch, function, stage, SAMPLES.index(sample), output)
-    assert failures(compare_with_bundle(Model(), bundle)) == {(f"{stage}: {sample}", output)}
+    assert failures(compare(Model(), bundle)) == {(f"{stage}: {sample}", output)}
 
 
 def test_honest_answers_pass(bundle: pathlib.Path) -> None:
-    report = compare_with_bundle(Model(), bundle)
+    report = compare(Model(), bundle)
     assert report.ok
     stages = {row.stage for row in report.rows}
     assert {f"{stage}: {sample}" for stage in STAGES for sample in (*SAMPLES, "0 rows")} <= stages
@@ -94,7 +93,7 @@ def test_what_an_artifact_refuses_counts_where_the_live_model_takes_it(
     monkeypatch.setattr(Artifact, "_answer", answer)
     if refuses:
         monkeypatch.setattr("pullback_export.gate.references.answer", refusing)
-        report = compare_with_bundle(Model(), bundle)
+        report = compare(Model(), bundle)
         assert report.ok
         assert any(
             note.startswith("0 rows: the live model does not take it; left out (there are no rows)")
@@ -102,7 +101,7 @@ def test_what_an_artifact_refuses_counts_where_the_live_model_takes_it(
         )
     else:
         with pytest.raises(ExportError, match="no rows"):
-            compare_with_bundle(Model(), bundle)
+            compare(Model(), bundle)
 
 
 def test_a_file_that_does_not_open_is_an_error(bundle: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +110,7 @@ def test_a_file_that_does_not_open_is_an_error(bundle: pathlib.Path, monkeypatch
 
     monkeypatch.setattr(written_files, "_onnx_session", opened)
     with pytest.raises(OSError, match="unreadable"):
-        compare_with_bundle(Model(), bundle)
+        compare(Model(), bundle)
 
 
 def test_answers_wait_for_every_artifact_of_a_function() -> None:

@@ -15,6 +15,7 @@ from pullback.manifest import Tolerance
 from pullback_export.derivatives.plan import Derivatives, Function
 from pullback_export.derivatives.requests import parse_request
 from pullback_export.derivatives.vectorization import mostly_one_by_one
+from pullback_export.gate.bounds import Bounds
 from pullback_export.gate.check import _compare
 from pullback_export.gate.live_answers import Judged
 from pullback_export.gate.rounding_noise import PROBES, Rounding
@@ -59,7 +60,7 @@ def off_by(item: Judged, error: Any) -> dict[str, Any]:
 
 
 def check(item: Judged, actual: dict[str, Any]) -> Any:
-    return _compare("it", item, actual, TOLERANCE, set(), {})
+    return _compare("it", item, actual, Bounds(TOLERANCE), set(), {})
 
 
 def test_nothing_is_asked_where_the_tolerance_decides() -> None:

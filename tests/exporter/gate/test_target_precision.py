@@ -75,7 +75,8 @@ ROWS = (
 def test_the_bundle_is_the_model_rebuilt(row: Row, tmp_path: pathlib.Path) -> None:
     model, y, jacobian = rebuilt(row.build, row.dtype)
     path = tmp_path / "it.pullback"
-    bundle = export(model, path, REQUESTS, outputs=["y"], precision=row.precision)
+    requests = REQUESTS if row.build is network else REQUESTS[:1]
+    bundle = export(model, path, requests, outputs=["y"], precision=row.precision)
     dtype = np.dtype(row.precision)
     v = np.ones((5, 2), dtype)
     for backend in ("onnx", "saved_model"):
@@ -84,6 +85,8 @@ def test_the_bundle_is_the_model_rebuilt(row: Row, tmp_path: pathlib.Path) -> No
         assert {item.dtype for item in found} == {dtype}
         assert np.abs(found.y - y).max() < row.bound * np.abs(y).max()
         assert np.abs(found.dy_dx - jacobian).max() < row.bound * np.abs(jacobian).max()
+        if row.build is not network:
+            continue
         pulled = loaded.vjp(x=X.astype(dtype), adj_y=v).adj_x
         assert np.abs(pulled - jacobian.sum(1)).max() < 4 * row.bound * np.abs(jacobian).max()
     assert bundle.verify().ok

