@@ -11,8 +11,7 @@ import numpy as np
 import pullback
 import pytest
 from pullback.errors import NotExportedError
-from pullback_export import export
-from pullback_export.gate.existing_bundle import compare_with_bundle
+from pullback_export import compare, export
 
 from tests.laws.sources import mlp
 
@@ -99,7 +98,7 @@ def test_many_directions_give_the_value_of_each(exported: Any) -> None:
 
 def test_an_existing_bundle_is_compared_with_them(exported: Any) -> None:
     folder, dtype = exported
-    report = compare_with_bundle(mlp(dtype), folder)
+    report = compare(mlp(dtype), folder)
     assert report.ok
     assert {"y", "adj_x", "dy_1_dx", "fwd_adj_x", "hess_y_x"} <= {row.output for row in report.rows}
 
