@@ -5,6 +5,8 @@ For a map ``f`` with Jacobian ``J`` and, where it is scalar, Hessian ``H``::
     <w, jvp t> == <vjp w, t>       J t == jvp t        w J == vjp w
     H == H'                        H v == hvp v        trace H == Laplacian
 
+Of several outputs, the weighted Hessian is symmetric too, and the sum of the Hessians with its weights.
+
 They hold at every point where derivatives exist, and need no differences. A gradient operator that TensorFlow has no
 derivative of, for one, makes a jvp zero where the vjp is right. Every term is compared with the sum of the absolute
 values of what it is a sum of, so that cancellation counts for nothing.
@@ -140,7 +142,7 @@ def _pairs(answered: Sequence[Answered]) -> Iterator[Pair]:
         if law is not None and _about_the_same(one.request, other.request):
             yield from law(one, other)
     for one in answered:
-        if one.request.kind == "hessian":
+        if one.request.kind in _SECOND:
             yield from _symmetric(one)
     for one, other in itertools.combinations(answered, 2):
         kinds = {one.request.kind, other.request.kind}
@@ -148,7 +150,7 @@ def _pairs(answered: Sequence[Answered]) -> Iterator[Pair]:
         if same and sorted(map(str, one.request.wrt)) == sorted(map(str, other.request.wrt)):
             if kinds == {"derivative"}:
                 yield Pair(ORDER, one.request, other.request, one.result, other.result, np.abs(one.result))
-            elif kinds == {"hessian"}:
+            elif len(kinds) == 1 and kinds <= _SECOND:
                 yield from _transposed(one, other)
 
 
@@ -229,6 +231,16 @@ def _hessian_product(hessian: Answered, hvp: Answered) -> Iterator[Pair]:
     yield Pair("H v == hvp v", hessian.request, hvp.request, product, _flat(hvp.result), size)
 
 
+def _weighted_sum(hessian: Answered, weighted: Answered) -> Iterator[Pair]:
+    """The sum of ``w[i]`` times the Hessian of output ``i``."""
+    square, one = _square(hessian), _square(weighted)
+    if square is None or one is None or weighted.seed is None:
+        return
+    weights, total = _flat(weighted.seed), "bi,bijk->bjk"
+    left, size = np.einsum(total, weights, square), np.einsum(total, np.abs(weights), np.abs(square))
+    yield Pair("sum of w H == weighted Hessian", hessian.request, weighted.request, left, one[:, 0], size)
+
+
 def _trace(hessian: Answered, laplacian: Answered) -> Iterator[Pair]:
     """``trace H == Laplacian``."""
     square = _square(hessian)
@@ -239,6 +251,8 @@ def _trace(hessian: Answered, laplacian: Answered) -> Iterator[Pair]:
         yield Pair(law, hessian.request, laplacian.request, left, _flat(laplacian.result), size)
 
 
+# Kinds whose result is a Hessian, or a sum of Hessians with weights of their own.
+_SECOND = {"hessian", "weighted_hessian"}
 _LAWS = {
     ("jvp", "vjp"): _transposes,
     ("jacobian", "jvp"): _along,
@@ -247,5 +261,6 @@ _LAWS = {
     ("gradient", "vjp"): _against,
     ("gradient", "jacobian"): _equal,
     ("hessian", "hvp"): _hessian_product,
+    ("hessian", "weighted_hessian"): _weighted_sum,
     ("hessian", "laplacian"): _trace,
 }

@@ -1,0 +1,56 @@
+"""The laws that the gate holds weighted Hessians to find one that is wrong, and pass one that is right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pullback_export import Hessian, WeightedHessian
+from pullback_export.gate.laws import BOUND, Answered, check_laws
+
+SYMMETRIC, SUM = "H == H'", "sum of w H == weighted Hessian"
+
+
+def answers() -> tuple[Answered, Answered]:
+    """Of two samples and three outputs by four components."""
+    rng = np.random.default_rng(0)
+    half, weights = rng.normal(size=(2, 3, 4, 4)), rng.normal(size=(2, 3))
+    dense = half + half.swapaxes(2, 3)
+    weighted = np.einsum("bi,bijk->bjk", weights, dense)
+    widths = (4, 4)
+    return (
+        Answered(Hessian("y", "x"), dense, None, widths),
+        Answered(WeightedHessian("y", "x"), weighted, weights, widths),
+    )
+
+
+def broken(answered: Any) -> set[str]:
+    return {row.stage.split(":")[0] for row in check_laws(answered, BOUND, "here").failures}
+
+
+def test_right_ones_pass() -> None:
+    report = check_laws(answers(), BOUND, "here")
+    assert report.ok
+    assert [row.stage for row in report.rows].count(f"law {SYMMETRIC}: here") == 2
+    assert f"law {SUM}: here" in [row.stage for row in report.rows]
+
+
+@pytest.mark.parametrize(
+    ("where", "laws"),
+    [((0, 1, 2), {f"law {SYMMETRIC}", f"law {SUM}"}), ((1, 3, 3), {f"law {SUM}"})],
+)
+def test_a_wrong_entry_is_found(where: tuple[int, ...], laws: set[str]) -> None:
+    dense, weighted = answers()
+    weighted.result[where] += 1e-3
+    assert broken((dense, weighted)) == laws
+
+
+def test_mixed_ones_in_either_order_are_transposes() -> None:
+    rng = np.random.default_rng(1)
+    block, weights = rng.normal(size=(2, 3, 2)), rng.normal(size=(2, 3))
+    one = Answered(WeightedHessian("y", "x", "t"), block, weights, (3, 2))
+    other = Answered(WeightedHessian("y", "t", "x"), block.swapaxes(1, 2).copy(), weights, (2, 3))
+    assert broken((one, other)) == set()
+    other.result[0, 1, 2] += 1e-3
+    assert broken((one, other)) == {"law order of differentiation"}
