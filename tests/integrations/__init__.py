@@ -1,1 +1,1 @@
-"""Libraries that bundles are used with, each the real one."""
+"""Bundles in the libraries that people use them from, each against the real library."""

@@ -51,6 +51,11 @@ class Flat:
         return self._layout.n
 
     @property
+    def slices(self) -> dict[str, slice]:
+        """Where each input stands in ``x``, raveled in C order."""
+        return {part.name: slice(part.start, part.stop) for part in self._layout.parts}
+
+    @property
     def m(self) -> int | None:
         """How many components the output has; None before the first call where free axes decide it."""
         return None if self._plan is None else self._plan.m

@@ -1,0 +1,169 @@
+"""A bundle as a component of OpenMDAO. Needs ``pip install "pullback[openmdao]"``.
+
+Partials come from the bundle's gradients and Jacobians; a bundle that holds vjps and jvps instead is matrix-free.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pullback.backends import Array
+from pullback.bundle import Bundle
+from pullback.errors import InputError, MissingDependencyError, NotExportedError
+from pullback.integrations.whole_derivatives import (
+    fixed_shape,
+    inputs_of,
+    jacobian_results,
+    product_pairs,
+    values_of,
+)
+
+try:
+    import openmdao.api as om
+except ImportError as error:
+    raise MissingDependencyError('OpenMDAO is not installed: pip install "pullback[openmdao]"') from error
+
+# Central differences that suit the rounding of the model, for ``check_partials``: OpenMDAO's own step of 1e-6 asks a
+# float32 model for digits that it does not have.
+STEPS = {"float32": 3e-3, "float64": 1e-6}
+
+
+class BundleComp(om.ExplicitComponent):  # type: ignore[misc]  # OpenMDAO has no types
+    """All inputs and outputs of ``bundle`` under their names, in float64.
+
+    Args:
+        bundle: a loaded bundle. With a batch axis its rows are ``vec_size`` points: variables have the shape of a
+            sample (``(1,)`` for a number), and ``(vec_size, ...)`` for more than one.
+        vec_size: points that are computed together; their partials are block diagonal, and declared so.
+
+    Raises:
+        NotExportedError: the bundle holds neither all Jacobians nor all vjps and jvps; the message says what to export.
+        InputError: an axis other than the batch is free, or ``vec_size`` does not fit.
+    """
+
+    def __new__(cls, bundle: Bundle, *arguments: Any, **options: Any) -> BundleComp:
+        # OpenMDAO looks at the class for the methods that a component has: one class for each way to differentiate.
+        chosen = _MatrixFree if _is_matrix_free(bundle) else _WithPartials
+        made: BundleComp = super().__new__(chosen if cls is BundleComp else cls)
+        return made
+
+    def __init__(self, bundle: Bundle, vec_size: int = 1, **options: Any) -> None:
+        if vec_size < 1 or (vec_size > 1 and not _batched(bundle)):
+            raise InputError(
+                f"vec_size={vec_size}: the bundle computes {'a whole tensor' if vec_size > 0 else 'points'}"
+            )
+        self._bundle, self._rows = bundle, vec_size
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._results = jacobian_results(bundle)
+        super().__init__(**options)
+
+    def setup(self) -> None:
+        """Declares variables, and the sparsity of the partials."""
+        for tensor in inputs_of(self._bundle):
+            shape = self._shape(tensor)
+            if tensor.dtype.startswith("float"):
+                self.add_input(tensor.name, shape=shape)
+            else:
+                self.add_discrete_input(tensor.name, val=np.zeros(shape, tensor.dtype))
+        for tensor in values_of(self._bundle):
+            self.add_output(tensor.name, shape=self._shape(tensor))
+        step = min(STEPS[tensor.dtype] for tensor in _floats(self._bundle)[:1]) if _floats(self._bundle) else 1e-6
+        self.set_check_partial_options("*", method="fd", form="central", step=step, step_calc="abs")
+
+    def compute(self, inputs: Any, outputs: Any, discrete_inputs: Any = None, discrete_outputs: Any = None) -> None:
+        """Values of all outputs."""
+        names = [tensor.name for tensor in values_of(self._bundle)]
+        found = self._evaluate(inputs, discrete_inputs, names)
+        for name, array in zip(names, found, strict=True):
+            outputs[name] = array.reshape(self._shapes[name])
+
+    def _evaluate(self, inputs: Any, discrete: Any, names: list[str]) -> list[Array]:
+        feeds: dict[str, Any] = self._feeds(inputs, discrete)
+        return [np.asarray(array, np.float64) for array in self._bundle.functions["evaluate"](fetch=names, **feeds)]
+
+    def _feeds(self, inputs: Any, discrete: Any) -> dict[str, Array]:
+        feeds = {}
+        for tensor in inputs_of(self._bundle):
+            given = discrete[tensor.name] if discrete is not None and tensor.name in discrete else inputs[tensor.name]
+            feeds[tensor.name] = self._point(tensor, given)
+        return feeds
+
+    def _point(self, tensor: Any, given: Any) -> Array:
+        shape = fixed_shape(tensor, _batched(self._bundle), "OpenMDAO")
+        rows = (self._rows,) if _batched(self._bundle) else ()
+        return np.ascontiguousarray(np.reshape(np.asarray(given, tensor.dtype), (*rows, *shape)))
+
+    def _shape(self, tensor: Any) -> tuple[int, ...]:
+        sample = fixed_shape(tensor, _batched(self._bundle), "OpenMDAO")
+        shape = (self._rows, *sample) if self._rows > 1 else sample or (1,)
+        self._shapes[tensor.name] = shape
+        return shape
+
+    def _size(self, name: str) -> int:
+        return int(np.prod(self._shapes[name])) // self._rows
+
+
+class _WithPartials(BundleComp):
+    """Of a bundle that holds every gradient and Jacobian."""
+
+    def setup_partials(self) -> None:
+        """Block diagonal over the points."""
+        for of, wrt in self._results:
+            if of in self._shapes and wrt in self._shapes:
+                rows, cols = self._sparsity(of, wrt)
+                self.declare_partials(of, wrt, rows=rows, cols=cols)
+
+    def _sparsity(self, of: str, wrt: str) -> tuple[Array, Array]:
+        m, n = self._size(of), self._size(wrt)
+        point, row, column = np.indices((self._rows, m, n)).reshape(3, -1)
+        return point * m + row, point * n + column
+
+    def compute_partials(self, inputs: Any, partials: Any, discrete_inputs: Any = None) -> None:
+        """All partials, of one evaluation."""
+        names = list(self._results.values())
+        for pair, array in zip(self._results, self._evaluate(inputs, discrete_inputs, names), strict=True):
+            partials[pair] = array.ravel()
+
+
+class _MatrixFree(BundleComp):
+    """Of a bundle that holds every vjp and jvp."""
+
+    def compute_jacvec_product(
+        self, inputs: Any, d_inputs: Any, d_outputs: Any, mode: str, discrete_inputs: Any = None
+    ) -> None:
+        """Adds the products with the seeds, forward or reverse."""
+        kind, seeds, results = ("jvp", d_inputs, d_outputs) if mode == "fwd" else ("vjp", d_outputs, d_inputs)
+        prefix = "fwd_" if kind == "jvp" else "adj_"
+        function = self._bundle.functions[kind]
+        feeds: dict[str, Any] = self._feeds(inputs, discrete_inputs)
+        for tensor in function.spec.inputs:
+            name = tensor.name.removeprefix(prefix)
+            if tensor.name not in feeds:
+                given = seeds[name] if name in seeds else np.zeros(self._shapes[name])
+                feeds[tensor.name] = self._point(tensor, given)
+        found = function(**feeds)
+        for result, array in zip(found._fields, found, strict=True):
+            name = result.removeprefix(prefix)
+            if name in results:
+                results[name] += np.asarray(array, np.float64).reshape(self._shapes[name])
+
+
+def _is_matrix_free(bundle: Bundle) -> bool:
+    pairs = [(y.name, x.name) for y in values_of(bundle) for x in _floats(bundle)]
+    missing = [pair for pair in pairs if pair not in jacobian_results(bundle)]
+    if not missing:
+        return False
+    if set(pairs) <= product_pairs(bundle, "vjp") & product_pairs(bundle, "jvp"):
+        return True
+    requests = ", ".join(f"jacobian({of}, {wrt})" for of, wrt in missing)
+    raise NotExportedError(f"OpenMDAO needs every partial; export the bundle with {requests} as well")
+
+
+def _batched(bundle: Bundle) -> bool:
+    return bool(bundle.functions["evaluate"].spec.batched)
+
+
+def _floats(bundle: Bundle) -> list[Any]:
+    return [tensor for tensor in inputs_of(bundle) if tensor.dtype.startswith("float")]
