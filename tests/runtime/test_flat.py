@@ -13,6 +13,10 @@ import numpy.typing as npt
 import pullback
 import pytest
 from pullback import Flat, InputError, NotExportedError
+from pullback.function import Function
+from pullback.guards import Guard
+from pullback.manifest import DerivativeSpec, FunctionSpec, TensorSpec
+from pullback.rows import Choice
 
 from tests.runtime import polynomial
 from tests.runtime.polynomial import Polynomial
@@ -225,6 +229,42 @@ def test_what_is_missing_is_told_with_the_request(row: Any) -> None:
     with pytest.raises(NotExportedError) as caught:
         getattr(f, method)(x, *arguments)
     assert text in str(caught.value)
+
+
+def test_no_unit_seeds_before_they_are_needed() -> None:
+    """A picture of a million numbers has products, and no matrix of a million by a million."""
+    size = 10**6
+    f = Flat(Picture(size).functions, "y", "x")
+    assert (f.n, f.m) == (size, size)
+    ones = np.ones(size)
+    np.testing.assert_array_equal(f.vjp(ones, ones), 3 * ones)
+    np.testing.assert_array_equal(f.jvp(ones, ones), 3 * ones)
+    np.testing.assert_array_equal(f.hessp(ones, ones, ones), ones)
+    np.testing.assert_array_equal(f.value(ones), 3 * ones)
+
+
+class Picture:
+    """``y = 3 x``, with products whose numbers are those of the test."""
+
+    def __init__(self, size: int) -> None:
+        kinds = [("vjp", "vjp(y, x)", "adj_x", ("x",), "adj_y"), ("jvp", "jvp(y, x)", "fwd_y", ("x",), "fwd_x")]
+        seeds = {"vjp": ("adj_y",), "jvp": ("fwd_x",), "hvp": ("adj_y", "fwd_x")}
+        kinds.append(("hvp", "hvp(y, x)", "fwd_adj_x", ("x", "x"), "fwd_x"))  # type: ignore[arg-type]
+        tensors = [TensorSpec(name, "float64", ("B", size)) for name in ("x", "y")]
+        specs = [FunctionSpec("evaluate", (tensors[0],), (tensors[1],), (), True)]
+        for kind, request, name, wrt, seed in kinds:
+            inputs = (tensors[0], *(TensorSpec(item, "float64", ("B", size)) for item in seeds[kind]))
+            outputs = (TensorSpec(name, "float64", ("B", size)),)
+            specs.append(
+                FunctionSpec(kind, inputs, outputs, (DerivativeSpec(request, kind, name, "y", wrt, seed),), True)
+            )
+        self.functions = {spec.name: Function(spec, self, Guard(spec.name, False, None, {})) for spec in specs}
+
+    def prepare(self, function: FunctionSpec, outputs: tuple[str, ...]) -> Choice:
+        factor = 1 if function.name == "hvp" else 3
+        return Choice(lambda feeds: [factor * feeds[function.inputs[-1].name]])
+
+    def reset(self) -> None: ...
 
 
 def test_a_first_derivative_is_no_second_one() -> None:

@@ -7,6 +7,7 @@ A source looks for its pieces and gives a recipe, or None where they were not ex
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 
@@ -214,11 +215,11 @@ def hessian_by_vector_hvps(finder: Finder) -> Recipe | None:
 def _by_unit_directions(finder: Finder, product: Recipe | None) -> Recipe | None:
     if product is None or product.seeds is None:
         return None
-    made, units = product.seeds, np.eye(finder.layout.n)
+    made, units = product.seeds, functools.cache(lambda: np.eye(finder.layout.n))
     return dataclasses.replace(
         product,
-        read=lambda results, weights: product.read(results, units, weights),
-        seeds=lambda weights: made(units, weights),
+        read=lambda results, weights: product.read(results, units(), weights),
+        seeds=lambda weights: made(units(), weights),
     )
 
 
@@ -234,11 +235,18 @@ def _from_blocks(finder: Finder, kinds: Sequence[str], order: int) -> Recipe | N
 
 
 def _of_units(product: Recipe, count: int) -> Recipe:
-    """A product along each of ``count`` unit vectors; their seeds are made once."""
-    assert product.seeds is not None
-    units = np.eye(count)
-    seeds = product.seeds(units)
-    return dataclasses.replace(product, read=lambda results: product.read(results, units), seeds=lambda: seeds)
+    """A product along each of ``count`` unit vectors. They are made when they are needed: there may be very many."""
+    made = product.seeds
+    assert made is not None
+
+    @functools.cache
+    def seeds() -> tuple[Array, Seeds]:
+        units = np.eye(count)
+        return units, made(units)
+
+    return dataclasses.replace(
+        product, read=lambda results: product.read(results, seeds()[0]), seeds=lambda: seeds()[1]
+    )
 
 
 def _groups(pieces: Sequence[Piece]) -> list[list[Piece]]:
