@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from tensorflow.python.eager import cancellation
 
 from pullback_export.errors import ExportError
+from pullback_export.gate.interrupts import on_interrupt
 
 SECONDS = 60.0
 # A sample that was drawn has this, and this many times the longest evaluation that ended: one that needs more is not
@@ -47,10 +48,18 @@ class Limits:
 
     seconds: float = SECONDS
     longest: dict[str, float] = dataclasses.field(default_factory=dict)
+    _running: list[_Watch] = dataclasses.field(default_factory=list)
+    _abandoned: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.seconds, int | float) or not self.seconds > 0:
             raise ExportError(f"time_limit={self.seconds!r}: give a positive number of seconds for one evaluation")
+
+    def abandon(self) -> None:
+        """Stops whatever is evaluated, in all threads, and everything that would be after this."""
+        self._abandoned = True
+        for watch in tuple(self._running):
+            watch.abandon()
 
     def for_drawn(self, kind: str) -> float:
         """Seconds that a drawn sample has; all of them until an evaluation of the ``kind`` has ended."""
@@ -67,6 +76,9 @@ class Limits:
         """
         start = time.monotonic()
         watch = _Watch(self.seconds if whole or not kind else self.for_drawn(kind), stop)
+        self._running.append(watch)
+        if self._abandoned:
+            watch.abandon()
         watch.start()
         try:
             try:
@@ -74,6 +86,7 @@ class Limits:
                     yield
             finally:
                 watch.end()
+                self._running.remove(watch)
         except (_Stop, Exception) as problem:
             if not watch.exceeded:
                 raise
@@ -87,11 +100,18 @@ _ACTIVE: contextvars.ContextVar[Limits] = contextvars.ContextVar("limits", defau
 @contextlib.contextmanager
 def limited(seconds: float) -> Iterator[None]:
     """Within it, and in threads that copy its context, :func:`watched` evaluations have ``seconds`` each."""
-    token = _ACTIVE.set(Limits(seconds))
+    limits = Limits(seconds)
+    token = _ACTIVE.set(limits)
     try:
-        yield
+        with on_interrupt(limits.abandon):
+            yield
     finally:
         _ACTIVE.reset(token)
+
+
+def abandon() -> None:
+    """:meth:`Limits.abandon` of the export that this is part of: it fails already."""
+    _ACTIVE.get().abandon()
 
 
 def watched(
@@ -109,7 +129,7 @@ class _Watch:
         self.cancellation = cancellation.CancellationManager()
         self._seconds, self._stop, self._computes = seconds, stop, threading.get_ident()
         self._memory = int(SHARE_OF_MEMORY * _available())
-        self._done, self._lock = threading.Event(), threading.Lock()
+        self._done, self._abandoned, self._lock = threading.Event(), threading.Event(), threading.Lock()
         self._thread = threading.Thread(target=self._run, name="pullback-limits", daemon=True)
 
     def start(self) -> None:
@@ -122,16 +142,22 @@ class _Watch:
             if self.exceeded:
                 _raise_in(self._computes, None)
 
+    def abandon(self) -> None:
+        """Stops the evaluation as soon as it can be."""
+        self._abandoned.set()
+
     def _run(self) -> None:
         start, before = time.monotonic(), _resident()
         while not self._done.wait(min(_PAUSE, max(self._seconds, 1e-3))):
+            if self._abandoned.is_set():
+                return self._exceed("was interrupted", self._computes != threading.main_thread().ident)
             if time.monotonic() - start > self._seconds:
                 return self._exceed(f"takes longer than {self._seconds:.3g} seconds (time_limit=)")
             if self._memory and _resident() - before > self._memory:
                 return self._exceed(f"takes more than {self._memory / 2**30:.1f} GiB of memory, half of what was free")
         return None
 
-    def _exceed(self, said: str) -> None:
+    def _exceed(self, said: str, raises: bool = True) -> None:
         with self._lock:
             if self._done.is_set():
                 return
@@ -139,7 +165,7 @@ class _Watch:
         self.cancellation.start_cancel()
         if self._stop is not None:
             self._stop()
-        if self._done.wait(_GRACE):
+        if self._done.wait(_GRACE) or not raises:  # Python itself interrupts the main thread
             return
         with self._lock:
             if not self._done.is_set():

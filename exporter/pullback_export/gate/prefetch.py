@@ -10,6 +10,8 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+from pullback_export.gate.limits import abandon
+
 Result = TypeVar("Result")
 
 
@@ -18,7 +20,7 @@ def ahead(tasks: Iterable[Callable[[], Result]], most: int) -> Iterator[Iterator
     """The results of ``tasks``, in order and computed one after the other in a thread of their own.
 
     At most ``most`` results wait to be asked for. A task that raises does so there. On leaving, tasks that have not
-    begun are dropped, and one that runs is waited for.
+    begun are dropped, and one that runs is waited for; where an error leaves, it is stopped.
     """
     left = iter(tasks)
     pool = concurrent.futures.ThreadPoolExecutor(1)
@@ -35,5 +37,8 @@ def ahead(tasks: Iterable[Callable[[], Result]], most: int) -> Iterator[Iterator
     try:
         waiting = collections.deque(submitted(most))
         yield results()
+    except BaseException:
+        abandon()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
