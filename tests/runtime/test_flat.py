@@ -285,6 +285,9 @@ VIEWS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     ("of a number", {"of": 3}, InputError, "of must name an output"),
     ("unknown input", {"wrt": "z"}, InputError, "there is no input 'z'; the inputs are x (float64 (B, 3))"),
     ("wrt twice", {"wrt": ("x", "x")}, InputError, "several once each"),
+    ("wrt a number", {"wrt": 5}, InputError, "wrt must be the name of an input"),
+    ("wrt None", {"wrt": None}, InputError, "wrt must be the name of an input"),
+    ("given a list", {"given": [A, T]}, InputError, "given must be values by name"),
     ("wrt nothing", {"wrt": ()}, InputError, "wrt must name an input"),
     ("an input left out", {"given": {"a": A}}, InputError, "input 't' needs a value, given={'t': ...}"),
     ("given what is wrt", {"given": {"a": A, "t": T, "x": X}}, InputError, "both in wrt and in given"),
@@ -398,6 +401,13 @@ def test_of_a_bundle(net: pullback.Bundle, mixed: pullback.Bundle) -> None:
         mixed.flat("y", ("v", "w"), {"gain": 2, "index": 1, "negate": False})
     with pytest.raises(InputError, match="'index' is int32; only floats have derivatives"):
         mixed.flat("y", "index", {"gain": 2, "v": [1], "w": [1], "negate": False})
+
+
+def test_products_alone_have_no_view(net: pullback.Bundle) -> None:
+    with pytest.raises(NotExportedError, match="here are products alone, load the whole bundle"):
+        pullback.load(net.path / "vjp.onnx").flat("y", "x")
+    bare = pullback.load(net.path / "evaluate.onnx").flat("y", "x")
+    np.testing.assert_array_equal(bare.gradient([1, 2, 3]), net.flat("y", "x").gradient([1, 2, 3]))
 
 
 def test_threads_share_a_view() -> None:

@@ -32,6 +32,10 @@ class Flat:
         remake: tuple[Callable[..., Flat], tuple[Any, ...]] | None = None,
     ) -> None:
         """``remake`` is what pickle calls, and with what."""
+        if not isinstance(wrt, (str, tuple, list)) or not all(isinstance(name, str) for name in wrt):
+            raise InputError(f"flat({of}): wrt must be the name of an input, or several in a tuple; got {wrt!r}")
+        if given is not None and not isinstance(given, Mapping):
+            raise InputError(f"flat({of}): given must be values by name of the input, got {type(given).__name__}")
         self._wrt = (wrt,) if isinstance(wrt, str) else tuple(wrt)
         self._call = f"flat({of}, {', '.join(map(str, self._wrt))})"
         self._of = self._selection(of)
@@ -170,7 +174,8 @@ class Flat:
         for tensor in tensors:
             if tensor.name == self._of.name:
                 return tensor
-        raise NotExportedError(f"{self._call}: there is no output {self._of.name!r}; the outputs are {', '.join(held)}")
+        outputs = f"the outputs are {', '.join(held)}" if held else "here are products alone, load the whole bundle"
+        raise NotExportedError(f"{self._call}: there is no output {self._of.name!r}; {outputs}")
 
     def _selection(self, of: str) -> Selection:
         try:
