@@ -21,6 +21,7 @@ from pullback_export.derivatives.plan import Derivatives
 from pullback_export.derivatives.requests import parse_request
 from pullback_export.derivatives.tracing import trace
 from pullback_export.errors import ExportError, ParityWarning
+from pullback_export.failures import as_export_errors
 from pullback_export.gate import limits
 from pullback_export.gate.bounds import Bounds, checked_tolerance
 from pullback_export.gate.check import check
@@ -36,6 +37,7 @@ from pullback_export.sources.scaling import with_scaling
 FORMATS = ("onnx", "saved_model")
 
 
+@as_export_errors
 def export(
     model: Any,
     path: str | os.PathLike[str],
@@ -93,7 +95,8 @@ def export(
         progress: called with one line at each stage.
 
     Raises:
-        ExportError: the model or a request cannot be exported; the message says what to write instead.
+        ExportError: the model or a request cannot be exported; the message says what to write instead. Failures of
+            TensorFlow, Keras, ONNX and of the model itself are its cause.
         UnsupportedOpsError: operators without an exact form, each with the layer it comes from.
         PrecisionError: the model computes in half precision and ``precision`` is None, or an operator cannot compute in
             ``precision``.

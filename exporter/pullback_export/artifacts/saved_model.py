@@ -12,6 +12,7 @@ from pullback.manifest import SAVED_MODEL_SPEC, FunctionSpec, Tolerance, functio
 from pullback_export.artifacts.lookup_tables import kept_tables
 from pullback_export.derivatives.tracing import Traced
 from pullback_export.errors import ExportError
+from pullback_export.overrides.letter_case import exact_names
 
 
 def write(
@@ -35,7 +36,8 @@ def write(
     signatures["serving_default"] = signatures["evaluate"]
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     try:
-        tf.saved_model.save(module, str(path), signatures=signatures, options=options)
+        with exact_names({tensor.name for spec in specs for tensor in (*spec.inputs, *spec.outputs)}):
+            tf.saved_model.save(module, str(path), signatures=signatures, options=options)
     except tf.errors.OpError as problem:
         raise ExportError(
             f"{path.parent.name}: cannot write the SavedModel: {problem.message}; nothing was left behind"

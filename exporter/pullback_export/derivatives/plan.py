@@ -29,7 +29,7 @@ from pullback_export.derivatives.tape_step import Step
 from pullback_export.derivatives.vectorization import Vectorize, copies, is_vectorizable, vectorized
 from pullback_export.errors import ExportError
 from pullback_export.sources.source import Source, no_taps
-from pullback_export.sources.statefulness import check_stateless
+from pullback_export.sources.statefulness import check_control_flow, check_stateless
 
 
 def trace_function(function: Callable[..., Any], inputs: Sequence[tf.TensorSpec]) -> Any:
@@ -264,6 +264,7 @@ class Derivatives:
 
         traced = trace_function(values, self.source.inputs)
         outputs = traced.outputs
+        check_control_flow(traced.graph)
         check_stateless(traced.graph)
         self.vectorizable = is_vectorizable(traced.graph)
         found = {key: tf.TensorSpec(tensor.shape, tensor.dtype) for key, tensor in zip(keys, outputs, strict=True)}

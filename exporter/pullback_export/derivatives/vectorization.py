@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from pullback_export.errors import ExportError
+from pullback_export.sources.statefulness import graph_of
 
 # Maps a function over the rows of a matrix of seeds and stacks what it returns.
 Vectorize = Callable[[Callable[[Any], Any], Any, "int | None"], Any]
@@ -96,7 +97,7 @@ def is_vectorizable(graph: Any, seen: frozenset[str] = frozenset()) -> bool:
             return False
         if op.type in _CALLS and (name := op.get_attr("f").name) not in seen:
             function = graph._get_function(name)
-            if function is not None and not is_vectorizable(function.graph, seen | {name}):
+            if function is not None and not is_vectorizable(graph_of(function, graph), seen | {name}):
                 return False
     return True
 

@@ -195,9 +195,11 @@ def samples_interact(
     if sample is None or sample.rows is None:
         return False
     for name in source.outputs:
-        if whole[name].dtype.kind == "f" and (whole[name].ndim == 0 or whole[name].shape[0] != sample.rows):
+        lacks_axis = whole[name].ndim == 0 or (whole[name].dtype.kind == "f" and whole[name].shape[0] != sample.rows)
+        if lacks_axis:
             raise ExportError(
-                f"output {name!r} has no batch axis; export with batched=False for whole-tensor derivatives"
+                f"output {name!r} has no batch axis; export with batched=False for whole-tensor derivatives, or leave"
+                " it out of what the model returns"
             )
     alone = _in_parts(source, sample)
     for name in source.outputs if alone is not None else ():

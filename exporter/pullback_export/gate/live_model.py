@@ -82,8 +82,9 @@ def rows_at_once(inputs: Mapping[str, np.ndarray[Any, Any]]) -> int:
 
 
 def row_count(inputs: Mapping[str, np.ndarray[Any, Any]]) -> int:
-    """The batch size: the length of any input."""
-    return len(next(iter(inputs.values())))
+    """The batch size: the length of any input; 1 where the first one is a number, which has no rows."""
+    first = next(iter(inputs.values()))
+    return len(first) if np.ndim(first) else 1
 
 
 def rows_of(inputs: Mapping[str, Any], rows: Any) -> Arrays:

@@ -79,7 +79,7 @@ def _are_arguments(model: Any, template: Any) -> bool:
     ]
     positional = [item for item in given if item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)]
     required = [item for item in positional if item.default is item.empty]
-    named = [item.name for item in positional[: len(template)]] == [tensor.name for tensor in template]
+    named = [item.name for item in positional[: len(template)]] == [getattr(item, "name", None) for item in template]
     return named or 1 < len(required) <= len(template) <= len(positional)
 
 

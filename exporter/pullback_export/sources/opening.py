@@ -32,6 +32,11 @@ def open_source(
     """
     if isinstance(model, str | pathlib.Path):
         model = _load(pathlib.Path(model))
+    if any(base.__module__.split(".")[0] == "tf_keras" for base in type(model).__mro__):
+        raise ExportError(
+            f"{type(model).__name__} is a model of tf_keras (Keras 2): write it with tf.saved_model.save(model,"
+            " folder), and export the folder"
+        )
     if _is_keras(model):
         from pullback_export.sources.keras_models import keras_source
 

@@ -13,6 +13,40 @@ _WRITES = ("Assign", "ResourceScatter", "ResourceApply")
 _BODIES = {"f": 0, "then_branch": 1, "else_branch": 1, "cond": 0, "body": 0}
 
 
+# Control flow of TensorFlow 1, in which a loop is a circle of operators.
+_VERSION_1 = {"Enter", "Exit", "LoopCond", "Merge", "NextIteration", "Switch"}
+
+
+def graph_of(function: Any, caller: Any) -> Any:
+    """The graph of a function that ``caller`` calls; one that was defined by ``Defun`` brings its definition only."""
+    from tensorflow.python.framework import function_def_to_graph
+
+    graph = getattr(function, "graph", None)
+    if graph is None:
+        with caller.as_default():
+            graph = function_def_to_graph.function_def_to_graph(function.cached_definition)
+    return graph
+
+
+def check_control_flow(graph: Any, seen: frozenset[str] = frozenset()) -> None:
+    """Raises :class:`UnsupportedOpsError` where outputs depend on control flow of TensorFlow 1, also in functions."""
+    for op in _ancestors(graph.outputs):
+        kind = op.type.removeprefix("Ref")
+        if kind in _VERSION_1:
+            raise UnsupportedOpsError(
+                {op.type: (op.name,)},
+                {
+                    op.type: "a loop or branch of TensorFlow 1: write the model again with TensorFlow 2, or call"
+                    " tf.compat.v1.enable_control_flow_v2() before its graph is made"
+                },
+            )
+        for attribute in set(_BODIES) & set(op.node_def.attr):
+            name = op.node_def.attr[attribute].func.name
+            function = graph._get_function(name) if name and name not in seen else None
+            if function is not None:
+                check_control_flow(graph_of(function, graph), seen | {name})
+
+
 def check_stateless(graph: Any) -> None:
     """Raises :class:`UnsupportedOpsError` where outputs of the traced ``graph`` depend on a variable it writes to."""
     keys = [tensor.name for tensor in graph.inputs]
@@ -38,7 +72,7 @@ def _touched(
         for attribute in set(_BODIES) & set(op.node_def.attr):
             body = graph._get_function(op.get_attr(attribute).name) if op.node_def.attr[attribute].func.name else None
             if body is not None:
-                inner = body.graph
+                inner = graph_of(body, graph)
                 yield from _touched(inner, inner.get_operations(), given[_BODIES[attribute] :], kinds)
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -88,6 +89,18 @@ def indexed_slices() -> bool:
         return True
 
 
+def letter_case() -> bool:
+    """A SavedModel cannot have the inputs ``t`` and ``T``."""
+    module = tf.Module()
+    module.f = tf.function(lambda t, T: {"y": t * T}, input_signature=[tf.TensorSpec([], name=name) for name in "tT"])
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            tf.saved_model.save(module, folder, signatures={"f": module.f})
+        except ValueError:
+            return True
+    return False
+
+
 def no_kernel_gradient() -> bool:
     """The gradient of a convolution by its input computes that by its kernel too."""
     kernel = tf.ones([3, 3, 2, 4])
@@ -138,6 +151,7 @@ DEFECTS: dict[str, Callable[[], bool]] = {
         cumulative_logsumexp,
         dropped_gradients,
         indexed_slices,
+        letter_case,
         no_kernel_gradient,
         silent_gradients,
         strided_1x1_convolution,

@@ -25,7 +25,11 @@ def as_row(graph: Region, node: Node, readers: Readers) -> Value | None:
         product = value if value is not bias else product
     if bias is None or product is None or product.node is None or readers.only(product) is not node:
         return None
-    return _as_row(graph, product.node, bias) if product.dims == node.outputs[0].dims else None
+    return (
+        _as_row(graph, product.node, bias)
+        if product.shape is not None and product.shape == node.outputs[0].shape
+        else None
+    )
 
 
 def _bias(node: Node | None) -> Value | None:

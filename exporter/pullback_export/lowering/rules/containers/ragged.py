@@ -30,6 +30,8 @@ def ragged_to_tensor(op: OpContext, shape: Value, values: Any, default: Any, *pa
     """
     axes = _axes(op, partitions)
     places, sizes = _places(op, axes)
+    if b"ROW_SPLITS" in op.tf_op.get_attr("row_partition_types"):  # values after the last split are in no row
+        values = each(lambda part: op.Slice(part, [0], _length(op, places), [0]), values)
     if shape.rank == 1:
         wanted = op.Slice(op.cast(shape, np.int64), [0], [len(axes) + 1], [0])
         sizes = op.Where(wanted < 0, sizes, wanted)
@@ -38,6 +40,8 @@ def ragged_to_tensor(op: OpContext, shape: Value, values: Any, default: Any, *pa
         values = each(lambda part: op.Compress(part, kept, axis=0), values)
     elements = op.Slice(op.shape_of(real_of(values)), [1], [2**31 - 1], [0])
     target = op.Concat(sizes, elements, axis=0)
+    if real_of(values).shape is not None:
+        target.shape = (len(axes) + real_of(values).rank,)
     background = each(lambda part: op.Expand(part, target), default)
     if real_of(values) is values:
         return op.ScatterND(background, places, values)

@@ -1,0 +1,192 @@
+"""Whatever fails inside of ``export`` is one clear error of ours; inputs that used to end in a raw exception."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from pullback_export import ExportError, UnsupportedOpsError, export
+from pullback_export.failures import as_export_errors, explanation, one_line
+
+L, Spec = keras.layers, tf.TensorSpec
+X = [Spec([None, 3], name="x")]
+
+
+def raising(problem: BaseException) -> Callable[[], None]:
+    def fail() -> None:
+        raise problem
+
+    return as_export_errors(fail)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [ValueError("no"), tf.errors.InvalidArgumentError(None, None, "no"), AttributeError("no"), ZeroDivisionError("no")],
+    ids=lambda problem: type(problem).__name__,
+)
+def test_failures_become_export_errors(problem: Exception) -> None:
+    with pytest.raises(ExportError, match=rf"test_failures.py:\d+ in fail: {type(problem).__name__}: no") as caught:
+        raising(problem)()
+    assert caught.value.__cause__ is problem
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("problem", [KeyboardInterrupt(), SystemExit(), OSError("full"), MemoryError()], ids=repr)
+def test_interrupts_and_the_file_system_stay_what_they_are(problem: BaseException) -> None:
+    with pytest.raises(type(problem)):
+        raising(problem)()
+
+
+def test_a_failure_of_our_own_code_says_so(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pullback_export.artifacts import onnx_model
+
+    monkeypatch.setattr(onnx_model, "finish", None)
+    with pytest.raises(ExportError, match=r"a bug of Pullback, in \w+/\w+\.py:\d+: TypeError.* report it") as caught:
+        export(lambda x: {"y": tf.sin(x)}, tmp_path / "f", [], inputs=X)
+    assert isinstance(caught.value.__cause__, TypeError)
+
+
+CALL = "Exception encountered when calling Dense.call()."
+MESSAGES = {
+    f"{CALL}\n\n\x1b[1mShapes differ.\x1b[0m\n\nArguments received by Dense.call():\n  - x": f"{CALL} Shapes differ",
+    'in user code:\n\n    File "/me/m.py", line 7, in f  *\n        x @ w\n\n    ValueError: no\n': "ValueError: no",
+    "no kernel\nDetected at node 'a' defined at (most recent call last):\n  File ...": "no kernel",
+}
+
+
+@pytest.mark.parametrize("text", MESSAGES)
+def test_messages_are_one_plain_line(text: str) -> None:
+    assert one_line(text) == MESSAGES[text]
+
+
+def test_the_place_in_the_users_file() -> None:
+    text = 'in user code:\n\n    File "/home/me/model.py", line 7, in energy  *\n        x @ w\n\n    ValueError: no\n'
+    assert "at /home/me/model.py:7 in energy: ValueError: ValueError: no" in explanation(ValueError(text))
+
+
+def nested() -> Any:
+    a, b, c = (keras.Input((2,), name=name) for name in "abc")
+    return keras.Model([{"a": a, "b": b}, c], L.Dense(1, name="o")(L.Concatenate()([a, b, c])))
+
+
+def ctc(x: Any) -> dict[str, Any]:
+    lengths = tf.constant([3, 3]), tf.constant([6, 6])
+    return {"y": keras.ops.ctc_loss(tf.ones((2, 3), tf.int32), x, *lengths)}
+
+
+def per_sample_jacobian(x: Any) -> dict[str, Any]:
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = tf.sin(x) * x
+    return {"y": tf.reduce_sum(tape.batch_jacobian(y, x), [1, 2])}
+
+
+def ragged_sum(p: Any, s: Any) -> dict[str, Any]:
+    return {"e": tf.reduce_sum(tf.RaggedTensor.from_row_splits(p, s, validate=False).to_tensor() ** 2)}
+
+
+RAGGED = {"p": np.random.default_rng(0).normal(size=(11, 3)).astype("f"), "s": np.array([0, 2, 3, 8, 11])}
+
+# The model, what is asked for, and what else is said.
+EXPORTED: dict[str, tuple[Any, list[str], dict[str, Any]]] = {
+    "first input of rank 0": (
+        lambda t, x: {"y": tf.reduce_sum(tf.sin(t * x))},
+        ["gradient(y, t)", "gradient(y, x)"],
+        {"inputs": [Spec([], name="t"), Spec([None, 3], name="x")], "batched": False},
+    ),
+    "a number only": (
+        lambda t: {"y": tf.sin(t)},
+        ["gradient(y, t)", "hessian(y, t)"],
+        {"inputs": [Spec([], name="t")], "batched": False},
+    ),
+    "names that differ in letter case": (
+        lambda t, T: {"u": tf.reduce_sum(t * T, 1)},
+        ["gradient(u, t)", "jvp(u, T)"],
+        {"inputs": [Spec([None, 1], name="t"), Spec([None, 1], name="T")]},
+    ),
+    "a list of dictionaries": (nested(), ["gradient(o, a)"], {}),
+    "ctc loss": (ctc, ["jacobian(y, x)"], {"inputs": [Spec([2, 6, 5], name="x")]}),
+    "a Jacobian inside": (per_sample_jacobian, ["gradient(y, x)"], {"inputs": X}),
+    "ragged rows": (
+        ragged_sum,
+        ["gradient(e, p)"],
+        {"batched": False, "inputs": [Spec([None, 3], name="p"), Spec([None], tf.int64, "s")], "samples": RAGGED},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_exported(name: str, tmp_path: pathlib.Path) -> None:
+    model, requests, options = EXPORTED[name]
+    bundle = export(model, tmp_path / "model.pullback", requests, **options)
+    assert bundle.verify().ok
+
+
+def test_names_that_differ_in_letter_case_stay_apart(tmp_path: pathlib.Path) -> None:
+    model, requests, options = EXPORTED["names that differ in letter case"]
+    export(model, tmp_path / "m.pullback", requests, formats=("onnx", "saved_model"), **options)
+    t, other = np.array([[2.0]], np.float32), np.array([[3.0]], np.float32)
+    import pullback
+
+    for backend in ("onnx", "saved_model"):
+        bundle = pullback.load(tmp_path / "m.pullback", backend=backend)
+        assert float(bundle(t=t, T=other).du_dt[0, 0]) == 3.0
+        assert float(bundle.jvp(t=t, T=other, fwd_T=t).fwd_u[0]) == 4.0
+
+
+def with_python(x: Any) -> dict[str, Any]:
+    return {"y": tf.ensure_shape(tf.numpy_function(lambda z: z * 2, [x], tf.float32), [None, 3])}
+
+
+def with_tensorflow_python(x: Any) -> dict[str, Any]:
+    return {"y": tf.ensure_shape(tf.py_function(lambda z: z * 2, [x], tf.float32), [None, 3])}
+
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "numpy function": (with_python, "PyFunc.*calls Python"),
+    "py function": (with_tensorflow_python, "EagerPyFunc.*calls Python"),
+    "constant output": (lambda x: {"y": tf.reduce_sum(x, 1), "version": tf.constant(7)}, "'version' has no batch axis"),
+    "wrong shapes": (lambda x: {"y": x @ tf.ones([4, 2])}, "in matmul.*Dimensions must be equal"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_clearly(name: str, tmp_path: pathlib.Path) -> None:
+    model, said = REFUSED[name]
+    with pytest.raises(ExportError, match=said):
+        export(model, tmp_path / "model.pullback", [], inputs=X)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_of_keras_2_is_told_what_to_do(tmp_path: pathlib.Path) -> None:
+    class Old:
+        """As ``tf_keras`` is not installed here."""
+
+    Old.__module__ = "tf_keras.src.models"
+    with pytest.raises(ExportError, match=r"model of tf_keras \(Keras 2\): write it with tf.saved_model.save"):
+        export(Old(), tmp_path / "model.pullback", [])
+
+
+def version_1_loop(folder: pathlib.Path) -> None:
+    """A SavedModel whose loop is a circle of operators."""
+    v1 = tf.compat.v1
+    v1.disable_control_flow_v2()
+    try:
+        with tf.Graph().as_default(), v1.Session() as session:
+            x = v1.placeholder(tf.float32, [None, 3], name="x")
+            _, y = v1.while_loop(lambda i, _: i < 3, lambda i, y: (i + 1, tf.sin(y)), [0, x])
+            v1.saved_model.simple_save(session, str(folder), {"x": x}, {"y": y})
+    finally:
+        v1.enable_control_flow_v2()
+
+
+@pytest.mark.timeout(120)
+def test_control_flow_of_version_1_is_refused_by_name(tmp_path: pathlib.Path) -> None:
+    version_1_loop(tmp_path / "old")
+    with pytest.raises(UnsupportedOpsError, match=r"(Exit|Merge|Switch).*TensorFlow 1"):
+        export(tmp_path / "old", tmp_path / "model.pullback", ["vjp(y, x)"])
