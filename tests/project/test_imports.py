@@ -79,7 +79,7 @@ def test_rule_files_do_not_import_each_other() -> None:
 ORDER: tuple[tuple[str, ...], ...] = tuple(
     tuple(f"pullback_export.{name}" for name in row)
     for row in (
-        ("errors", "precision"),
+        ("errors", "failures", "precision"),
         ("graph",),
         ("optimize",),
         ("lowering.context", "lowering.registry", "lowering.refusals", "lowering.liveness"),
