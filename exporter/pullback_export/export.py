@@ -157,7 +157,7 @@ def _tell(report: Report, progress: Callable[[str], None] | None) -> None:
     lines = dict.fromkeys(f"{row.output}: {row.warning}" for row in report.rows if row.warning)
     for line in lines:
         if progress is None:
-            warnings.warn(line, ParityWarning, stacklevel=3)
+            warnings.warn(line, ParityWarning, stacklevel=4)  # behind as_export_errors
         else:
             progress(f"warning: {line}")
     if progress is not None:
