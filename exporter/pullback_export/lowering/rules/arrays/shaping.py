@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback_export.graph.dims import Size, broadcast, without_rest
+from pullback_export.graph.dims import Size, broadcast, minimum, without_rest
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.flows.complex_value import ComplexValue, each, real_of
@@ -67,7 +67,31 @@ def squeeze(op: OpContext, x: Value) -> Value:
 @lowers("Transpose", complex_parts=True)
 def transpose(op: OpContext, x: Value, perm: Value) -> Value:
     """Axes in the order ``perm``, which must not depend on the data."""
-    return op.transpose(x, op.constant_of(perm, "the permutation").tolist())
+    swapped = _swap_before_reshape(op, x, perm)
+    return op.transpose(x, swapped or op.constant_of(perm, "the permutation").tolist())
+
+
+def _swap_before_reshape(op: OpContext, x: Value, perm: Value) -> list[int] | None:
+    """The swap of two neighbours that ``tf.vectorized_map`` leaves out where one of them has size 1.
+
+    It writes ``where(min(n, m) == 1, identity, swap)`` before a reshape to the swapped shape: then both give the same
+    numbers in the same order (tensorflow/python/ops/parallel_for/pfor.py, ``_convert_matmul``).
+    """
+    node = perm.node
+    if node is None or node.op_type != "Where" or any(use.type != "Reshape" for use in op.tf_op.outputs[0].consumers()):
+        return None
+    condition, kept, swap = node.inputs
+    if kept is None or swap is None or kept.const is None or swap.const is None or condition is None:
+        return None
+    moved = np.flatnonzero(kept.const != swap.const).tolist()
+    if kept.const.tolist() != list(range(x.rank)) or len(moved) != 2 or moved[1] != moved[0] + 1:
+        return None
+    smaller = minimum(x.dims[moved[0]], x.dims[moved[1]])
+    asked = condition.node.inputs if condition.node is not None and condition.node.op_type == "Equal" else []
+    sizes = [
+        item.sizes.item() for item in asked if item is not None and item.sizes is not None and item.sizes.size == 1
+    ]
+    return swap.const.tolist() if len(sizes) == 2 and 1 in sizes and smaller in sizes else None
 
 
 @lowers("ConjugateTranspose")
