@@ -30,7 +30,7 @@ from pullback_export.gate.exact_source import ExactSource
 from pullback_export.gate.laws import laws
 from pullback_export.gate.limits import OverLimit
 from pullback_export.gate.live_answers import Judged, ask
-from pullback_export.gate.live_model import Arrays, Refused, refusals
+from pullback_export.gate.live_model import Arrays, Refused, refusal_of_given, refusals
 from pullback_export.gate.prefetch import ahead
 from pullback_export.gate.samples import Sample, Samples, draw_samples
 from pullback_export.gate.tangents import tangent
@@ -103,7 +103,7 @@ def check(
             judged = live.judged(index)
             spares = Spares(function, judged, live.parted)
             report += live.left_out(index) + _compare_all(function, judged, written[index], answered, bounds, spares)
-            report += measured
+            report += Report(notes=spares.notes) + measured
             cases[function.name] = [
                 _golden(item.inputs, item.best, None if live.interacting else item.sample.rows)
                 for number, item in judged.items()
@@ -126,16 +126,45 @@ def _compare_all(
 ) -> Report:
     """Every artifact on every sample; ``answered`` gives the answers of the next artifact to all samples."""
     report = Report()
+    noted: dict[tuple[str, int], str] = {}
     names = {request.name for request in function.requests}
     usual = _scales([item.reference for item in judged.values() if item.sample.smooth])
     for artifact in written:
         answers = next(answered)
+        refused = _sizes_refused(artifact.stage, judged, answers)
+        noted |= {(artifact.stage.split(",")[0], index): note for index, note in refused.items()}
         for index, item in judged.items():
+            if index in refused:
+                continue
             label, least = f"{artifact.stage}: {item.sample.label}", {} if item.sample.smooth else usual
-            actual = _answered(answers[index], label, functools.partial(artifact.again, item.inputs))
+            try:
+                actual = _answered(answers[index], label, functools.partial(artifact.again, item.inputs))
+            except ExportError:
+                if not spares.is_refused(index):
+                    raise
+                continue
             found = _compare(label, item, actual, bounds, names, least)
             report += found if found.ok else spares.spared(index, found, actual)
-    return report
+    return report + Report(notes=tuple(noted.values()))
+
+
+def _sizes_refused(stage: str, judged: Mapping[int, Judged], answers: Sequence[Answer]) -> dict[int, str]:
+    """A note for each other size of free axes at which a file fails, where it takes some: no number is wrong there.
+
+    TensorFlow has answers where nothing is left, such as to a signal that is shorter than the kernel, and ONNX Runtime
+    has not.
+    """
+    form = stage.split(",")[0]
+    resized = [index for index, item in judged.items() if item.sample.resized]
+    found = {}
+    for index in resized:
+        try:
+            answers[index]()
+        except Exception as problem:
+            said = " ".join(str(problem).split())
+            label = judged[index].sample.label
+            found[index] = f"{label}: the {form} file fails where the live model has an answer; left out ({said})"
+    return found if len(found) < len(resized) else {}
 
 
 def _answered(answer: Answer, label: str, again: Answer) -> Arrays:
@@ -253,11 +282,15 @@ def _all_with_seeds(
     inputs: list[list[Arrays]] = [[] for _ in functions]
     notes = []
     for sample in drawn:
+
+        def seeded(inputs: Arrays) -> list[Arrays]:
+            return [_with_seeds(function, inputs, batched) for function in functions]
+
         try:
-            found = [_with_seeds(function, sample.inputs, batched) for function in functions]
+            found = seeded(sample.inputs)
         except Refused as problem:
             if sample.given is not None:
-                raise
+                raise refusal_of_given(sample.given, seeded, sample.inputs, problem) from problem
             notes.append(f"{sample.label}: the live model does not take it; left out ({problem.said})")
             continue
         kept.append(sample)

@@ -37,6 +37,22 @@ class Spares:
         }
         self._labels = {number: item.sample.label for number, item in judged.items()}
         self.used: set[int] = set()
+        self._refused: set[int] = set()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Samples that the live model takes in the company of others only."""
+        return tuple(
+            f"{self._labels[number]}: the live model does not take it alone; left out"
+            for number in sorted(self._refused)
+        )
+
+    def is_refused(self, number: int) -> bool:
+        """Whether the live model does not take this sample alone: answers come from many samples at once."""
+        if number in self._of and self._of[number].is_refused():
+            self.used.add(number)
+            self._refused.add(number)
+        return number in self._refused
 
     def spared(self, number: int, report: Report, actual: Mapping[str, Array]) -> Report:
         """``report`` of ``actual`` at the sample of this number; that of the caller's as it is."""
@@ -61,6 +77,10 @@ class Determinacy:
         self._parted = parted
         self._moved: list[Arrays] = []
         self._left = self._probes()
+
+    def is_refused(self) -> bool:
+        """Whether the live model does not take the inputs as they are, without other samples beside them."""
+        return live(self._function, self._inputs) is None
 
     def spared(self, report: Report, actual: Mapping[str, Array], label: str) -> Report:
         """``report`` of ``actual`` without what is off where the reference is not determined, and notes that say so."""

@@ -122,8 +122,8 @@ def _finite(array: Array) -> float:
 def _tries(source: Source, missing: Sequence[Any], known: Given | None) -> Iterator[Drawn]:
     """The usual domains at every size, then the others at a few."""
     fixed = sizes_of(source, known.arrays) if known is not None else {}
-    labels = {size for names in axis_names(source).values() for size in names if isinstance(size, str)}
-    free = sorted(labels - set(fixed) - ({"B"} if source.batched else set()))
+    labels = [size for names in axis_names(source).values() for size in names if isinstance(size, str)]
+    free = [label for label in dict.fromkeys(labels) if label not in fixed and not (source.batched and label == "B")]
     same = [dict.fromkeys(free, size) for size in (FREE_SIZES if free else (0,))]
     different = [{label: 5 + 3 * number for number, label in enumerate(reversed(free))}] if len(free) > 1 else []
     usual, *others = _combinations(source, missing)

@@ -99,7 +99,7 @@ def values(source: Source, inputs: Mapping[str, Any], whole: bool = False) -> Ar
         return {name: np.asarray(result) for name, result in zip(source.outputs, results, strict=True)}
 
 
-def refusal_of_given(given: Given, run: Callable[[Arrays], Arrays], inputs: Arrays, problem: Refused) -> ExportError:
+def refusal_of_given(given: Given, run: Callable[[Arrays], Any], inputs: Arrays, problem: Refused) -> ExportError:
     """What to raise where ``run(inputs)``, ``inputs`` being the caller's, raised ``problem``: it names the row."""
     where, said = given.label, problem.said
     if isinstance(problem, OutOfLimits):
@@ -114,7 +114,7 @@ def refusal_of_given(given: Given, run: Callable[[Arrays], Arrays], inputs: Arra
     return ExportError(f"{where}: the live model does not take it: {said}; give samples={{...}} that it takes")
 
 
-def _refused_rows(run: Callable[[Arrays], Arrays], inputs: Arrays, problem: Refused) -> tuple[int, int, str]:
+def _refused_rows(run: Callable[[Arrays], Any], inputs: Arrays, problem: Refused) -> tuple[int, int, str]:
     """The first row that is refused alone, twice, with what is said of it; more rows where none alone is refused."""
     first, last = 0, row_count(inputs) - 1
     while first < last:

@@ -44,8 +44,17 @@ def _along(array: Array, axes: Sequence[int], size: int) -> Array:
     if size > before and len(axes) == 2 and array.dtype.kind == "f":
         return _block_diagonal(array, axes, size)
     for axis in axes:
-        array = array.take(range(size), axis) if size <= before else _stretched(array, axis, size)
+        longer = array.take(range(size), axis) if size <= before else _stretched(array, axis, size)
+        array = _shares(array, longer, axis) if array.dtype.kind == "f" and not is_mask(array) else longer
     return array
+
+
+def _shares(before: Array, after: Array, axis: int) -> Array:
+    """Shares of a whole along the axis are so again."""
+    with np.errstate(all="ignore"):
+        if not before.size or not np.allclose(before.sum(axis), 1, atol=1e-5):
+            return after
+        return np.asarray(after / after.sum(axis, keepdims=True), after.dtype)
 
 
 def _stretched(array: Array, axis: int, size: int) -> Array:
@@ -60,9 +69,6 @@ def _stretched(array: Array, axis: int, size: int) -> Array:
     share = (at - low).reshape((-1,) + (1,) * (array.ndim - axis - 1))
     upper = array.take(np.minimum(low + 1, array.shape[axis] - 1), axis)
     between = lower + share * (upper.astype(np.float64) - lower)
-    sums = array.sum(axis)
-    if np.allclose(sums, 1, atol=1e-5):  # shares of a whole
-        between = between / between.sum(axis, keepdims=True)
     return np.asarray(np.where(share == 0, lower, between), array.dtype)
 
 

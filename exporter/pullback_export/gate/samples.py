@@ -25,6 +25,7 @@ class Sample:
     """Inputs by name. ``rows`` is the batch size, None without one. ``smooth``: fit for central differences.
 
     ``given`` is what the caller gave, where it is the caller's; a sample without it never refuses an export alone.
+    ``resized``: free axes have other sizes than usual.
     """
 
     label: str
@@ -33,6 +34,7 @@ class Sample:
     smooth: bool
     golden: bool
     given: Given | None = None
+    resized: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +71,20 @@ def open_samples(source: Source, samples: Any) -> Samples:
         sampler = domain_search.search(source, given[0] if given else None)
         notes = (f"drawn at random ({sampler}); real samples would prove more: samples={{...}}",)
     source = with_found_axes(source, sampler, [sizes_of(source, item.arrays) for item in given])
-    return Samples(source, tuple(given), sampler.renamed(source), notes)
+    return Samples(source, tuple(given), sampler.renamed(source), (*notes, *_shared(source)))
+
+
+def _shared(source: Source) -> list[str]:
+    """A note for each name that several free axes have."""
+    owners: dict[str, list[str]] = {}
+    for name, axes in source.axes.items():
+        for axis, label in axes.items():
+            owners.setdefault(label, []).append(f"axis {axis} of {name}")
+    return [
+        f"{' and '.join(places)} have one size, {label}; axes={{...}} names them otherwise"
+        for label, places in owners.items()
+        if len(places) > 1
+    ]
 
 
 def draw_samples(samples: Samples) -> tuple[list[Sample], list[str]]:
@@ -85,7 +100,15 @@ def draw_samples(samples: Samples) -> tuple[list[Sample], list[str]]:
     others, notes = sizes_to_compare(source, sampler, known)
     rows = 2 if source.batched else None
     found += [
-        Sample(str(item), sampler.draw("usual", rows, item.sizes, 10 + number, item.renumbered), rows, False, False)
+        Sample(
+            str(item),
+            sampler.draw("usual", rows, item.sizes, 10 + number, item.renumbered),
+            rows,
+            False,
+            False,
+            None,
+            True,
+        )
         for number, item in enumerate(others)
     ]
     return found, notes
