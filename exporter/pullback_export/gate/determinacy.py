@@ -31,7 +31,7 @@ class Spares:
 
     def __init__(self, function: Function, judged: Mapping[int, Judged], parted: bool) -> None:
         self._of = {
-            number: Determinacy(function, item.inputs, item.reference, parted)
+            number: Determinacy(function, item.inputs, item.reference, item.best, parted)
             for number, item in judged.items()
             if item.sample.given is None
         }
@@ -67,13 +67,15 @@ class Spares:
 class Determinacy:
     """What becomes of the live model's ``reference`` at ``inputs`` when these move; asked for once, as far as needed.
 
+    ``best`` is what artifacts are compared with: the truth, where there is one.
     ``parted``: rows do not influence each other, so that each is determined or not on its own.
     """
 
-    def __init__(self, function: Function, inputs: Arrays, reference: Arrays, parted: bool) -> None:
+    def __init__(self, function: Function, inputs: Arrays, reference: Arrays, best: Arrays, parted: bool) -> None:
         self._function = function
         self._inputs = inputs
         self._reference = reference
+        self._best = best
         self._parted = parted
         self._moved: list[Arrays] = []
         self._left = self._probes()
@@ -101,7 +103,7 @@ class Determinacy:
 
     def _off(self, row: Row, actual: Mapping[str, Array]) -> Array | None:
         """Which entries are off; None where that is not a matter of numbers, or none is finite any more."""
-        got, want = np.asarray(actual.get(row.output)), self._reference.get(row.output)
+        got, want = np.asarray(actual.get(row.output)), self._best.get(row.output)
         if want is None or got.shape != want.shape or got.dtype != want.dtype or (self._parted and not want.ndim):
             return None
         if want.dtype.kind != "f":
@@ -131,7 +133,7 @@ class Determinacy:
     def _rest(self, row: Row, off: Array, got: Array) -> Row:
         """The row of what is left."""
         with np.errstate(all="ignore"):
-            error = np.abs(got.astype(np.float64) - self._reference[row.output])
+            error = np.abs(got.astype(np.float64) - self._best[row.output])
         error = np.where(off | ~np.isfinite(error), 0.0, error)
         worst = tuple(int(i) for i in np.unravel_index(int(error.argmax()), error.shape)) if error.size else None
         rms = float(np.sqrt(np.mean(np.square(error)))) if error.size else 0.0

@@ -68,7 +68,8 @@ def _stretched(array: Array, axis: int, size: int) -> Array:
         return lower
     share = (at - low).reshape((-1,) + (1,) * (array.ndim - axis - 1))
     upper = array.take(np.minimum(low + 1, array.shape[axis] - 1), axis)
-    between = lower + share * (upper.astype(np.float64) - lower)
+    with np.errstate(invalid="ignore", over="ignore"):
+        between = lower + share * (upper.astype(np.float64) - lower)
     return np.asarray(np.where(share == 0, lower, between), array.dtype)
 
 
