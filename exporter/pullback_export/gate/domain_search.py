@@ -12,7 +12,7 @@ import numpy as np
 from pullback_export.errors import ExportError
 from pullback_export.gate.domains import Domain, domains_of
 from pullback_export.gate.given import Given
-from pullback_export.gate.live_model import Refused, values
+from pullback_export.gate.live_model import OutOfLimits, Refused, values
 from pullback_export.gate.resampling import LARGE, Resampler, sizes_of
 from pullback_export.sources.axes import axis_names
 from pullback_export.sources.source import Source
@@ -26,6 +26,8 @@ TRIED_ROWS = 3
 MOST_TRIES = 250
 # Tries after the first that the model takes, where it gave NaN.
 MOST_AFTER = 40
+# Tries that do not end in time.
+MOST_STOPPED = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,13 +92,16 @@ def search(source: Source, known: Given | None) -> Drawn:
     missing = [spec for spec in source.inputs if known is None or spec.name not in known.arrays]
     best: tuple[float, Drawn] | None = None
     refusal: Refused | None = None
-    last = MOST_TRIES
+    last, stopped = MOST_TRIES, 0
     for number, tried in enumerate(itertools.islice(_tries(source, missing, known), MOST_TRIES)):
         rows = TRIED_ROWS if source.batched else None
         try:
             answers = values(source, tried.draw("usual", rows, {}, 0))
         except Refused as problem:
             refusal = refusal or problem
+            stopped += isinstance(problem, OutOfLimits)
+            if stopped == MOST_STOPPED:
+                break
             continue
         finite = min((_finite(array) for array in answers.values()), default=1.0)
         if best is None or finite > best[0]:

@@ -187,11 +187,15 @@ def _of_one_size(samples: Sequence[Mapping[str, int]]) -> list[list[str]]:
 
 
 def _groups(source: Source, sampler: Sampler, labels: Sequence[str]) -> list[list[str]]:
-    """The sets of ``labels`` that can only change together, at the first other size at which all of them can."""
-    usual = sampler.sizes[labels[0]]
+    """The sets of ``labels`` that can only change together, at the first other size at which all of them can.
+
+    Next to a size of one others are broadcast; where that is the usual one, all change from two.
+    """
+    usual = max(sampler.sizes[labels[0]], 2)
+    others = dict.fromkeys(labels, usual) if sampler.sizes[labels[0]] != usual else {}
 
     def takes(some: Sequence[str], size: int) -> bool:
-        sizes = dict.fromkeys(some, size)
+        sizes = others | dict.fromkeys(some, size)
         return not _refusal(source, sampler, sizes) or not _refusal(source, sampler, sizes, True)
 
     tried = [size for size in dict.fromkeys((usual - 1, usual + 1, usual // 2, usual * 2, usual + 8)) if size > 1]

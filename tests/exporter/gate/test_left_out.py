@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from pullback.errors import ParityError
+from pullback import ParityError
 from pullback.parity import Report
-from pullback_export import ExportError, export
-from pullback_export.gate.existing_bundle import compare_with_bundle
+from pullback_export import ExportError, compare, export
 from pullback_export.gate.written_files import Answer, Arrays, Artifact
 
 SPEC = tf.TensorSpec([None, 3], tf.float32, name="x")
@@ -170,7 +169,7 @@ def test_only_what_is_determined_is_a_verdict_of_a_drawn_sample(
     path = tmp_path / "it.pullback"
     export(Kinked(), path, ["gradient(y, x)"], formats=("onnx",))
     planted(monkeypatch, sample, 150.0 if "large" in sample else 3.0, GIVEN if samples else DRAWN)
-    report: Report = compare_with_bundle(Kinked(), path, samples)
+    report: Report = compare(Kinked(), path, samples)
     assert report.ok is not fails
     if fails:
         assert {row.stage.partition(": ")[2] for row in report.failures} == {sample}
