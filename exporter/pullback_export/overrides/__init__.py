@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 from pullback_export.overrides.block_lstm_gradient import own_gate_order
 from pullback_export.overrides.cumulative_logsumexp import twice_differentiable_logsumexp
+from pullback_export.overrides.dilated_convolution import kernels_with_zeros
 from pullback_export.overrides.dropped_gradients import complete_gradients
 from pullback_export.overrides.indexed_slices import dense_gradients
 from pullback_export.overrides.no_kernel_gradient import input_gradients
@@ -23,6 +24,7 @@ Override = Callable[[], contextlib.AbstractContextManager[None]]
 
 # In the order in which they are entered: a later one sees what the ones before it have put in place.
 OVERRIDES: tuple[Override, ...] = (
+    kernels_with_zeros,
     safe_convolution,
     input_gradients,
     own_gate_order,

@@ -115,6 +115,16 @@ def no_kernel_gradient() -> bool:
     return any(op.type == "Conv2DBackpropFilter" for op in graph.get_operations())
 
 
+def dilated_convolution() -> bool:
+    """Without oneDNN, as tests run, there is no CPU kernel of the gradient of a dilated convolution."""
+    image, kernel = tf.ones([1, 9, 9, 2]), tf.ones([3, 3, 2, 2])
+    try:
+        tf.nn.conv2d_transpose(image, kernel, [1, 9, 9, 2], 1, "SAME", dilations=2)
+    except tf.errors.OpError:
+        return True
+    return False
+
+
 def strided_1x1_convolution() -> bool:
     """The input gradient of a 1x1 convolution with a stride writes outside of its buffer: a crash, sooner or later."""
     x, kernel = tf.random.normal([1, 16, 16, 4], seed=1), tf.random.normal([1, 1, 4, 8], seed=2)
@@ -149,6 +159,7 @@ DEFECTS: dict[str, Callable[[], bool]] = {
     for defect in (
         block_lstm_gradient,
         cumulative_logsumexp,
+        dilated_convolution,
         dropped_gradients,
         indexed_slices,
         letter_case,
