@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pullback.bundle import Bundle, load
+from pullback.calls.guards import RangeWarning
 from pullback.errors import (
     BundleError,
     FormatVersionError,
@@ -13,7 +14,6 @@ from pullback.errors import (
 )
 from pullback.flat import Flat
 from pullback.function import Function
-from pullback.guards import RangeWarning
 from pullback.manifest import DerivativeSpec, FunctionSpec, Manifest, TensorSpec, Tolerance
 from pullback.parity import ParityError, Report, compare
 from pullback.prepared import Prepared

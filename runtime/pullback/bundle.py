@@ -10,17 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from pullback import golden, notebook, opening
+from pullback import golden
 from pullback.backends import table
 from pullback.backends.onnx import OnnxBackend
+from pullback.calls.guards import Guard
+from pullback.display import notebook
 from pullback.errors import BundleError, InputError, NotExportedError, PullbackError
 from pullback.flat import Flat
 from pullback.flat.layout import Shapes
 from pullback.function import Function
-from pullback.guards import Guard
 from pullback.manifest import BATCH_NAMES, FUNCTION_NAMES, FunctionSpec, Manifest, Tolerance
 from pullback.parity import Report, compare
 from pullback.prepared import Prepared
+from pullback.storage import opening
 from pullback.storage.remote import is_url
 
 RANGE_CHECKS = (None, "warn", "raise")

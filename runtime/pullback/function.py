@@ -10,12 +10,12 @@ from typing import Any
 
 from pullback.backends import Array
 from pullback.backends.table import Backend
-from pullback.directions import Directions
+from pullback.calls.directions import Directions
+from pullback.calls.guards import Guard
+from pullback.calls.rows import Choice
 from pullback.errors import InputError, NotExportedError
-from pullback.guards import Guard
 from pullback.inputs import Binder
 from pullback.manifest import FunctionSpec, shape_text
-from pullback.rows import Choice
 
 # Prepared choices of results that are kept besides the one of all results; each may hold a session.
 KEPT_RUNS = 8

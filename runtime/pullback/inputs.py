@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy import ndarray
 
-from pullback.axes import inputs_of, sizes_that_follow
+from pullback.calls.axes import inputs_of, sizes_that_follow
 from pullback.errors import InputError
 from pullback.manifest import BATCH_NAMES, FunctionSpec, TensorSpec, shape_text
 

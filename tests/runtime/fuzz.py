@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pullback import PullbackError, cli, golden, load, manifest, onnx_file
+from pullback import PullbackError, cli, golden, load, manifest
 from pullback.manifest import TensorSpec
+from pullback.storage import onnx_file
 
 from tests.runtime import forge
 from tests.runtime.conftest import FIXTURES

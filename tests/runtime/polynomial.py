@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pullback.calls.guards import Guard
+from pullback.calls.rows import Choice
 from pullback.flat.pieces import picked
 from pullback.function import Function
-from pullback.guards import Guard
 from pullback.manifest import DerivativeSpec, FunctionSpec, TensorSpec
-from pullback.rows import Choice
 from pullback.selection import Selection, arguments
 
 Array = npt.NDArray[Any]

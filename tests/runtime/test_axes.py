@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from pullback import InputError
-from pullback.axes import sizes_that_follow
+from pullback.calls.axes import sizes_that_follow
 from pullback.inputs import Binder
 from pullback.manifest import DerivativeSpec, FunctionSpec, TensorSpec
 

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pullback
 import pytest
-from pullback import Bundle, opening
+from pullback import Bundle
 from pullback.backends.onnx import ONE_THREAD_BYTES, OnnxBackend
-from pullback.chunks import in_chunks
-from pullback.opening import GraphFile
-from pullback.rows import NARROW_ROW_BYTES, Choice, RowPlan
-from pullback.storage import content
+from pullback.calls.chunks import in_chunks
+from pullback.calls.rows import NARROW_ROW_BYTES, Choice, RowPlan
+from pullback.storage import content, opening
+from pullback.storage.opening import GraphFile
 
 Array = npt.NDArray[Any]
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pullback
 import pytest
-from pullback import cli, sinks
+from pullback import cli
+from pullback.streams import sinks
 
 from tests.runtime import forge
 from tests.runtime.conftest import FIXTURES

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from pullback import Bundle, cli, sinks
+from pullback import Bundle, cli
 from pullback.function import Function
+from pullback.streams import sinks
 
 from tests.runtime import long_job
 from tests.runtime.conftest import FIXTURES

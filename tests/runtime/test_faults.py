@@ -11,7 +11,8 @@ from typing import Any
 
 import pullback
 import pytest
-from pullback import BundleError, InputError, NotExportedError, PullbackError, opening
+from pullback import BundleError, InputError, NotExportedError, PullbackError
+from pullback.storage import opening
 
 from tests.runtime import forge
 

@@ -11,11 +11,12 @@ import numpy as np
 import onnxruntime
 import pullback
 import pytest
-from pullback import function, wire
+from pullback import function
 from pullback.backends import onnx as backend
 from pullback.bundle import Bundle
 from pullback.errors import BundleError
-from pullback.onnx_cut import cut
+from pullback.storage import wire
+from pullback.storage.onnx_cut import cut
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "v1"
 BUNDLES = sorted(path.name for path in GOLDEN.iterdir())

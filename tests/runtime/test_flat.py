@@ -13,10 +13,10 @@ import numpy.typing as npt
 import pullback
 import pytest
 from pullback import Flat, InputError, NotExportedError
+from pullback.calls.guards import Guard
+from pullback.calls.rows import Choice
 from pullback.function import Function
-from pullback.guards import Guard
 from pullback.manifest import DerivativeSpec, FunctionSpec, TensorSpec
-from pullback.rows import Choice
 
 from tests.runtime import polynomial
 from tests.runtime.polynomial import Polynomial

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pullback
 import pytest
-from pullback import PullbackError, golden, manifest, onnx_file
+from pullback import PullbackError, golden, manifest
+from pullback.storage import onnx_file
 
 from tests.runtime import forge
 from tests.runtime.conftest import FIXTURES

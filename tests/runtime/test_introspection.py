@@ -11,7 +11,8 @@ import xml.etree.ElementTree
 import numpy as np
 import pullback
 import pytest
-from pullback import NotExportedError, notebook
+from pullback import NotExportedError
+from pullback.display import notebook
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "v1"
 LACKS = ("vjp", "jvp", "hvp")

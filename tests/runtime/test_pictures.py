@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pullback
 import pytest
-from pullback import cli, html
+from pullback import cli
+from pullback.display import html
 
 from tests.runtime import forge
 from tests.runtime.conftest import FIXTURES
@@ -45,8 +46,8 @@ def test_report(tmp_path: Path, folder: Path) -> None:
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take most of the time."""
-    monkeypatch.setattr("pullback.pictures.parity", lambda bundle: None)
-    monkeypatch.setattr("pullback.html._picture", lambda figure, description: "")
+    monkeypatch.setattr("pullback.display.pictures.parity", lambda bundle: None)
+    monkeypatch.setattr("pullback.display.html._picture", lambda figure, description: "")
 
 
 @pytest.mark.usefixtures("no_pictures")

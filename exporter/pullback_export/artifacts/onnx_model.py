@@ -127,7 +127,7 @@ def _tensor(name: str, value: Value) -> TensorSpec:
 def _label(size: Dim) -> str:
     """A free size as the manifest names it: expressions become words, ``2*T-1`` is ``T_times_2_minus_1``.
 
-    The runtime reads them where a seed has such an axis (:mod:`pullback.axes`). No two sizes have one name.
+    The runtime reads them where a seed has such an axis (:mod:`pullback.calls.axes`). No two sizes have one name.
     """
     text = re.sub(r"(?<![\w*])(\d+)\*(\w+)(?![\w*(])", r"\2*\1", str(size))
     words = text.rstrip(")")

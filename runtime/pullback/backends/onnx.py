@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pullback.backends import Array
+from pullback.calls.rows import NARROW_ROW_BYTES, WHOLE_BATCHES, Choice, RowPlan
 from pullback.errors import BundleError, InputError, NotExportedError, PullbackError
 from pullback.manifest import FunctionSpec
-from pullback.onnx_cut import cut
-from pullback.opening import GraphFile, Opened
-from pullback.rows import NARROW_ROW_BYTES, WHOLE_BATCHES, Choice, RowPlan
+from pullback.storage.onnx_cut import cut
+from pullback.storage.opening import GraphFile, Opened
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -14,10 +14,10 @@ from typing import Any
 
 from pullback import onednn
 from pullback.backends import Array
+from pullback.calls.rows import Choice
 from pullback.errors import BundleError, MissingDependencyError, NotExportedError, PullbackError
 from pullback.manifest import FunctionSpec
-from pullback.opening import Opened
-from pullback.rows import Choice
+from pullback.storage.opening import Opened
 from pullback.storage.program import Program
 
 _UNSAFE = (

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from pullback.backends.onnx import OnnxBackend
 from pullback.backends.saved_model import SavedModelBackend
+from pullback.calls.rows import Choice
 from pullback.manifest import FunctionSpec
-from pullback.opening import Opened
-from pullback.rows import Choice
+from pullback.storage.opening import Opened
 
 
 class Backend(Protocol):

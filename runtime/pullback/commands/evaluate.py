@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from pullback import sinks
 from pullback.backends import Array
 from pullback.bundle import Bundle, load
 from pullback.errors import InputError
 from pullback.function import Function
-from pullback.sources import Source, open_source, pyarrow_parquet
-from pullback.tables import Block
+from pullback.streams import sinks
+from pullback.streams.sources import Source, open_source, pyarrow_parquet
+from pullback.streams.tables import Block
 
 NAME = "eval"
 

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write one picture."""
-    from pullback.pictures import draw
+    from pullback.display.pictures import draw
 
     if arguments.output.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise argparse.ArgumentTypeError(f"{arguments.output}: unknown kind of picture; known are .png, .svg, .pdf")

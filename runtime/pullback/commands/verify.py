@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"{'passed' if report.ok else 'FAILED'}: {bundle.path} on {bundle.backend}, {len(report.rows)} comparisons"
         )
     if arguments.html:
-        from pullback.html import write_report
+        from pullback.display.html import write_report
 
         write_report(bundle, report, arguments.html)
         print(f"report: {arguments.html}")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pullback.axes import inputs_of
 from pullback.backends import Array
+from pullback.calls.axes import inputs_of
 from pullback.errors import InputError
 from pullback.flat.layout import Layout
 from pullback.function import Function

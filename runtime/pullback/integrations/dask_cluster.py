@@ -17,7 +17,7 @@ from pullback.backends import Array
 from pullback.bundle import Bundle
 from pullback.errors import MissingDependencyError, PullbackError
 from pullback.integrations.dask import evaluate_block, pickled
-from pullback.tables import Block
+from pullback.streams.tables import Block
 
 CONNECT_SECONDS = 30.0
 WORKER_SECONDS = 60.0  # to wait for a worker, at the start and after all of them were lost

@@ -16,8 +16,8 @@ import numpy as np
 import onnx
 import pytest
 from pullback.manifest import Tolerance
-from pullback.onnx_cut import cut
-from pullback.onnx_file import screen
+from pullback.storage.onnx_cut import cut
+from pullback.storage.onnx_file import screen
 from pullback_export.artifacts import onnx_model
 from pullback_export.derivatives.plan import Derivatives
 from pullback_export.derivatives.requests import parse_request

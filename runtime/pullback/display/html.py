@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from pullback import pictures
 from pullback.bundle import Bundle
 from pullback.commands import bench
+from pullback.display import pictures
 from pullback.manifest import shape_text
 from pullback.parity import Report, Row
 

@@ -18,10 +18,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from pullback import tables
 from pullback.backends import Array
 from pullback.errors import InputError
-from pullback.sources import pyarrow_parquet
+from pullback.streams import tables
+from pullback.streams.sources import pyarrow_parquet
 
 STATE = "state.json"
 BAD_ROWS = "bad.csv"

@@ -2,7 +2,8 @@
 
 ONNX Runtime has an option to run only that (``only_execute_path_to_fetches``), which builds for inference ignore:
 https://github.com/microsoft/onnxruntime/issues/16013 . A smaller file needs no option. Field numbers are those of
-https://github.com/onnx/onnx/blob/main/onnx/onnx.proto ; the file must have passed :func:`pullback.onnx_file.screen`.
+https://github.com/onnx/onnx/blob/main/onnx/onnx.proto ; the file must have passed
+:func:`pullback.storage.onnx_file.screen`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterator
 
-from pullback import wire
+from pullback.storage import wire
 
 # Fields of ModelProto, GraphProto, NodeProto and AttributeProto, and the names of a TensorProto and a ValueInfoProto.
 _GRAPH = 7

@@ -12,9 +12,9 @@ import numpy as np
 
 from pullback.backends import Array
 from pullback.bundle import Bundle
+from pullback.display.notebook import scalar_input
 from pullback.errors import InputError, MissingDependencyError
 from pullback.manifest import TensorSpec
-from pullback.notebook import scalar_input
 
 INK, BLUE, ORANGE, GRAY, PALE = "#1f2933", "#2166ac", "#d6604d", "#7b8794", "#e4e7eb"
 

@@ -12,9 +12,9 @@ import math
 
 import numpy as np
 
-from pullback import wire
 from pullback.errors import BundleError
 from pullback.manifest import FunctionSpec, TensorSpec, shape_text
+from pullback.storage import wire
 
 MAX_DEPTH = 16
 STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")

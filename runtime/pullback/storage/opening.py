@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pullback import manifest, onnx_file
+from pullback import manifest
 from pullback.errors import BundleError, NotExportedError
 from pullback.manifest import FileSpec, FunctionSpec, Manifest, Tolerance
-from pullback.storage import Place, content
+from pullback.storage import Place, content, onnx_file
 from pullback.storage.archive import MAGIC, MANIFEST, Archive, write
 from pullback.storage.folder import Folder, open_regular
 from pullback.storage.program import Program

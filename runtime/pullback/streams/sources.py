@@ -11,11 +11,11 @@ from typing import Any, Protocol, TextIO
 
 import numpy as np
 
-from pullback import tables
 from pullback.backends import Array
 from pullback.errors import InputError, MissingDependencyError
 from pullback.manifest import TensorSpec
-from pullback.tables import Block
+from pullback.streams import tables
+from pullback.streams.tables import Block
 
 
 class Source(Protocol):

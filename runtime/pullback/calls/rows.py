@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from pullback.backends import Array, Run
-from pullback.chunks import in_chunks
+from pullback.calls.chunks import in_chunks
 
 # A chunk's widest value should have about this size, to stay in the cache, and a chunk at least so many rows.
 CHUNK_BYTES = 2**19

@@ -1,0 +1,1 @@
+"""How a call runs: rows of a batch in chunks, sizes that must agree, directions of derivatives, guards."""

@@ -1,0 +1,1 @@
+"""Tables larger than memory: where rows come from, and where results go."""
