@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from pullback_export.errors import ExportError
 from pullback_export.graph.graph import Graph
 from pullback_export.graph.pruning import prune
 from pullback_export.graph.values import Node, Value
@@ -17,6 +18,9 @@ from pullback_export.graph.values import Node, Value
 # Operators of ONNX's second standard domain, and its version; see https://onnx.ai/onnx/operators/index.html
 _ML = frozenset({"LabelEncoder"})
 ML_OPSET = ("ai.onnx.ml", 3)
+
+# Protobuf writes messages below 2 GiB; a hundredth is left for nodes and names.
+LARGEST_FILE = 2**31 - 2**31 // 100
 
 
 def to_model(graph: Graph, opset: int, metadata: Mapping[str, str]) -> onnx.ModelProto:
@@ -42,16 +46,27 @@ class _Writer:
         self.live = prune(root)
         self.names: dict[int, str] = {}
         self.counts: dict[str, int] = {}
+        self.bytes = 0
         self.domains: set[tuple[str, int]] = set()
 
     def name(self, value: Value) -> str:
         if id(value) not in self.names:
             if value.const is None:
                 raise AssertionError(f"{value} is used before it is made")
+            self._make_room(value.const.nbytes)
             name = self._new("weight" if value.const.size > 64 else "constant")
             self.initializers.append(numpy_helper.from_array(value.const, name))
             self.names[id(value)] = name
         return self.names[id(value)]
+
+    def _make_room(self, count: int) -> None:
+        """Stops before a file is built that protobuf could not write, which would end in an error of its own."""
+        self.bytes += count
+        if self.bytes > LARGEST_FILE:
+            raise ExportError(
+                f"the weights take more than {LARGEST_FILE:,} bytes, which one ONNX file cannot hold; export a part of"
+                " the model (an inner layer as output, a smaller table), or weights of a shorter dtype"
+            )
 
     def _new(self, stem: str) -> str:
         self.counts[stem] = self.counts.get(stem, 0) + 1
