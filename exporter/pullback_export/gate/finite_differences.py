@@ -20,6 +20,7 @@ from pullback_export.derivatives.kinds.request import Request
 from pullback_export.derivatives.plan import Function
 from pullback_export.gate.difference_quotient import Judge
 from pullback_export.gate.exact_source import ExactSource
+from pullback_export.gate.excuses import SURROGATES
 from pullback_export.gate.samples import Sample
 from pullback_export.sources.source import Source
 
@@ -44,7 +45,6 @@ FLOAT64 = Precision("float64", (1e-5, 1e-6, 1e-4, 1e-7, 1e-8), 1e-5, 1e-5)
 # Of the exact reference, at points that a float32 model is made for: not as flat as a test function.
 TRUTH = dataclasses.replace(FLOAT64, kink=1e-3)
 FLOAT32 = Precision("float32", (1e-2, 3e-3, 3e-2, 1e-3), 2e-2, 2e-2)
-_SURROGATES = ("StopGradient", "PreventGradient", "FakeQuant", "QuantizeAndDequantize")
 # Rows of a sample that are checked, and components of a Laplacian.
 MOST_ROWS = 8
 MOST_COMPONENTS = 32
@@ -83,7 +83,7 @@ def surrogate_ops(graph: Any) -> tuple[str, ...]:
     """Ops in a traced graph whose gradient is a convention, such as ``StopGradient`` or a ``tf.custom_gradient``."""
     definition = graph.as_graph_def()
     nodes = [*definition.node, *(node for function in definition.library.function for node in function.node_def)]
-    found = {node.op for node in nodes if node.op.startswith(_SURROGATES)}
+    found = {node.op for node in nodes if node.op.startswith(tuple(SURROGATES))}
     if any(node.op == "IdentityN" and "_gradient_op_type" in node.attr for node in nodes):
         found.add("tf.custom_gradient")
     return tuple(sorted(found))

@@ -1,10 +1,8 @@
-"""Keras models as sources: names, training mode, inner layers, and the float64 twin."""
+"""Keras models as sources: names, training mode, and inner layers."""
 
 from __future__ import annotations
 
 import contextlib
-import copy
-import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,13 +41,7 @@ def keras_source(
     chosen = rename(outputs, found if len(found) == count else numbered("y", count))
     layers = tuple(layer.name for layer in model._flatten_layers(include_self=False))
 
-    @functools.cache
-    def twin() -> Callable[..., tuple[Any, ...]] | None:
-        return _float64_twin(model, template, training)
-
-    return Source(
-        "keras", specs, chosen, call, True, model, layers, lambda wanted, tap: _tapped(model, wanted, tap), twin
-    )
+    return Source("keras", specs, chosen, call, True, model, layers, lambda wanted, tap: _tapped(model, wanted, tap))
 
 
 def _call(model: Any, template: Any, training: bool, tensors: Sequence[Any]) -> tuple[Any, ...]:
@@ -199,46 +191,3 @@ def _tapped(model: Any, wanted: Sequence[str], tap: Tap) -> Iterator[None]:
     finally:
         for name in wanted:
             object.__delattr__(layers[name], "call")
-
-
-def _float64_twin(model: Any, template: Any, training: bool) -> Callable[..., tuple[Any, ...]] | None:
-    """The same model rebuilt from its config in float64 with the same weights; None where that does not work.
-
-    The global policy is float64 meanwhile: it is that of layers whose config names none, such as the model itself.
-    """
-    policy = keras.config.dtype_policy()
-    try:
-        keras.config.set_dtype_policy("float64")
-        config = _in_float64(copy.deepcopy(model.get_config()))
-        twin = type(model).from_config(config)
-        if not twin.built:
-            specs = [tf.TensorSpec(item.shape, _wide(item.dtype)) for item in keras.tree.flatten(template)]
-            traced = tf.function(lambda *tensors: _call(twin, template, training, tensors), autograph=False)
-            traced.get_concrete_function(*specs)  # which builds it
-        twin.set_weights(model.get_weights())
-        for layer in twin._flatten_layers():
-            if hasattr(layer, "finalize_state"):  # what a preprocessing layer has adapted to is not all weights
-                layer.finalize_state()
-    except Exception:  # a custom layer may refuse in any way it likes; the caller then says which check it used
-        return None
-    finally:
-        keras.config.set_dtype_policy(policy)
-    if any(layer.compute_dtype not in ("float64", None) for layer in twin._flatten_layers()):
-        return None
-
-    def call(*tensors: Any) -> tuple[Any, ...]:
-        return _call(twin, template, training, tensors)
-
-    return call
-
-
-def _wide(dtype: str) -> str:
-    return "float64" if dtype == "float32" else dtype
-
-
-def _in_float64(config: Any) -> Any:
-    if isinstance(config, dict):
-        return {key: _in_float64(item) for key, item in config.items()}
-    if isinstance(config, list | tuple):
-        return type(config)(_in_float64(item) for item in config)
-    return "float64" if config == "float32" else config

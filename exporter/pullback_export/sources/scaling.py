@@ -37,12 +37,8 @@ def with_scaling(source: Source, scaling: Mapping[str, Pair]) -> Source:
 
         return scaled
 
-    def twin() -> Callable[..., tuple[Any, ...]] | None:
-        call = source.twin() if source.twin is not None else None
-        return wrapped(call) if call is not None else None
-
     spreads = {name: pairs[name] for name in pairs if name in {spec.name for spec in source.inputs}}
-    return dataclasses.replace(source, call=wrapped(source.call), twin=twin, spreads=spreads)
+    return dataclasses.replace(source, call=wrapped(source.call), spreads=spreads)
 
 
 def _to_model(pair: Pair | None, tensor: Any) -> Any:

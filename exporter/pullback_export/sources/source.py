@@ -22,8 +22,7 @@ class Source:
     ``tapped(names, tap)`` is a context in which the output of each named inner layer passes through ``tap``.
     ``spreads`` gives offset and scale of the inputs that are in physical units. ``axes`` names free axes, by input and
     number; those of one name have one size. ``trackable`` keeps the model's
-    variables alive and is stored with the SavedModel; ``twin()`` gives the same
-    function in float64, or None where that cannot be made.
+    variables alive and is stored with the SavedModel.
     """
 
     kind: str
@@ -34,7 +33,6 @@ class Source:
     trackable: Any = None
     layers: tuple[str, ...] = ()
     tapped: Callable[[Sequence[str], Tap], contextlib.AbstractContextManager[None]] | None = None
-    twin: Callable[[], Callable[..., tuple[Any, ...]] | None] | None = None
     spreads: Mapping[str, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
     axes: Mapping[str, Mapping[int, str]] = dataclasses.field(default_factory=dict)
 
