@@ -103,7 +103,7 @@ def check(
             judged = live.judged(index)
             spares = Spares(function, judged, live.parted)
             report += live.left_out(index) + _compare_all(function, judged, written[index], answered, bounds, spares)
-            report += Report(notes=spares.notes) + measured
+            report += live.truths[index].report + Report(notes=spares.notes) + measured
             cases[function.name] = [
                 _golden(item.inputs, item.best, None if live.interacting else item.sample.rows)
                 for number, item in judged.items()

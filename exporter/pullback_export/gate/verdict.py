@@ -109,7 +109,8 @@ def judge(stage: str, name: str, expected: Expected, actual: Array, tolerance: f
     jumps = expected.undetermined
     if jumps.any():
         given = np.where(_along(jumps, given), _within(given, live, expected.spread, bound * scale, wanted), given)
-    return _told(compare_arrays(stage, name, wanted, given, bound, scale), expected, dtype=str(live.dtype))
+    row = _told(compare_arrays(stage, name, wanted, given, bound, scale), expected, dtype=str(live.dtype))
+    return dataclasses.replace(row, scale=0.0) if expected.scale == row.max_error == 0 else row
 
 
 def _told(row: Row, expected: Expected, dtype: str | None = None) -> Row:

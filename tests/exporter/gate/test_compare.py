@@ -145,7 +145,7 @@ def test_the_page_of_promises_lists_every_excuse() -> None:
 
 
 def test_the_report_shows_truth_and_both_errors(folder: pathlib.Path) -> None:
-    from pullback import html
+    from pullback.display import html
 
     page = "".join(html._exported(pullback.load(folder / "bowl.pullback")))
     for words in ("float64 truth", "error of the bundle", "error of the live model"):
