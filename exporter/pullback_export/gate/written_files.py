@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import tensorflow as tf
+from pullback import onednn
 
 from pullback_export.derivatives.plan import Function
 from pullback_export.errors import ExportError
+from pullback_export.gate.child import child
 from pullback_export.gate.limits import OverLimit, watched
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -71,7 +73,7 @@ def artifacts(function: Function, folder: pathlib.Path, formats: Sequence[str]) 
     found = []
     endless: dict[int, OverLimit] = {}
     if "saved_model" in formats:
-        opened = functools.partial(_saved_model, folder / "saved_model", function)
+        opened = functools.partial(_saved_model if onednn.make_safe() else _in_child, folder / "saved_model", function)
         found.append(Artifact("SavedModel", function, opened, endless))
     if "onnx" in formats:
         for label, level in LEVELS.items():
@@ -98,6 +100,17 @@ def _saved_model(folder: pathlib.Path, function: Function) -> Run:
         return {name: results[name].numpy() for name in function.outputs}
 
     run.keep_alive = loaded  # type: ignore[attr-defined]  # the signature only holds its variables weakly
+    return run
+
+
+def _in_child(folder: pathlib.Path, function: Function) -> Run:
+    """In a process that limits oneDNN's instructions: here its products would be wrong."""
+
+    def run(inputs: Mapping[str, Any], whole: bool) -> Arrays:
+        given = {spec.name: np.asarray(inputs[spec.name], spec.dtype.as_numpy_dtype) for spec in function.inputs}
+        results = child()(folder.absolute(), function.name, given, whole)
+        return {name: results[name] for name in function.outputs}
+
     return run
 
 
