@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from pullback_export.graph.operators import BOUNDED_BY_ONE, LARGEST_CONSTANT, LARGEST_SCALE, REARRANGING
 from pullback_export.graph.values import Array, Node, Value
-
-LARGEST_FACTOR = 4096
-# Constants beyond these could overflow or underflow in another place of a product.
-LARGEST_SCALE = 2.0**20
-_BOUNDED_BY_ONE = {"Cos", "Erf", "HardSigmoid", "Sigmoid", "Sign", "Sin", "Softmax", "Softsign", "Tanh"}
-_REARRANGING = {"Expand", "Gather", "Reshape", "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze"}
 
 
 def is_moderate(factor: Array) -> bool:
     """Whether a constant factor is small in number and of a size that any place of a product can bear."""
     size = np.abs(factor)
-    return 0 < factor.size <= LARGEST_FACTOR and bool((size > 1 / LARGEST_SCALE).all() and size.max() < LARGEST_SCALE)
+    return 0 < factor.size <= LARGEST_CONSTANT and bool((size > 1 / LARGEST_SCALE).all() and size.max() < LARGEST_SCALE)
 
 
 def weights_of(node: Node | None) -> Value | None:
@@ -70,11 +65,11 @@ def bound(value: Value | None, depth: int = 12) -> float:
     node = value.node
     if node is None:
         return np.inf
-    if node.op_type in _BOUNDED_BY_ONE or (node.op_type == "Cast" and _is_flag(node.inputs[0])):
+    if node.op_type in BOUNDED_BY_ONE or (node.op_type == "Cast" and _is_flag(node.inputs[0])):
         return 1.0
     if node.op_type == "Exp" and _is_minus_square(node.inputs[0]):
         return 1.0
-    if node.op_type in _REARRANGING or node.op_type == "Neg":
+    if node.op_type in REARRANGING or node.op_type == "Neg":
         return bound(node.inputs[0], depth - 1)
     bounds = [bound(item, depth - 1) for item in node.inputs] if node.op_type in ("Add", "Sub", "Mul") else []
     if not bounds:

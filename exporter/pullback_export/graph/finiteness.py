@@ -7,74 +7,29 @@ be NaN, and a selection is how a model says that this must not count.
 
 from __future__ import annotations
 
-import weakref
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from pullback_export.graph.values import Node, Value
-
-_KEEPING = {
-    "Add",
-    "Sub",
-    "Mul",
-    "Neg",
-    "Abs",
-    "Relu",
-    "LeakyRelu",
-    "Max",
-    "Min",
-    "Sum",
-    "Clip",
-    "Cast",
-    "Identity",
-    "Tanh",
-    "Sigmoid",
-    "Sin",
-    "Cos",
-    "Sign",
-    "MatMul",
-    "Gemm",
-    "Conv",
-    "ConvTranspose",
-    "Einsum",
-    "ReduceSum",
-    "CumSum",
-    "Where",
-    "Transpose",
-    "Reshape",
-    "Expand",
-    "Tile",
-    "Concat",
-    "Slice",
-    "Gather",
-    "GatherND",
-    "GatherElements",
-    "Split",
-    "Pad",
-    "Squeeze",
-    "Unsqueeze",
-    "ScatterND",
-    "ScatterElements",
-}
-_known: weakref.WeakKeyDictionary[Node, bool] = weakref.WeakKeyDictionary()
+from pullback_export.graph.operators import KEEPING_FINITE
+from pullback_export.graph.values import Node, Value
 
 
 def is_finite(value: Value) -> bool:
     """Whether ``value`` is made of finite constants, integers and truth values only."""
+    known = value.graph.root.finite
     stack = [] if _settled(value) else [value.node]
     while stack:
         node = stack[-1]
         assert node is not None
-        operands = [item for item in node.inputs if item is not None] if node.op_type in _KEEPING else []
-        open_ones = [item.node for item in operands if not _settled(item) and item.node not in _known]
-        if open_ones and all(_finite(item) for item in operands if _settled(item)):
+        operands = [item for item in node.inputs if item is not None] if node.op_type in KEEPING_FINITE else []
+        open_ones = [item.node for item in operands if not _settled(item) and item.node not in known]
+        if open_ones and all(_finite(item, known) for item in operands if _settled(item)):
             stack.extend(open_ones)
             continue
-        _known[node] = node.op_type in _KEEPING and not open_ones and all(map(_finite, operands))
+        known[node] = (
+            node.op_type in KEEPING_FINITE and not open_ones and all(_finite(item, known) for item in operands)
+        )
         stack.pop()
-    return _finite(value)
+    return _finite(value, known)
 
 
 def _settled(value: Value) -> bool:
@@ -82,9 +37,9 @@ def _settled(value: Value) -> bool:
     return value.dtype.kind != "f" or value.node is None
 
 
-def _finite(value: Value) -> bool:
+def _finite(value: Value, known: dict[Node, bool]) -> bool:
     if value.dtype.kind != "f":
         return True
     if value.const is not None:
         return bool(np.isfinite(value.const).all())
-    return value.node is not None and _known[value.node]
+    return value.node is not None and known[value.node]

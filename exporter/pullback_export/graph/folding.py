@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pullback_export.graph.dims import Dim, maximum, minimum, never_negative, product, truncated
+from pullback_export.graph.operators import LARGEST_CONSTANT, REARRANGING
 from pullback_export.graph.values import Array, Operands
 
 if TYPE_CHECKING:
     from pullback_export.graph.values import Value
-
-# Larger results stay nodes: the file would grow, and ONNX Runtime folds them when it loads the graph.
-LARGEST_RESULT = 4096
 
 
 def _axes(args: Sequence[Any], attrs: dict[str, Any]) -> tuple[int, ...] | None:
@@ -199,12 +197,9 @@ def _chain(function: Callable[..., Any], args: Sequence[Any]) -> Any:
     return result
 
 
-_PASS_FILL = {"Expand", "Reshape", "Unsqueeze", "Squeeze", "Transpose", "Tile", "Slice", "Gather", "Identity"}
-
-
 def fill_of(op_type: str, operands: Operands) -> float | None:
     """The number that the result repeats, if it is only a rearrangement of such a tensor."""
-    if op_type in _PASS_FILL and operands and operands[0] is not None:
+    if op_type in REARRANGING and operands and operands[0] is not None:
         return operands[0].fill
     return None
 
@@ -213,15 +208,15 @@ def fold(op_type: str, arrays: Sequence[Array | None], attributes: dict[str, Any
     """The result as an array, or None when the node is better left as it is."""
     if op_type == "Cast":
         assert arrays[0] is not None
-        return arrays[0].astype(attributes["to"]) if arrays[0].size <= LARGEST_RESULT else None
+        return arrays[0].astype(attributes["to"]) if arrays[0].size <= LARGEST_CONSTANT else None
     function = _FOLDS.get(op_type)
-    if function is None or any(array is not None and array.size > LARGEST_RESULT for array in arrays):
+    if function is None or any(array is not None and array.size > LARGEST_CONSTANT for array in arrays):
         return None
     if op_type in ("Expand", "Tile"):
         size = np.prod([float(s) for s in arrays[1]]) if arrays[1] is not None else 0
-        if size > LARGEST_RESULT or (arrays[0] is not None and size * arrays[0].size > LARGEST_RESULT):
+        if size > LARGEST_CONSTANT or (arrays[0] is not None and size * arrays[0].size > LARGEST_CONSTANT):
             return None
-    if op_type == "Range" and _range_length(arrays) > LARGEST_RESULT:
+    if op_type == "Range" and _range_length(arrays) > LARGEST_CONSTANT:
         return None
     with np.errstate(all="ignore"):
         result = function(arrays, attributes)
@@ -231,7 +226,7 @@ def fold(op_type: str, arrays: Sequence[Array | None], attributes: dict[str, Any
     first = next(array for array in arrays if array is not None)
     if result.dtype.kind != "b" and op_type != "Where":
         result = result.astype(first.dtype)
-    return result if result.size <= LARGEST_RESULT else None
+    return result if result.size <= LARGEST_CONSTANT else None
 
 
 def _range_length(arrays: Sequence[Array | None]) -> float:

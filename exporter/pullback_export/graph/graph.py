@@ -15,6 +15,7 @@ import numpy as np
 
 from pullback_export.graph import folding
 from pullback_export.graph.dims import Atom, Dim, Shape, Size, never_negative
+from pullback_export.graph.operators import RANDOM
 from pullback_export.graph.shapes import inference
 from pullback_export.graph.values import Attribute, Attributes, Node, Operands, Region, Value
 
@@ -45,6 +46,7 @@ class Graph(Region):
         self._seen: dict[Any, list[Value]] = {}
         self._constants: dict[Any, Value] = {}
         self._fresh = 0
+        self.finite = {}
         self.assumption: tuple[Value, bool] | None = None  # of a branch: its predicate, and what that is here
         self.active: Graph = self  # of the root: the graph that rules are writing to
 
@@ -330,7 +332,7 @@ class Graph(Region):
 
 
 def _key(op_type: str, operands: list[Value | None], attributes: dict[str, Attribute], outputs: int) -> Any:
-    if any(isinstance(item, Graph) for item in attributes.values()) or op_type in inference.RANDOM:
+    if any(isinstance(item, Graph) for item in attributes.values()) or op_type in RANDOM:
         return None
     frozen = tuple(sorted((name, _frozen(item)) for name, item in attributes.items()))
     return op_type, tuple(id(value) for value in operands), frozen, outputs

@@ -28,6 +28,7 @@ class Region:
     parent: Region | None
     root: Region
     depth: int
+    finite: dict[Node, bool]  # of the root: which nodes are known to give finite values, or not to
     nodes: list[Node]
     inputs: list[tuple[str, Value]]
     outputs: list[tuple[str, Value]]

@@ -10,36 +10,9 @@ import numpy as np
 from pullback_export.graph.dims import Size, broadcast, without_rest
 from pullback_export.graph.finiteness import is_finite
 from pullback_export.graph.graph import Graph
+from pullback_export.graph.operators import INT64_INPUTS
 from pullback_export.graph.values import Value
 
-# Inputs that the ONNX specification wants as int64, by position.
-_INT64_INPUTS: dict[str, tuple[int, ...]] = {
-    "Reshape": (1,),
-    "Expand": (1,),
-    "Tile": (1,),
-    "Slice": (1, 2, 3, 4),
-    "Pad": (1, 3),
-    "Unsqueeze": (1,),
-    "Squeeze": (1,),
-    "ReduceSum": (1,),
-    "ReduceMean": (1,),
-    "ReduceMax": (1,),
-    "ReduceMin": (1,),
-    "ReduceProd": (1,),
-    "ReduceL1": (1,),
-    "ReduceL2": (1,),
-    "ReduceSumSquare": (1,),
-    "ReduceLogSumExp": (1,),
-    "ReduceLogSum": (1,),
-    "TopK": (1,),
-    "ConstantOfShape": (0,),
-    "Split": (1,),
-    "ScatterND": (1,),
-    "GatherND": (1,),
-    "Resize": (3,),
-    "CumSum": (1,),
-    "DFT": (1, 2),
-}
 _MAGNIFYING = {"Log", "Xlogy", "RealDiv", "Div", "DivNoNan", "Xdivy", "Reciprocal", "Inv", "Pow", "Rsqrt", "Sqrt"}
 # TensorFlow ops whose result is as small as their operand.
 _PASSING = {
@@ -157,7 +130,7 @@ class OpContext:
         return cast(Emitter, emit)
 
     def _operands(self, op_type: str, operands: Sequence[Any]) -> list[Value | None]:
-        int64 = _INT64_INPUTS.get(op_type, ())
+        int64 = INT64_INPUTS.get(op_type, ())
         like = next((item.dtype for item in operands if isinstance(item, Value) and item.dtype != bool), None)
         result: list[Value | None] = []
         for index, item in enumerate(operands):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pullback_export.graph.dims import Shape, Size, broadcast, product
+from pullback_export.graph.operators import BOOLEAN, BROADCASTING, REDUCTIONS
 from pullback_export.graph.shapes import products, rearranging
 from pullback_export.graph.shapes.operands import (
     CannotInfer,
@@ -21,38 +22,7 @@ from pullback_export.graph.values import Attributes, Operands, Region, Value
 DType = np.dtype[Any]
 Inferred = list[tuple[DType, "Shape | None"]]
 
-RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
 _BOOL, _INT64 = np.dtype(bool), np.dtype(np.int64)
-_COMPARISONS = {"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Xor"}
-_BROADCASTING = {
-    "Add",
-    "Sub",
-    "Mul",
-    "Div",
-    "Pow",
-    "Max",
-    "Min",
-    "Mod",
-    "Sum",
-    "Mean",
-    "PRelu",
-    "BitwiseAnd",
-    "BitwiseOr",
-    "BitwiseXor",
-    "BitShift",
-} | _COMPARISONS
-_REDUCTIONS = {
-    "ReduceSum",
-    "ReduceMean",
-    "ReduceMax",
-    "ReduceMin",
-    "ReduceProd",
-    "ReduceL1",
-    "ReduceL2",
-    "ReduceLogSum",
-    "ReduceLogSumExp",
-    "ReduceSumSquare",
-}
 
 
 def infer(fresh: Fresh, op_type: str, operands: Operands, attributes: Attributes, outputs: int) -> Inferred:
@@ -75,7 +45,7 @@ def infer(fresh: Fresh, op_type: str, operands: Operands, attributes: Attributes
 
 
 def _dtype(op_type: str, operands: Operands, attributes: Attributes, first: Value | None) -> DType:
-    if op_type in _COMPARISONS or op_type in ("Not", "IsNaN", "IsInf"):
+    if op_type in BOOLEAN:
         return _BOOL
     if op_type in ("Shape", "Size", "ArgMax", "ArgMin", "NonZero"):
         return _INT64
@@ -195,9 +165,8 @@ def _subgraph_outputs(fresh: Fresh, op_type: str, attributes: Attributes, output
 _SHAPES: dict[str, Rule] = {
     **rearranging.RULES,
     **products.RULES,
-    **dict.fromkeys(_BROADCASTING, _broadcast),
-    **dict.fromkeys(_REDUCTIONS, _reduce),
-    "Where": _broadcast,
+    **dict.fromkeys(BROADCASTING, _broadcast),
+    **dict.fromkeys(REDUCTIONS, _reduce),
     "ArgMax": _arg_reduce,
     "ArgMin": _arg_reduce,
     "OneHot": _one_hot,

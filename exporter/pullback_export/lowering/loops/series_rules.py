@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pullback_export.graph.graph import Graph
+from pullback_export.graph.operators import ELEMENTWISE, REDUCTIONS
 from pullback_export.graph.values import Node, Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.loops.induction import inside
@@ -23,90 +24,13 @@ class LoopView:
     count: Value
 
 
-_ELEMENTWISE = {
-    "Add",
-    "Sub",
-    "Mul",
-    "Div",
-    "Pow",
-    "Max",
-    "Min",
-    "Mod",
-    "Where",
-    "Equal",
-    "Less",
-    "LessOrEqual",
-    "Greater",
-    "GreaterOrEqual",
-    "And",
-    "Or",
-    "Xor",
-    "Not",
-    "Neg",
-    "Abs",
-    "Sqrt",
-    "Reciprocal",
-    "Exp",
-    "Log",
-    "Floor",
-    "Ceil",
-    "Round",
-    "Sign",
-    "Sin",
-    "Cos",
-    "Tan",
-    "Asin",
-    "Acos",
-    "Atan",
-    "Sinh",
-    "Cosh",
-    "Asinh",
-    "Acosh",
-    "Atanh",
-    "Tanh",
-    "Sigmoid",
-    "Relu",
-    "Elu",
-    "Selu",
-    "LeakyRelu",
-    "Softplus",
-    "Softsign",
-    "Erf",
-    "Clip",
-    "Cast",
-    "IsNaN",
-    "IsInf",
-    "Identity",
-    "HardSigmoid",
-    "HardSwish",
-    "ThresholdedRelu",
-    "Celu",
-    "Gelu",
-    "Mish",
-}
-
-
-_REDUCTIONS = {
-    "ReduceSum",
-    "ReduceMean",
-    "ReduceMax",
-    "ReduceMin",
-    "ReduceProd",
-    "ReduceSumSquare",
-    "ReduceL1",
-    "ReduceL2",
-    "ReduceLogSumExp",
-    "ReduceLogSum",
-}
-
-
 Rule = Callable[[LoopView, Node, list[Value | None]], "list[Value] | None"]
 
 
 def rule_of(node: Node) -> Rule | None:
-    if node.op_type in _ELEMENTWISE:
+    if node.op_type in ELEMENTWISE:
         return _elementwise
-    if node.op_type in _REDUCTIONS:
+    if node.op_type in REDUCTIONS:
         return _reduction
     return _RULES.get(node.op_type)
 

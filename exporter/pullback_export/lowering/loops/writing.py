@@ -14,30 +14,11 @@ import numpy as np
 
 from pullback_export.graph.dims import Dim, Size
 from pullback_export.graph.graph import Graph
+from pullback_export.graph.operators import CHEAP, SHRINKING
 from pullback_export.graph.values import Node, Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.loops.induction import inside, size_of
 from pullback_export.lowering.loops.series import Series, SeriesFinder
-
-_CHEAP = {
-    "Tanh",
-    "Sigmoid",
-    "Relu",
-    "Neg",
-    "Add",
-    "Sub",
-    "Mul",
-    "Split",
-    "Slice",
-    "Reshape",
-    "Unsqueeze",
-    "Squeeze",
-    "Abs",
-    "Sign",
-    "Cast",
-    "Transpose",
-}
-_SHRINKING = {"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "Slice", "Gather", "Split"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -199,7 +180,7 @@ class LoopWriter:
             ):
                 continue
             fresh = {value for value in node.reads() if finder.is_fresh(value)}
-            if len(fresh) == 1 and node.op_type not in _SHRINKING and finder.could_lift(node, fresh):
+            if len(fresh) == 1 and node.op_type not in SHRINKING and finder.could_lift(node, fresh):
                 late.add(node)
         return late
 
@@ -361,7 +342,7 @@ def loose_or_outer(state: State, body: Graph, finder: SeriesFinder) -> bool:
 def _cheap_chain(value: Value, finder: SeriesFinder) -> list[tuple[Node, Value]]:
     """The cheap ops between a value and the value of the same iteration that it is computed from, last one first."""
     chain: list[tuple[Node, Value]] = []
-    while value.node is not None and value.node.op_type in _CHEAP and inside(value, finder.body):
+    while value.node is not None and value.node.op_type in CHEAP and inside(value, finder.body):
         fresh = {item for item in value.node.inputs if item is not None and finder.is_fresh(item)}
         if len(fresh) != 1 or not finder.could_lift(value.node, fresh):
             break

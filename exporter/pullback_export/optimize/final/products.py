@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 
 from pullback_export.graph.bounds import (
-    LARGEST_FACTOR,
-    LARGEST_SCALE,
     inner_axis,
     is_moderate,
     is_safe,
@@ -25,6 +23,7 @@ from pullback_export.graph.bounds import (
     weights_of,
 )
 from pullback_export.graph.dims import Dim, Shape, broadcast
+from pullback_export.graph.operators import LARGEST_CONSTANT, LARGEST_SCALE
 from pullback_export.graph.readers import Readers
 from pullback_export.graph.values import Node, Region, Value
 
@@ -157,7 +156,7 @@ def _with_one_constant(graph: Region, factors: list[Value | None]) -> list[Value
     if len(found) < 2:
         return factors
     joined = functools.reduce(np.multiply, [const for _, const in found])
-    if joined.size > LARGEST_FACTOR:
+    if joined.size > LARGEST_CONSTANT:
         return factors
     values = [None if index in dict(found) else value for index, value in enumerate(factors)]
     values[found[0][0]] = graph.constant(joined, found[0][1].dtype)

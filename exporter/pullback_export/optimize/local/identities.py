@@ -8,31 +8,14 @@ from typing import Any
 import numpy as np
 
 from pullback_export.graph.dims import Dim, Shape, broadcast, divide, product
+from pullback_export.graph.operators import BROADCASTING, SAME_FOR_ONE
 from pullback_export.graph.shapes import inference
 from pullback_export.graph.values import Attributes, Operands, Region, Value
-
-_BROADCASTING = {
-    "Add",
-    "Sub",
-    "Mul",
-    "Div",
-    "Pow",
-    "Max",
-    "Min",
-    "Where",
-    "Equal",
-    "Less",
-    "LessOrEqual",
-    "Greater",
-    "GreaterOrEqual",
-    "And",
-    "Or",
-}
 
 
 def shrunk(graph: Region, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
     """Drops an ``Expand``, or leading axes of size 1, before an op that broadcasts; the others fix the shape."""
-    if op_type not in _BROADCASTING or any(value is None or value.shape is None for value in operands):
+    if op_type not in BROADCASTING or any(value is None or value.shape is None for value in operands):
         return None
     result = list(operands)
     changed = True
@@ -324,7 +307,7 @@ _RULES: dict[str, Callable[..., Value | None]] = {
     "Reshape": _reshape,
     "Expand": _expand,
     "Tile": _tile,
-    **dict.fromkeys(("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd"), _reduce),
+    **dict.fromkeys(SAME_FOR_ONE, _reduce),
     "Concat": _concat,
     "Sum": _only_operand,
     "Max": _only_operand,

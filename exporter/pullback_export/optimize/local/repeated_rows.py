@@ -11,32 +11,15 @@ from typing import Any
 import numpy as np
 
 from pullback_export.graph.dims import Dim, Shape, Size, broadcast, divide, product
+from pullback_export.graph.operators import BROADCASTING, UNARY
 from pullback_export.graph.values import Operands, Region, Value
-
-_BINARY = {"Add", "Sub", "Mul", "Div"}
-_UNARY = {
-    "Neg",
-    "Exp",
-    "Log",
-    "Sqrt",
-    "Reciprocal",
-    "Abs",
-    "Sign",
-    "Tanh",
-    "Sigmoid",
-    "Relu",
-    "Cast",
-    "Not",
-    "Cos",
-    "Sin",
-}
 
 
 def before_expansion(graph: Region, op_type: str, operands: Operands, attributes: dict[str, Any]) -> Value | None:
     """The node's result computed before rows are repeated, then repeated; None where nothing is gained."""
-    if op_type in _UNARY:
+    if op_type in UNARY:
         return _unary(graph, op_type, operands, attributes)
-    if op_type in _BINARY:
+    if op_type in BROADCASTING:
         return _binary(graph, op_type, operands)
     if op_type in ("MatMul", "Gemm"):
         return _product(graph, op_type, operands, attributes)
@@ -78,7 +61,7 @@ def _unary(graph: Region, op_type: str, operands: Operands, attributes: dict[str
     value, source = operands[0], _source(operands[0])
     if source is None or value is None or value.node is None:
         return None
-    return graph.emit("Expand", [graph.emit(op_type, [source], attributes), value.node.inputs[1]])
+    return graph.emit("Expand", [graph.emit(op_type, [source, *operands[1:]], attributes), value.node.inputs[1]])
 
 
 def _binary(graph: Region, op_type: str, operands: Operands) -> Value | None:

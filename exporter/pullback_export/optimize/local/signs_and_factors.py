@@ -11,12 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from pullback_export.graph.operators import LARGEST_CONSTANT, LARGEST_SCALE, REARRANGING
 from pullback_export.graph.values import Attributes, Operands, Region, Value
-
-_LARGEST_CONSTANT = 4096
-# Scales beyond these could overflow or underflow where the two factors one after the other do not.
-_LARGEST_SCALE = 2.0**20
-_REARRANGING = {"Mul", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
 
 
 def regrouped(graph: Region, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
@@ -39,19 +35,14 @@ def _negated(value: Value | None) -> Value | None:
 def _number(value: Value | None) -> np.ndarray[Any, Any] | None:
     """The contents of a small constant."""
     return (
-        value.const if value is not None and value.const is not None and value.const.size <= _LARGEST_CONSTANT else None
+        value.const if value is not None and value.const is not None and value.const.size <= LARGEST_CONSTANT else None
     )
 
 
 def _exact(factor: np.ndarray[Any, Any]) -> bool:
     """Whether a product with ``factor`` only changes exponents and signs."""
     size = np.abs(factor)
-    if (
-        not factor.size
-        or not np.isfinite(factor).all()
-        or size.min() < 1 / _LARGEST_SCALE
-        or size.max() > _LARGEST_SCALE
-    ):
+    if not factor.size or not np.isfinite(factor).all() or size.min() < 1 / LARGEST_SCALE or size.max() > LARGEST_SCALE:
         return False
     return bool((np.frexp(size)[0] == 0.5).all())
 
@@ -92,7 +83,7 @@ def _mul(graph: Region, operands: Operands, attributes: Attributes) -> Value | N
             return graph.emit("Mul", [source, graph.constant(-factor)])
         for inner, first in _factors(value):
             joined = np.multiply(first, factor) if _exact(first) or _exact(factor) else None
-            if joined is not None and joined.size <= _LARGEST_CONSTANT and np.isfinite(joined).all():
+            if joined is not None and joined.size <= LARGEST_CONSTANT and np.isfinite(joined).all():
                 return graph.emit("Mul", [inner, graph.constant(joined.astype(first.dtype))])
     return None
 
@@ -148,7 +139,9 @@ def _constant(value: Value | None) -> bool:
     if value is None or value.const is not None:
         return True
     node = value.node
-    return node is not None and node.op_type in _REARRANGING and all(map(_constant, node.inputs))
+    return (
+        node is not None and (node.op_type == "Mul" or node.op_type in REARRANGING) and all(map(_constant, node.inputs))
+    )
 
 
 _RULES: dict[str, Callable[[Region, Operands, Attributes], Value | None]] = {

@@ -10,61 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pullback_export.graph.dims import Shape, broadcast
+from pullback_export.graph.operators import ELEMENTWISE, LARGEST_CONSTANT, REDUCTIONS
 from pullback_export.graph.shapes import inference
 from pullback_export.graph.values import Attributes, Operands, Region, Value
-
-_UNARY = {
-    "Abs",
-    "Cast",
-    "Ceil",
-    "Clip",
-    "Cos",
-    "Elu",
-    "Erf",
-    "Exp",
-    "Floor",
-    "HardSigmoid",
-    "HardSwish",
-    "IsInf",
-    "IsNaN",
-    "LeakyRelu",
-    "Log",
-    "Neg",
-    "Not",
-    "Reciprocal",
-    "Relu",
-    "Round",
-    "Selu",
-    "Sigmoid",
-    "Sign",
-    "Sin",
-    "Softplus",
-    "Softsign",
-    "Sqrt",
-    "Tanh",
-}
-_BROADCASTING = {
-    "Add",
-    "And",
-    "Div",
-    "Equal",
-    "Greater",
-    "GreaterOrEqual",
-    "Less",
-    "LessOrEqual",
-    "Max",
-    "Min",
-    "Mul",
-    "Or",
-    "Pow",
-    "Sub",
-    "Sum",
-    "Where",
-}
-_ELEMENTWISE = _UNARY | _BROADCASTING
-_REDUCING = {"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd"}
-# Larger constants are not turned around: the file would hold them twice.
-_LARGEST_CONSTANT = 4096
 
 
 def after_rearrangement(graph: Region, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
@@ -134,7 +82,7 @@ def _before_transpose(graph: Region, value: Value, perm: list[int]) -> Value | N
     moving = [axis for axis in inverse if sizes[axis] != 1]
     if value.const is None and (moving != sorted(moving) or sum(not isinstance(size, int) for size in sizes) > 1):
         return None
-    if value.const is not None and value.const.size > _LARGEST_CONSTANT:
+    if value.const is not None and value.const.size > LARGEST_CONSTANT:
         return None
     whole = graph.emit("Reshape", [value, graph.sizes_value(sizes)]) if value.rank < len(perm) else value
     return graph.emit("Transpose", [whole], {"perm": inverse})
@@ -165,7 +113,7 @@ def _elementwise_reshaped(graph: Region, op_type: str, operands: Operands, attri
 
 
 def _without_leading_ones(graph: Region, value: Value) -> Value:
-    if value.const is None or value.const.size > _LARGEST_CONSTANT:
+    if value.const is None or value.const.size > LARGEST_CONSTANT:
         return value
     extra = next((axis for axis, size in enumerate(value.dims) if size != 1), value.rank)
     return graph.constant(value.const.reshape(value.const.shape[extra:])) if extra else value
@@ -272,8 +220,8 @@ def _groups(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]] | None:
 
 
 _RULES: dict[str, Callable[[Region, str, Operands, Attributes], Value | None]] = {
-    **dict.fromkeys(_ELEMENTWISE, _elementwise),
-    **dict.fromkeys(_REDUCING, _reduce),
+    **dict.fromkeys(ELEMENTWISE, _elementwise),
+    **dict.fromkeys(REDUCTIONS, _reduce),
     "Pad": _pad,
     "Concat": _concat,
     "Slice": _slice,
