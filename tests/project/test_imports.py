@@ -202,6 +202,12 @@ def test_what_the_graph_remembers_is_its_own() -> None:
     assert found == {}
 
 
+def test_shapes_are_stated_to_the_graph() -> None:
+    """``Value.refine`` is the one way to say more of a shape than inference knows."""
+    found = {name(path): node.lineno for path in outside("graph") for node in assigned(path) if node.attr == "shape"}
+    assert found == {}
+
+
 def assigned(path: pathlib.Path) -> Iterator[ast.Attribute]:
     """Attributes that a file assigns, deletes, or sets with ``setattr``."""
     for node in ast.walk(ast.parse(path.read_text())):

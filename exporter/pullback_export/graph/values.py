@@ -143,6 +143,10 @@ class Value:
             raise UnknownRank("a tensor of unknown rank; give the inputs shapes of known rank")
         return self.shape
 
+    def refine(self, shape: Shape | None) -> None:
+        """Takes over a shape that says more of the sizes than shape inference knows, such as TensorFlow's."""
+        self.shape = shape
+
     def __repr__(self) -> str:
         origin = "const" if self.const is not None else self.node.op_type if self.node else "input"
         return f"<{origin} {self.dtype.name}{list(self.shape) if self.shape is not None else '?'}>"

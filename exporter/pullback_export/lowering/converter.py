@@ -193,13 +193,15 @@ def _refine(flow: Flow, tensor: Any, graph: Graph) -> None:
         return
     static = tensor.shape.as_list()
     if flow.shape is None:
-        flow.shape = tuple(graph.fresh_size() if size is None else size for size in static)
+        flow.refine(tuple(graph.fresh_size() if size is None else size for size in static))
     else:
         if len(flow.shape) != len(static):
             raise AssertionError(
                 f"{tensor.op.type}: rule gives shape {flow.shape}, TensorFlow {static} ({tensor.op.name})"
             )
-        flow.shape = tuple(
-            known if known is not None and not isinstance(size, int) else size
-            for size, known in zip(flow.shape, static, strict=True)
+        flow.refine(
+            tuple(
+                known if known is not None and not isinstance(size, int) else size
+                for size, known in zip(flow.shape, static, strict=True)
+            )
         )

@@ -142,7 +142,7 @@ class Ragged(Column):
         element = op.Reshape(numbers, shape, allowzero=1)
         if element.shape is not None:
             sizes = zip(element.shape, self.dims, strict=True)
-            element.shape = tuple(mine if known is None else known for mine, known in sizes)
+            element.refine(tuple(mine if known is None else known for mine, known in sizes))
         return element
 
     def stack(self, op: OpContext, length: Value) -> Value:

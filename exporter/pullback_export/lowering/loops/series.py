@@ -129,9 +129,11 @@ class SeriesFinder:
 
     def _set_steps(self, rows: Value, element: Value) -> None:
         if rows.node is not None and rows.shape is not None and element.shape is not None:
-            rows.shape = tuple(
-                old if isinstance(old, int) else new
-                for old, new in zip(rows.shape, (self.steps, *element.shape), strict=True)
+            rows.refine(
+                tuple(
+                    old if isinstance(old, int) else new
+                    for old, new in zip(rows.shape, (self.steps, *element.shape), strict=True)
+                )
             )
 
     def _rows_of(self, node: Node) -> Series | None:
@@ -152,7 +154,7 @@ class SeriesFinder:
         else:
             begin, end = op.Reshape(first, [1]), op.Reshape(first + self.count, [1])
             rows = op.Slice(data, begin, end, [0])
-            rows.shape = (self.steps, *data.dims[1:])
+            rows.refine((self.steps, *data.dims[1:]))
         return Series(rows, place.step == -1)
 
 

@@ -151,7 +151,7 @@ class LoopWriter:
             rows = op.Concat(op.Slice(found.rows, [1], [2**31 - 1], [0]), first, axis=0)
         else:
             rows = op.Concat(first, op.Slice(found.rows, [0], [-1], [0]), axis=0)
-        rows.shape = found.rows.shape
+        rows.refine(found.rows.shape)
         finder.series[state.argument] = Series(rows, found.backward)
         self.repeated.add(state.argument)
 

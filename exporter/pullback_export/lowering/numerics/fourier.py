@@ -87,7 +87,7 @@ def resized(op: OpContext, x: Any, axis: int, size: Size) -> Any:
             result = op.graph.emit("Pad", [part, op.sizes(pads)])
         if not fill:
             result = op.graph.emit("Slice", [result, op.const([0]), op.sizes([size]), op.const([axis])])
-        result.shape = (*part.dims[:axis], size, *part.dims[axis + 1 :])
+        result.refine((*part.dims[:axis], size, *part.dims[axis + 1 :]))
         return result
 
     return each(change, x)
@@ -141,7 +141,7 @@ def _dft(op: OpContext, x: Any, inverse: bool) -> ComplexValue:
     parts = [x.real, x.imag] if isinstance(x, ComplexValue) else [x]
     pair = op.Concat(*[op.Unsqueeze(part, [2]) for part in parts], axis=2)
     result = op.DFT(pair, inverse=int(inverse))
-    result.shape = (*real_of(x).dims, 2)
+    result.refine((*real_of(x).dims, 2))
     real, imag = (op.Gather(result, op.const(part, np.int64), axis=2) for part in (0, 1))
     return ComplexValue(real, imag)
 

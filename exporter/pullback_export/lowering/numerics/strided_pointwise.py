@@ -32,7 +32,7 @@ def spread_convolution(op: OpContext, y: Value, strides: Sequence[int], sizes: S
     assert x is not None and kernel is not None
     weights = op.transpose(kernel, [1, 0, 2, 3])
     dx = op.transpose(op.ConvTranspose(x, weights, strides=steps, output_padding=extra), _CHANNELS_LAST)
-    dx.shape = tuple(sizes)
+    dx.refine(tuple(sizes))
     return dx
 
 

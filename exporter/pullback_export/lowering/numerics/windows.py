@@ -164,7 +164,7 @@ def tap(op: OpContext, x: Value, axis: int, window: Window, index: int) -> Value
     last = (window.result - 1) * window.stride + (start + 1)
     end = [last] if isinstance(last, int) else op.sizes([last])
     part = op.Slice(x, [start], end, [axis], [window.stride])
-    part.shape = (*x.dims[:axis], window.result, *x.dims[axis + 1 :])
+    part.refine((*x.dims[:axis], window.result, *x.dims[axis + 1 :]))
     return part
 
 
@@ -227,7 +227,7 @@ def crop(op: OpContext, whole: Value, axis: int, window: Window, length: Size) -
         first = leading_pad(op, window)
         ends = op.Concat(-first, op.sizes([window.size]) + first - op.sizes([length]), axis=0)
     result = op.Pad(whole, ends, None, [axis])
-    result.shape = (*whole.dims[:axis], window.size, *whole.dims[axis + 1 :])
+    result.refine((*whole.dims[:axis], window.size, *whole.dims[axis + 1 :]))
     return result
 
 

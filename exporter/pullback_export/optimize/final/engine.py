@@ -40,7 +40,7 @@ class _Replay:
             self.root.nodes.append(node)
             return
         before = node.outputs[0]
-        value.shape = before.shape
+        value.refine(before.shape)
         self.replaced[id(before)] = before, value
         self.readers.move(before, value)
 

@@ -120,5 +120,5 @@ def _taps(graph: Region, kernel: Value, chosen: Sequence[_Phase]) -> Value:
 def _reshaped(graph: Region, value: Value, batch: Size, sizes: Sequence[Size]) -> Value:
     """With these sizes behind the batch axis, which may be empty."""
     result = graph.emit("Reshape", [value, graph.constant(np.array([0, *sizes], np.int64))])
-    result.shape = (batch, *sizes)
+    result.refine((batch, *sizes))
     return result

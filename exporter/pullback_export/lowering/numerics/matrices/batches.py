@@ -150,10 +150,10 @@ def _loop(
     trips = count if isinstance(count, Value) else scalar_size(op, count)
     outputs = op.graph.emit_many("Loop", [trips, op.const(True), *flat], {"body": body.graph}, len(results))
     for value, start in zip(outputs, flat, strict=False):
-        value.shape = start.shape
+        value.refine(start.shape)
     for value, inside in zip(outputs[len(flat) :], results[len(flat) :], strict=True):
         if inside.shape is not None and not isinstance(count, Value):
-            value.shape = (count, *inside.shape)
+            value.refine((count, *inside.shape))
     return _unflatten(state, outputs[: len(flat)]), _unflatten(scans, outputs[len(flat) :])
 
 

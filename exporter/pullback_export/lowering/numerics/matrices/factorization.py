@@ -101,7 +101,7 @@ def inverse(op: OpContext, a: Any) -> Any:
 
 def _from_column(op: OpContext, x: Value, start: Size, like: Value) -> Value:
     result = op.graph.emit("Slice", [x, op.sizes([start]), op.const([2**31 - 1]), op.const([2])])
-    result.shape = like.shape
+    result.refine(like.shape)
     return result
 
 
@@ -255,5 +255,5 @@ def qr(op: OpContext, a: Any, full: bool) -> tuple[Any, Any]:
 
 def _first_rows(op: OpContext, x: Value, count: Size) -> Value:
     result = op.graph.emit("Slice", [x, op.const([0]), op.sizes([count]), op.const([1])])
-    result.shape = (x.dims[0], count, x.dims[2])
+    result.refine((x.dims[0], count, x.dims[2]))
     return result

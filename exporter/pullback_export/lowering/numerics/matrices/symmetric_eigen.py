@@ -143,7 +143,7 @@ def _sweep(op: OpContext, k: Any, state: list[Any]) -> tuple[list[Any], list[Any
     new_diagonal = op.Concat(op.transpose(scans[0], [1, 0]), last[2], axis=1)
     old = op.Slice(op.transpose(scans[1], [1, 0]), [1], [2**31 - 1], [1])
     new_below = op.Concat(old, last[4], op.full_like(last[4], 0), axis=1)
-    new_below.shape = below.shape
+    new_below.refine(below.shape)
     new_below = _deflated(op, new_diagonal, new_below)
     result = [new_diagonal, new_below]
     if len(state) > 2:

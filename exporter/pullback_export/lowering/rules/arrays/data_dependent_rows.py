@@ -102,7 +102,7 @@ def one_hot(op: OpContext, indices: Value, depth: Value, on: Value, off: Value) 
     length = op.cast(op.reshape(depth, []), np.int64)
     places = op.Range(op.const(0, np.int64), length, op.const(1, np.int64))
     if depth.sizes is not None:
-        places.shape = (depth.sizes.item(),)
+        places.refine((depth.sizes.item(),))
     places = op.Unsqueeze(places, list(range(1, indices.rank - at + 1)))
     hot = op.Unsqueeze(wide, [at]).equals(places)
     if on.fill == 1 and off.fill == 0:

@@ -45,7 +45,7 @@ def mirror_pad(op: OpContext, x: Value, paddings: Value) -> Value:
         if left or right:
             shape = tuple(size + (left + right) if at == axis else size for at, size in enumerate(x.dims))
             x = op.Concat(*parts, axis=axis)
-            x.shape = shape
+            x.refine(shape)
     return x
 
 
@@ -59,7 +59,7 @@ def mirror_pad_grad(op: OpContext, dy: Value, paddings: Value) -> Value:
             continue
         size = dy.dims[axis] - (left + right)
         inside = op.Slice(dy, [left], [-right if right else _END], [axis])
-        inside.shape = tuple(size if at == axis else length for at, length in enumerate(dy.dims))
+        inside.refine(tuple(size if at == axis else length for at, length in enumerate(dy.dims)))
         total = inside
         if left:
             image = op.Slice(dy, [left - 1], [_BEGIN], [axis], [-1])
@@ -75,7 +75,7 @@ def _placed(op: OpContext, image: Value, axis: int, margins: list[Element], like
     pads: list[Element] = [0] * (2 * image.rank)
     pads[axis], pads[image.rank + axis] = margins
     result: Value = op.Pad(image, vector(op, pads))
-    result.shape = like.shape
+    result.refine(like.shape)
     return result
 
 

@@ -40,7 +40,7 @@ def slice_(op: OpContext, x: Value, begin: Value, size: Value) -> Value:
     for axis in axes:
         count = sizes[axis] if sizes[axis] != -1 else minus(op, x.dims[axis], starts[axis])
         shape[axis] = shape[axis] if isinstance(count, Value) else count
-    result.shape = tuple(shape)
+    result.refine(tuple(shape))
     return result
 
 
@@ -128,7 +128,7 @@ def strided_slice(op: OpContext, x: Value, begin: Value, end: Value, strides: Va
     else:
         result = _sliced(op, x, index.ranges, axes)
         if index.dropped:
-            result.shape = tuple(1 if axis in index.dropped else size for axis, size in enumerate(result.dims))
+            result.refine(tuple(1 if axis in index.dropped else size for axis, size in enumerate(result.dims)))
             result = op.Squeeze(result, index.dropped)
     return op.Unsqueeze(result, index.new_axes) if index.new_axes else result
 
@@ -196,8 +196,8 @@ def _placed(op: OpContext, dy: Value, sizes: list[Element], index: Index) -> Val
         before.append(left)
         after.append(right)
     result: Value = op.Pad(dy, vector(op, before + after))
-    result.shape = tuple(
-        known if isinstance(size, Value) else size for known, size in zip(result.dims, sizes, strict=True)
+    result.refine(
+        tuple(known if isinstance(size, Value) else size for known, size in zip(result.dims, sizes, strict=True))
     )
     return result
 
@@ -322,7 +322,7 @@ def roll(op: OpContext, x: Value, shift: Value, axes: Value) -> Value:
             cut = count - op.Mod(lift(op, by), count)
         head = op.Slice(x, vector(op, [cut]), [_END], [at])
         x = op.Concat(head, op.Slice(x, [0], vector(op, [cut]), [at]), axis=at)
-        x.shape = shape
+        x.refine(shape)
     return x
 
 

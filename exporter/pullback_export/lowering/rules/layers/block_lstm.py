@@ -128,5 +128,5 @@ def _shifted(op: OpContext, before: Value, x: Value) -> Value:
     """What each step finds: ``before``, then ``x`` without its last step."""
     every = op.Concat(op.Unsqueeze(before, [0]), x, axis=0)
     result: Value = op.Slice(every, [0], [-1], [0])
-    result.shape = x.shape
+    result.refine(x.shape)
     return result

@@ -77,7 +77,7 @@ def convolve(op: OpContext, x: Value, kernel: Value, windows: Sequence[Window], 
         y = _conv_node(op, x, kernel, windows, groups)
     else:
         y = op.reshape(_product(op, x, kernel, windows, groups), shape)
-    y.shape = shape
+    y.refine(shape)
     return y
 
 
@@ -131,7 +131,7 @@ def convolve_adjoint(op: OpContext, dy: Value, kernel: Value, windows: Sequence[
         dx = _flipped(op, dy, kernel, windows, groups)
     else:
         dx = _conv_transpose(op, dy, kernel, windows, groups)
-    dx.shape = shape
+    dx.refine(shape)
     return dx
 
 

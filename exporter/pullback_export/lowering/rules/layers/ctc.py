@@ -107,7 +107,7 @@ def _states(op: OpContext, at: Value, labels: Value, batch: Any, classes: Any) -
     shape = op.Concat(op.sizes([batch]), longest, axis=0)
     width = op.graph.fresh_size("labels")
     dense = op.ScatterND(op.Expand(blank, shape), at, op.cast(labels, np.int64))
-    dense.shape = (batch, width)
+    dense.refine((batch, width))
     blanks = op.Expand(blank, op.shape_of(dense))
     pairs = op.Concat(op.Unsqueeze(blanks, [2]), op.Unsqueeze(dense, [2]), axis=2)
     states = op.Concat(op.reshape(pairs, [batch, width * 2]), op.Expand(blank, op.sizes([batch, 1])), axis=1)
@@ -129,7 +129,7 @@ def _shifted(op: OpContext, x: Value, by: int) -> Value:
     padded = op.Pad(x, pads, op.const(-np.inf, x.dtype))
     start, stop = (0, -count) if by > 0 else (count, 2**31 - 1)
     result: Value = op.Slice(padded, [start], [stop], [x.rank - 1])
-    result.shape = x.shape
+    result.refine(x.shape)
     return result
 
 

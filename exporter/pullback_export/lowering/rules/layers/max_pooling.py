@@ -143,7 +143,7 @@ def _maxima(op: OpContext, x: Value, windows: Sequence[Window], indices: bool = 
         results = op.MaxPool(x, **shape, outputs=2 if indices else None, **win.pad_attributes(windows))
     values: list[Value] = list(results) if indices else [results]
     for value in values:
-        value.shape = (*x.dims[:2], *[window.result for window in windows])
+        value.refine((*x.dims[:2], *[window.result for window in windows]))
     return values
 
 

@@ -21,7 +21,7 @@ def avg_pool(op: OpContext, x: Value) -> Value:
     first = win.channels_first(op, x)
     has_kernel = x.dtype == np.float32 and not win.needs_explicit_pad(windows)
     y = _mean_node(op, first, windows) if has_kernel else _means(op, first, windows)
-    y.shape = (*first.dims[:2], *[window.result for window in windows])
+    y.refine((*first.dims[:2], *[window.result for window in windows]))
     return win.channels_as_given(op, y)
 
 

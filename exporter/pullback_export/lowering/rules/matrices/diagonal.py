@@ -55,7 +55,7 @@ def _alignment(op: OpContext) -> tuple[bool, bool]:
 def _counter(op: OpContext, count: Size) -> Value:
     """``0, 1, ..., count - 1``."""
     numbers: Value = op.Range(op.const(0, np.int64), op.reshape(op.sizes([count]), []), op.const(1, np.int64))
-    numbers.shape = (count,)
+    numbers.refine((count,))
     return numbers
 
 

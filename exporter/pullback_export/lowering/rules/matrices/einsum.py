@@ -92,7 +92,7 @@ def _strided(op: OpContext, perm: list[int], at: int, flat: Size, step: Size, si
     moved = op.transpose(x, perm)
     moved = op.reshape(moved, [*moved.dims[:at], flat])
     result: Value = op.Slice(moved, [0], [2**31 - 1], [at], op.sizes([step]))
-    result.shape = (*moved.dims[:at], size)
+    result.refine((*moved.dims[:at], size))
     return result
 
 

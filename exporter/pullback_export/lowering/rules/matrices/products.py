@@ -80,7 +80,7 @@ def tridiagonal_matmul(op: OpContext, upper: Any, main: Any, lower: Any, x: Any)
             padded = op.Pad(part, [*before, *after])
             start = max(step, 0)
             result: Value = op.Slice(padded, [start], [2**31 - 1 if start else -1], [rank - 2])
-            result.shape = part.shape
+            result.refine(part.shape)
             return result
 
         return each(move, x)

@@ -83,6 +83,6 @@ def _shifted(op: OpContext, x: Value, axis: int, width: Value, neutral: Any, rev
     padded = op.Pad(x, pads, op.const(neutral, x.dtype))
     start, end = (width, [2**63 - 1]) if reverse else ([0], -width)
     shifted = op.Slice(padded, start, end, [axis])
-    shifted.shape = x.shape
+    shifted.refine(x.shape)
     result: Value = shifted
     return result

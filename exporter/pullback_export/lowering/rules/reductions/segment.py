@@ -67,7 +67,7 @@ def _segments(op: OpContext, x: Value, ids: Value, count: Value, reduction: Redu
         return result
     result = op.Slice(result, [0], rows, [0])
     if rows.sizes is not None:
-        result.shape = (rows.sizes.item(), *result.dims[1:])
+        result.refine((rows.sizes.item(), *result.dims[1:]))
     return result
 
 
