@@ -41,7 +41,7 @@ def ragged_to_tensor(op: OpContext, shape: Value, values: Any, default: Any, *pa
     elements = op.Slice(op.shape_of(real_of(values)), [1], [2**31 - 1], [0])
     target = op.Concat(sizes, elements, axis=0)
     if real_of(values).shape is not None:
-        target.shape = (len(axes) + real_of(values).rank,)
+        target.refine((len(axes) + real_of(values).rank,))
     background = each(lambda part: op.Expand(part, target), default)
     if real_of(values) is values:
         return op.ScatterND(background, places, values)
