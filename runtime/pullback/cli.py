@@ -12,10 +12,6 @@ from pullback.errors import MissingDependencyError, NotExportedError, PullbackEr
 SUCCESS, FAILURE, USAGE = 0, 1, 2
 
 
-class UsageError(Exception):
-    """The command cannot mean anything as it was given."""
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 is success, 1 a parity or data failure, 2 wrong usage."""
     arguments = _parser().parse_args(argv)

@@ -221,6 +221,13 @@ _OPERATIONS: dict[str, Callable[[Sequence[int]], int]] = {
 }
 
 
+def known(size: Size) -> int:
+    """The number that a size is; raises ``ValueError`` for one that is free."""
+    if isinstance(size, Dim):
+        raise ValueError(f"the size {size} is only known when the graph runs")
+    return int(size)
+
+
 def divide(size: Size, divisor: Size) -> Size | None:
     """``size / divisor`` where that is again a polynomial, else None."""
     if isinstance(size, int) and isinstance(divisor, int):

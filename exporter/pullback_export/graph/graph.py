@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pullback_export.graph import folding
-from pullback_export.graph.dims import Atom, Dim, Shape, Size, never_negative
+from pullback_export.graph.dims import Atom, Dim, Shape, Size, known, never_negative
 from pullback_export.graph.operators import RANDOM
 from pullback_export.graph.shapes import inference
 from pullback_export.graph.values import Attribute, Attributes, Node, Operands, Region, Value
@@ -146,7 +146,7 @@ class Graph(Region):
         if shape is None or 0 not in shape:
             return None
         if all(isinstance(size, int) for size in shape):
-            return self.constant(np.zeros([int(str(size)) for size in shape], dtype))
+            return self.constant(np.zeros([known(size) for size in shape], dtype))
         if not all(map(self.knows_size, shape)):
             return None
         return self.emit("Expand", [self.constant(0, dtype), self.sizes_value(shape)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pullback_export.graph.dims import Shape, Size, broadcast, divide, maximum, minimum, never_negative, product
+from pullback_export.graph.dims import Shape, Size, broadcast, divide, known, maximum, minimum, never_negative, product
 from pullback_export.graph.shapes.operands import CannotInfer, Fresh, Rule, constant, dims_of
 from pullback_export.graph.values import Attributes, Operands
 
@@ -81,7 +81,7 @@ def _slice(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: in
     assert starts is not None and ends is not None and starts.shape is not None
     count = starts.shape[0]
     axes_const = constant(operands, 3)
-    axes = [int(axis) % len(shape) for axis in axes_const] if axes_const is not None else list(range(int(str(count))))
+    axes = [int(axis) % len(shape) for axis in axes_const] if axes_const is not None else list(range(known(count)))
     steps_value = operands[4] if len(operands) > 4 else None
     for position, axis in enumerate(axes):
         step = 1 if steps_value is None else steps_value.sizes[position] if steps_value.sizes is not None else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pullback_export.graph.dims import known
 from pullback_export.graph.readers import Readers
 from pullback_export.graph.values import Node, Region, Value
 
@@ -78,7 +79,7 @@ def _number(value: Value | None) -> float | None:
 
 def _per_channel(graph: Region, x: Value, scale: float, offset: float) -> Value:
     """``x * scale + offset`` as a convolution with one kernel per channel."""
-    channels = int(str(x.dims[1]))
+    channels = known(x.dims[1])
     kernel = graph.constant(np.full((channels, 1, 1, 1), scale, np.float32))
     bias = graph.constant(np.full(channels, offset, np.float32)) if offset else None
     return graph.emit("Conv", [x, kernel, bias], {"group": channels})

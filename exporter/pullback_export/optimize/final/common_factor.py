@@ -16,6 +16,7 @@ from pullback_export.graph.bounds import bound, is_moderate, is_safe
 from pullback_export.graph.readers import Readers
 from pullback_export.graph.values import Node, Region, Value
 from pullback_export.optimize.final.products import factors_of
+from pullback_export.optimize.rewrite import other_operand
 
 
 def factor_taken_out(graph: Region, node: Node, readers: Readers) -> Value | None:
@@ -68,13 +69,13 @@ def from_known_product(graph: Region, node: Node, readers: Readers) -> Value | N
     """``s * (1 + x * t)`` as ``s + y * t`` where ``y = s * x`` is known anyway, and ``s`` is bounded."""
     if node.op_type != "Mul":
         return None
-    for s, brackets in (node.inputs, node.inputs[::-1]):
+    for s, brackets in other_operand(node):
         if s is None or bound(s) > 1 or brackets is None or readers.only(brackets) is not node:
             continue
         product = _one_and(brackets)
         if product is None or readers.only(product.outputs[0]) is not brackets.node:
             continue
-        for x, t in (product.inputs, product.inputs[::-1]):
+        for x, t in other_operand(product):
             y = _known_product(graph, s, x, readers)
             if y is not None and t is not None and y.shape == node.outputs[0].shape:
                 return s + y * t
@@ -86,7 +87,7 @@ def _one_and(value: Value) -> Node | None:
     node = value.node
     if node is None or node.op_type != "Add":
         return None
-    for one, product in (node.inputs, node.inputs[::-1]):
+    for one, product in other_operand(node):
         if one is None or one.const is None or one.const.size != 1 or one.const.item() != 1 or product is None:
             continue
         if product.node is not None and product.node.op_type == "Mul":

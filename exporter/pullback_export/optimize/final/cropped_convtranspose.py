@@ -6,13 +6,14 @@ import numpy as np
 
 from pullback_export.graph.readers import Readers
 from pullback_export.graph.values import Node, Region, Value
+from pullback_export.optimize.rewrite import made_by
 
 
 def cropped(graph: Region, node: Node, readers: Readers) -> Value | None:
     """A slice at the ends of the spatial axes of a ``ConvTranspose``: it need not compute what is cut off."""
     source = node.inputs[0] if node.op_type == "Slice" else None
-    convolution = source.node if source is not None else None
-    if source is None or convolution is None or convolution.op_type != "ConvTranspose":
+    convolution = made_by(source, "ConvTranspose")
+    if source is None or convolution is None:
         return None
     cuts = _cuts(node, source)
     if cuts is None or readers.only(source) is not node or "pads" not in convolution.attributes:

@@ -14,6 +14,7 @@ from pullback_export.graph.bounds import inner_axis, is_transposed, weights_of
 from pullback_export.graph.readers import Readers
 from pullback_export.graph.values import Node, Region, Value
 from pullback_export.optimize.final.products import weights_for_seeds
+from pullback_export.optimize.rewrite import other_operand
 
 # With more columns the product of matrices takes longer than the steps that it saves.
 _MOST_COLUMNS = 16
@@ -57,7 +58,7 @@ def _sum(value: Value | None, reader: Node, readers: Readers) -> _Sum | None:
         return None
     if node.op_type == "Add":
         return _terms(node, None, readers)
-    for inner, d in (node.inputs, node.inputs[::-1]) if node.op_type == "Mul" else ():
+    for inner, d in other_operand(node) if node.op_type == "Mul" else ():
         total = inner.node if inner is not None and readers.only(inner) is node else None
         if total is not None and total.op_type == "Add" and d is not None and d.shape == value.shape[1:]:
             return _terms(total, d, readers)
@@ -65,11 +66,11 @@ def _sum(value: Value | None, reader: Node, readers: Readers) -> _Sum | None:
 
 
 def _terms(node: Node, d: Value | None, readers: Readers) -> _Sum | None:
-    for scaled, g in (node.inputs, node.inputs[::-1]):
+    for scaled, g in other_operand(node):
         product = scaled.node if scaled is not None and readers.only(scaled) is node else None
         if product is None or product.op_type != "Mul" or g is None or g.shape != node.outputs[0].shape:
             continue
-        for seeds, h in (product.inputs, product.inputs[::-1]):
+        for seeds, h in other_operand(product):
             if seeds is None or h is None or seeds.const is None or h.shape is None or len(h.shape) != 2:
                 continue
             if len(seeds.const.shape) == 3 and seeds.const.shape[1:] == (1, h.shape[1]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pullback_export.graph.readers import Readers
 from pullback_export.graph.values import Attribute, Node, Region, Value
+from pullback_export.optimize.rewrite import other_operand
 
 
 def sum_in_product(graph: Region, node: Node, readers: Readers) -> Value | None:
@@ -16,7 +17,7 @@ def joined_sum(node: Node, readers: Readers) -> tuple[list[Value | None], dict[s
     """Inputs and attributes of the ``Gemm`` that can take the place of ``node``."""
     if node.op_type != "Add" or node.outputs[0].dtype.kind != "f":
         return None
-    for value, other in (node.inputs, node.inputs[::-1]):
+    for value, other in other_operand(node):
         product = value.node if value is not None else None
         if product is None or value is None or other is None or readers.only(value) is not node:
             continue

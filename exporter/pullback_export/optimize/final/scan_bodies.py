@@ -6,6 +6,7 @@ from pullback_export.graph.graph import Graph
 from pullback_export.graph.readers import Readers
 from pullback_export.graph.values import Node, Region, Value
 from pullback_export.optimize.final.matmul_add import joined_sum
+from pullback_export.optimize.rewrite import other_operand
 
 
 def tighten(root: Graph) -> None:
@@ -99,7 +100,7 @@ class _Scan:
 
     def _scaled_by_row(self, product: Node) -> tuple[Value, int] | None:
         rows = [argument for _, argument in self.body.inputs[self.states :]]
-        for value, row in (product.inputs, product.inputs[::-1]):
+        for value, row in other_operand(product):
             position = next((index for index, argument in enumerate(rows) if argument is row), None)
             if position is None or value is None or row is None or value.shape is None:
                 continue

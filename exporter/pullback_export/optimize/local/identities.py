@@ -11,6 +11,7 @@ from pullback_export.graph.dims import Dim, Shape, broadcast, divide, product
 from pullback_export.graph.operators import BROADCASTING, SAME_FOR_ONE
 from pullback_export.graph.shapes import inference
 from pullback_export.graph.values import Attributes, Operands, Region, Value
+from pullback_export.optimize.rewrite import made_by
 
 
 def shrunk(graph: Region, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
@@ -274,10 +275,8 @@ def _pad(graph: Region, operands: Operands, attributes: Attributes) -> Value | N
 
 
 def _neg(graph: Region, operands: Operands, attributes: Attributes) -> Value | None:
-    value = operands[0]
-    if value is not None and value.node is not None and value.node.op_type == "Neg":
-        return value.node.inputs[0]
-    return None
+    inner = made_by(operands[0], "Neg")
+    return inner.inputs[0] if inner is not None else None
 
 
 def _axes_as_reshape(op_type: str) -> Callable[..., Value | None]:

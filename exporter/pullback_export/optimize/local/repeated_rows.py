@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from pullback_export.graph.dims import Dim, Shape, Size, broadcast, divide, product
+from pullback_export.graph.dims import Dim, Shape, Size, broadcast, divide, known, product
 from pullback_export.graph.operators import BROADCASTING, UNARY
 from pullback_export.graph.values import Operands, Region, Value
+from pullback_export.optimize.rewrite import made_by
 
 
 def before_expansion(graph: Region, op_type: str, operands: Operands, attributes: dict[str, Any]) -> Value | None:
@@ -32,10 +33,11 @@ def before_expansion(graph: Region, op_type: str, operands: Operands, attributes
 
 def _source(value: Value | None) -> Value | None:
     """What an ``Expand`` repeats."""
-    if value is None or value.node is None or value.node.op_type != "Expand":
+    node = made_by(value, "Expand")
+    source = node.inputs[0] if node is not None else None
+    if value is None or value.shape is None or source is None or source.shape is None:
         return None
-    source = value.node.inputs[0]
-    return source if source is not None and source.shape is not None and value.shape is not None else None
+    return source
 
 
 def _row(graph: Region, value: Value | None) -> Value | None:
@@ -130,7 +132,7 @@ def _reshape(graph: Region, operands: Operands) -> Value | None:
     if not keeps_rows or not all(isinstance(size, int) and size > 0 for size in rest):
         return None
     row = _row(graph, value)
-    if row is None or int(np.prod(rest)) != int(np.prod([int(str(size)) for size in row.dims])):
+    if row is None or int(np.prod(rest)) != int(np.prod([known(size) for size in row.dims])):
         return None
     return _repeat(graph, graph.emit("Reshape", [row, graph.sizes_value((1, *rest))]), rows)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from pullback_export.graph.operators import LARGEST_CONSTANT, LARGEST_SCALE, REARRANGING
 from pullback_export.graph.values import Attributes, Operands, Region, Value
+from pullback_export.optimize.rewrite import made_by
 
 
 def regrouped(graph: Region, op_type: str, operands: Operands, attributes: Attributes) -> Value | None:
@@ -24,7 +25,8 @@ def regrouped(graph: Region, op_type: str, operands: Operands, attributes: Attri
 
 
 def _operands_of(value: Value | None, op_type: str) -> list[Value | None] | None:
-    return value.node.inputs if value is not None and value.node is not None and value.node.op_type == op_type else None
+    node = made_by(value, op_type)
+    return node.inputs if node is not None else None
 
 
 def _negated(value: Value | None) -> Value | None:

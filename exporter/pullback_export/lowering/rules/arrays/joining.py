@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pullback_export.graph.dims import known
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.numerics.size_vectors import elements
@@ -31,8 +32,8 @@ def _concat(op: OpContext, axis: Value, tensors: list[Value]) -> Value:
 @lowers("ConcatOffset")
 def concat_offset(op: OpContext, axis: Value, *shapes: Value) -> list[Value]:
     """Where each of the tensors with these shapes starts in their concatenation."""
-    at = int(op.constant_of(axis, "the axis")) % int(str(shapes[0].dims[0]))
-    rank = int(str(shapes[0].dims[0]))
+    at = int(op.constant_of(axis, "the axis")) % known(shapes[0].dims[0])
+    rank = known(shapes[0].dims[0])
     start: Value = op.const([0], op.output_dtype())
     results = []
     for shape in shapes:

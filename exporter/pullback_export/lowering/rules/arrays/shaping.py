@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback_export.graph.dims import Size, broadcast, minimum, without_rest
+from pullback_export.graph.dims import Size, broadcast, known, minimum, without_rest
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.flows.complex_value import ComplexValue, each, real_of
@@ -141,7 +141,7 @@ def broadcast_args(op: OpContext, s0: Value, s1: Value) -> Value:
     """The shape of ``x0 + x1`` for operands of shapes ``s0`` and ``s1``."""
     if s0.sizes is not None and s1.sizes is not None:
         return op.cast(op.sizes(broadcast(tuple(s0.sizes), tuple(s1.sizes))), op.output_dtype())
-    lengths = [int(str(s.dims[0])) for s in (s0, s1)]
+    lengths = [known(s.dims[0]) for s in (s0, s1)]
     padded = [
         op.Concat(op.const(np.ones(max(lengths) - length, np.int64)), op.cast(s, np.int64), axis=0)
         for s, length in zip((s0, s1), lengths, strict=True)
