@@ -19,7 +19,7 @@ from pullback_export.gate.rounding_noise import moved_by_units
 from pullback_export.gate.verdict import LARGEST_LIVE_ERROR, Array, Expected
 
 # Steps in units in the last place: the same way everywhere, or with random signs (None).
-STEPS = (1.0, -1.0, None, None)
+STEPS = (1.0, -1.0, None, None, None, None, None, None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +36,13 @@ class Neighbours:
         """``expected`` with what the neighbours of ``rows`` say; all rows where they influence each other."""
         truth = expected.truth[list(rows)] if self.parted else expected.truth
         spread = np.zeros(len(np.atleast_1d(expected.live)))
+        moves = np.zeros(np.atleast_1d(expected.live).shape)
         others, scale = expected.others, expected.scale
         for found, exact in self._answers(tuple(rows) if self.parted else ()):
-            moved = _row_errors(exact[name], truth)
+            errors = _errors(exact[name], truth)
+            moved = errors.reshape(len(errors), -1).max(axis=1, initial=0.0)
+            where = list(rows) if self.parted else slice(None)
+            moves[where] = np.maximum(moves[where], errors)
             if self.parted:
                 spread[list(rows)] = np.maximum(spread[list(rows)], moved)
             else:
@@ -46,7 +50,7 @@ class Neighbours:
             here = Expected(found[name], exact[name])
             own = here.live_error / scale if scale else 0.0
             others = max(others, own if own <= LARGEST_LIVE_ERROR else 0.0)
-        return dataclasses.replace(expected, others=others, spread=spread)
+        return dataclasses.replace(expected, others=others, spread=spread, moves=moves)
 
     def _answers(self, rows: tuple[int, ...]) -> list[tuple[Arrays, Arrays]]:
         if rows not in self._known:
@@ -66,10 +70,9 @@ class Neighbours:
         return rows_of(point, list(rows)) if self.parted else point
 
 
-def _row_errors(left: Array, right: Array) -> Array:
-    """The largest difference in each row; infinite where one is finite and the other is not."""
+def _errors(left: Array, right: Array) -> Array:
+    """How far apart each pair of numbers is; infinite where one is finite and the other is not."""
     left, right = np.atleast_1d(left.astype(np.float64)), np.atleast_1d(right.astype(np.float64))
     both = np.isfinite(left) & np.isfinite(right)
     error = np.abs(np.subtract(left, right, where=both, out=np.zeros(left.shape)))
-    error = np.where(np.isfinite(left) != np.isfinite(right), np.inf, error)
-    return np.asarray(error.reshape(len(error), -1).max(axis=1, initial=0.0))
+    return np.asarray(np.where(np.isfinite(left) != np.isfinite(right), np.inf, error))

@@ -19,6 +19,8 @@ from pullback.parity import Row, compare_arrays
 Array = np.ndarray[Any, Any]
 LIVE_FACTOR = 4.0
 LARGEST_LIVE_ERROR = 1e-2
+# The share of what is off in a row that has to move itself: not every tie meets one of the moves that are tried.
+MOST = 0.9
 REFERENCE = "float64 truth"
 
 
@@ -27,7 +29,8 @@ class Expected:
     """One output: the ``live`` answer, and the ``truth`` in float64 of the same shape.
 
     ``least`` is the smallest scale, for outputs that vanish here; ``others`` a live error relative to the scale that
-    was found close by; ``spread`` how far the truth moves with its inputs' last place, by row, where that was asked.
+    was found close by; ``moves`` how far each number of the truth moves with its inputs' last place, and ``spread`` how
+    far that of its row that moves most, where that was asked.
     """
 
     live: Array
@@ -35,6 +38,7 @@ class Expected:
     least: float = 0.0
     others: float = 0.0
     spread: Array | None = None
+    moves: Array | None = None
 
     @property
     def wanted(self) -> Array:
@@ -106,11 +110,26 @@ def judge(stage: str, name: str, expected: Expected, actual: Array, tolerance: f
     tiny = float(np.finfo(live.dtype).tiny) / tolerance
     scale, bound = max(expected.scale, tiny), tolerance + expected.excuse
     given = _where_live_is_not_finite(live, expected.truth, given, bound * scale)
-    jumps = expected.undetermined
+    jumps = jumping(expected, given, bound * scale)
     if jumps.any():
         given = np.where(_along(jumps, given), _within(given, live, expected.spread, bound * scale, wanted), given)
     row = _told(compare_arrays(stage, name, wanted, given, bound, scale), expected, dtype=str(live.dtype))
     return dataclasses.replace(row, scale=0.0) if expected.scale == row.max_error == 0 else row
+
+
+def jumping(expected: Expected, given: Array, allowed: float) -> Array:
+    """The rows that are not determined, where that is what is off: nearly all of it has to be what moves itself.
+
+    A kink or a tie somewhere in a row says nothing of its other numbers.
+    """
+    jumps = expected.undetermined
+    if not jumps.any() or expected.moves is None:
+        return jumps
+    with np.errstate(invalid="ignore"):
+        off = ~(np.abs(given - expected.wanted) <= allowed) & (given != expected.wanted)
+    off = (off & ~(np.isnan(given) & np.isnan(expected.wanted))).reshape(len(jumps), -1)
+    moved = ~(expected.moves <= allowed).reshape(len(jumps), -1) & off
+    return np.asarray(jumps & (moved.sum(axis=1) >= MOST * off.sum(axis=1)))
 
 
 def _told(row: Row, expected: Expected, dtype: str | None = None) -> Row:
