@@ -32,6 +32,22 @@ class Projected(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         return keras.ops.sin(state), [state]
 
 
+@keras.saving.register_keras_serializable("pullback_scan_steps")
+class Scaled(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+    """A cell that scales its state by constants before the product: a factor that belongs into the weights."""
+
+    state_size = output_size = 4
+
+    def build(self, shape: Any) -> None:
+        self.weights_in = self.add_weight(shape=(shape[-1], 4), name="in")
+        self.weights_out = self.add_weight(shape=(4, 4), name="out")
+
+    def call(self, x: Any, states: Any) -> Any:
+        scaled = states[0] * np.array([0.3, 0.7, 1.1, 1.9], np.float32)
+        state = keras.ops.tanh(x @ self.weights_in + scaled @ self.weights_out)
+        return state, [state]
+
+
 LSTM = {"Gemm": 1, "Split": 1, "Sigmoid": 3, "Tanh": 2, "Mul": 3, "Add": 1, "Identity": 1}
 LSTM_BACK = {"Mul": 3, "Add": 1, "Concat": 1, "Gemm": 1}
 GRU = {"MatMul": 1, "Slice": 3, "Add": 4, "Sigmoid": 2, "Mul": 3, "Sub": 1, "Tanh": 1, "Identity": 1}
@@ -84,3 +100,16 @@ def run_all(model: onnx.ModelProto, x: Any) -> list[Any]:
 
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return list(session.run(None, {"x": x}))
+
+
+def test_final_rules_see_the_steps_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The factors of the state go into the weights, which are scaled once, outside of the loop."""
+    model = exported(network(lambda: L.RNN(Scaled())), "gradient(y, x)")
+    monkeypatch.setattr(pipeline, "FINAL", ())
+    plain = exported(network(lambda: L.RNN(Scaled())), "gradient(y, x)")
+    (after, _), (before, _) = (list(steps(item.graph)) for item in (model, plain))
+    assert (before["Mul"], after["Mul"]) == (1, 0)
+    for rows in (1, 2, 7):
+        x = np.random.default_rng(rows).normal(size=(rows, 6, 3)).astype(np.float32)
+        for actual, reference in zip(run_all(model, x), run_all(plain, x), strict=True):
+            np.testing.assert_allclose(actual, reference, rtol=0, atol=1e-6 * np.abs(reference).max())

@@ -1,7 +1,7 @@
 """Rewrites of the finished graph: only there it is known who reads a value, so that nothing is computed twice.
 
-A rule gets one node and returns a value that takes the place of the node's only result, or None. Nodes that nobody
-reads any more are dropped when the model is written.
+A rule gets one node, of the model or of a loop or branch in it, and returns a value that takes the place of its only
+result, or None. Nodes that nobody reads any more are dropped when the model is written.
 """
 
 from __future__ import annotations
@@ -13,49 +13,41 @@ from pullback_export.optimize.rewrite import Final
 
 
 def rewrite(root: Graph, rule: Final) -> None:
-    """Applies ``rule`` to every live node of ``root`` itself, in order."""
-    _Replay(root, rule).run()
+    """Applies ``rule`` to every live node of ``root`` and of the bodies inside of it, in order."""
+    _Replay(root, rule).graph(root)
 
 
 class _Replay:
     """The nodes once more, with what the rule puts in the place of some."""
 
     def __init__(self, root: Graph, rule: Final) -> None:
-        self.root, self.rule = root, rule
+        self.rule = rule
         self.readers = Readers(root)
         self.replaced: dict[int, tuple[Value, Value]] = {}
 
-    def run(self) -> None:
-        for node in self.root.take_nodes():
+    def graph(self, graph: Region) -> None:
+        """A body is done before the node that it belongs to is back: what leaves it stands before that node."""
+        for node in graph.take_nodes():
             if id(node) in self.readers.live:
-                self._node(node)
-        self._outputs(self.root)
+                self._node(graph, node)
+        graph.outputs = [(name, self._now(value) or value) for name, value in graph.outputs]
 
-    def _node(self, node: Node) -> None:
-        redirected = self._redirect(node)
-        value = self.rule(self.root, node, self.readers) if len(node.outputs) == 1 else None
+    def _node(self, graph: Region, node: Node) -> None:
+        inputs = [self._now(value) for value in node.inputs]
+        redirected = any(old is not new for old, new in zip(node.inputs, inputs, strict=True))
+        node.inputs = inputs
+        for body in node.bodies():
+            self.graph(body)
+        value = self.rule(graph, node, self.readers) if len(node.outputs) == 1 else None
         if value is None and redirected and node.op_type == "Reshape":  # of a reshaped value: one of them suffices
-            value = self.root.emit("Reshape", node.inputs, node.attributes)
+            value = graph.emit("Reshape", node.inputs, node.attributes)
         if value is None:
-            self.root.nodes.append(node)
+            graph.nodes.append(node)
             return
         before = node.outputs[0]
         value.refine(before.shape)
         self.replaced[id(before)] = before, value
         self.readers.move(before, value)
-
-    def _redirect(self, node: Node) -> bool:
-        inputs = [self._now(value) for value in node.inputs]
-        changed = any(old is not new for old, new in zip(node.inputs, inputs, strict=True))
-        node.inputs = inputs
-        for body in node.bodies():
-            for inner in body.nodes:
-                self._redirect(inner)
-            self._outputs(body)
-        return changed
-
-    def _outputs(self, graph: Region) -> None:
-        graph.outputs = [(name, self._now(value) or value) for name, value in graph.outputs]
 
     def _now(self, value: Value | None) -> Value | None:
         return self.replaced[id(value)][1] if id(value) in self.replaced else value
