@@ -1,6 +1,6 @@
 """Computes on one row what is the same in every row: seeds of ones, constants, and what follows from them.
 
-An ``Expand`` that repeats rows moves behind the op that reads it, where ``simplification.shrink_operands`` mostly
+An ``Expand`` that repeats rows moves behind the op that reads it, where ``identities.shrunk`` mostly
 drops it for good. The first step of a backward pass, ones times the last weight matrix, becomes a constant this way.
 """
 
