@@ -22,12 +22,12 @@ from pullback_export.derivatives.requests import parse_request
 from pullback_export.derivatives.tracing import trace
 from pullback_export.errors import ExportError, ParityWarning
 from pullback_export.failures import as_export_errors
-from pullback_export.gate import limits
-from pullback_export.gate.bounds import Bounds, checked_tolerance
 from pullback_export.gate.check import check
 from pullback_export.gate.finite_differences import surrogate_ops
 from pullback_export.gate.samples import open_samples
+from pullback_export.gate.supervision import limits
 from pullback_export.gate.target_precision import check_precision, in_precision
+from pullback_export.gate.verdicts.bounds import Bounds, checked_tolerance
 from pullback_export.graph.dims import Shape
 from pullback_export.overrides import overrides
 from pullback_export.sources.axes import axis_names, with_axes

@@ -3,8 +3,8 @@
 The reference is the truth: the traced graph in float64 (see :mod:`pullback_export.gate.exact_reference`), which the
 live model has to confirm, eagerly and with one backward pass per seed (vectorised beyond 64 seeds). An artifact passes
 within the tolerance, scaled by the largest value, and a small multiple of the live model's own error (see
-:mod:`pullback_export.gate.verdict`). Where there is no truth, as for float64 models, the live model itself is the
-reference. The artifacts answer in a thread of their own meanwhile.
+:mod:`pullback_export.gate.verdicts.verdict`). Where there is no truth, as for float64 models, the live model itself is
+the reference. The artifacts answer in a thread of their own meanwhile.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from pullback.parity import Report, Row, compare
 from pullback_export.derivatives.plan import Function
 from pullback_export.derivatives.tracing import Traced
 from pullback_export.errors import ExportError
-from pullback_export.gate.bounds import Bounds
-from pullback_export.gate.determinacy import Spares
 from pullback_export.gate.exact_source import ExactSource
 from pullback_export.gate.laws import laws
-from pullback_export.gate.limits import OverLimit
 from pullback_export.gate.live_answers import Judged, ask
 from pullback_export.gate.live_model import Arrays, Refused, refusal_of_given, refusals
 from pullback_export.gate.prefetch import ahead
 from pullback_export.gate.samples import Sample, Samples, draw_samples
-from pullback_export.gate.tangents import tangent
+from pullback_export.gate.sampling.tangents import tangent
+from pullback_export.gate.supervision.limits import OverLimit
 from pullback_export.gate.target_precision import Witness
-from pullback_export.gate.verdict import Expected, judge, rows_off
+from pullback_export.gate.verdicts.bounds import Bounds
+from pullback_export.gate.verdicts.determinacy import Spares
+from pullback_export.gate.verdicts.verdict import Expected, judge, rows_off
 from pullback_export.gate.written_files import Answer, Artifact, artifacts
 from pullback_export.sources.source import Source
 

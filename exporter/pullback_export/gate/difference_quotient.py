@@ -15,9 +15,9 @@ from pullback_export.derivatives.kinds.request import Request
 from pullback_export.derivatives.plan import Derivatives
 from pullback_export.derivatives.vectorization import mostly_one_by_one
 from pullback_export.gate.exact_source import ExactSource
-from pullback_export.gate.limits import watched
 from pullback_export.gate.live_model import in_pieces, row_count, rows_at_once, rows_of
-from pullback_export.gate.tangents import tangent
+from pullback_export.gate.sampling.tangents import tangent
+from pullback_export.gate.supervision.limits import watched
 from pullback_export.sources.source import Source
 
 Array = np.ndarray[Any, Any]

@@ -18,12 +18,12 @@ from pullback_export.derivatives.plan import Derivatives
 from pullback_export.derivatives.requests import parse_request
 from pullback_export.derivatives.tracing import Traced, trace
 from pullback_export.errors import ExportError
-from pullback_export.gate import limits
-from pullback_export.gate.bounds import Bounds, checked_tolerance
 from pullback_export.gate.check import check
 from pullback_export.gate.finite_differences import surrogate_ops
 from pullback_export.gate.samples import open_samples
+from pullback_export.gate.supervision import limits
 from pullback_export.gate.target_precision import in_precision
+from pullback_export.gate.verdicts.bounds import Bounds, checked_tolerance
 from pullback_export.overrides import overrides
 from pullback_export.sources.opening import needs_inputs, open_source
 from pullback_export.sources.source import Source

@@ -20,8 +20,8 @@ from pullback_export.derivatives.kinds.request import Request
 from pullback_export.derivatives.plan import Function
 from pullback_export.gate.difference_quotient import Judge
 from pullback_export.gate.exact_source import ExactSource
-from pullback_export.gate.excuses import SURROGATES
 from pullback_export.gate.samples import Sample
+from pullback_export.gate.verdicts.excuses import SURROGATES
 from pullback_export.sources.source import Source
 
 Array = np.ndarray[Any, Any]

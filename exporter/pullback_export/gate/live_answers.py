@@ -15,14 +15,14 @@ from pullback_export.derivatives.plan import Function
 from pullback_export.errors import ExportError
 from pullback_export.gate import finite_differences
 from pullback_export.gate.exact_source import ExactSource
-from pullback_export.gate.limits import OverLimit
 from pullback_export.gate.live_model import Arrays, Refused, refusal_of_given, rows_of, values
-from pullback_export.gate.neighbours import Neighbours
 from pullback_export.gate.references import references
-from pullback_export.gate.rounding_noise import Rounding
 from pullback_export.gate.samples import Sample, last_finite
+from pullback_export.gate.supervision.limits import OverLimit
 from pullback_export.gate.truth import Truth, truth_of, without_truth
-from pullback_export.gate.verdict import Expected
+from pullback_export.gate.verdicts.neighbours import Neighbours
+from pullback_export.gate.verdicts.rounding_noise import Rounding
+from pullback_export.gate.verdicts.verdict import Expected
 from pullback_export.sources.source import Source
 
 

@@ -15,8 +15,8 @@ from pullback.errors import PullbackError
 from pullback_export.derivatives.plan import Function
 from pullback_export.derivatives.vectorization import mostly_one_by_one
 from pullback_export.errors import ExportError
-from pullback_export.gate import limits
-from pullback_export.gate.given import Given
+from pullback_export.gate.sampling.given import Given
+from pullback_export.gate.supervision import limits
 from pullback_export.sources.source import Source
 
 Arrays = dict[str, np.ndarray[Any, Any]]

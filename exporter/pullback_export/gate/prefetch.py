@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from pullback_export.gate.limits import abandon
+from pullback_export.gate.supervision.limits import abandon
 
 Result = TypeVar("Result")
 

@@ -1,8 +1,8 @@
 """The inputs that parity is measured on: the caller's, and drawn ones at several batch sizes and sizes of free axes.
 
-The caller's samples decide; what is drawn besides is drawn from them (:mod:`pullback_export.gate.resampling`), and
-where there are none, from a domain that the model takes (:mod:`pullback_export.gate.domain_search`). A drawn sample
-that the live model does not take is left out, zeros and very large values among them.
+The caller's samples decide; what is drawn besides is drawn from them (:mod:`pullback_export.gate.sampling.resampling`),
+and where there are none, from a domain that the model takes (:mod:`pullback_export.gate.sampling.domain_search`). A
+drawn sample that the live model does not take is left out, zeros and very large values among them.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from pullback_export.gate import domain_search
-from pullback_export.gate.free_axes import Sampler, sizes_to_compare, with_found_axes
-from pullback_export.gate.given import Given, read_samples
-from pullback_export.gate.resampling import Resampler, sizes_of
+from pullback_export.gate.sampling import domain_search
+from pullback_export.gate.sampling.free_axes import Sampler, sizes_to_compare, with_found_axes
+from pullback_export.gate.sampling.given import Given, read_samples
+from pullback_export.gate.sampling.resampling import Resampler, sizes_of
 from pullback_export.sources.source import Source
 
 

@@ -12,10 +12,10 @@ import tensorflow as tf
 from pullback.parity import Report, Row
 
 from pullback_export.derivatives.plan import Function
-from pullback_export.gate import limits
 from pullback_export.gate.exact_reference import ExactFunction
 from pullback_export.gate.live_model import Arrays, in_pieces, row_count, rows_at_once, rows_of
 from pullback_export.gate.samples import Sample
+from pullback_export.gate.supervision import limits
 
 # Far closer than models that differ in more than their precision; at least half of the ordinary rows have to be.
 AGREEMENT = 1e-3

@@ -16,8 +16,8 @@ from pullback import onednn
 
 from pullback_export.derivatives.plan import Function
 from pullback_export.errors import ExportError
-from pullback_export.gate.child import child
-from pullback_export.gate.limits import OverLimit, watched
+from pullback_export.gate.supervision.child import child
+from pullback_export.gate.supervision.limits import OverLimit, watched
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 # Takes a sample, and whether it has all of the time that an evaluation may take.

@@ -14,7 +14,7 @@ import pullback
 import pytest
 import tensorflow as tf
 from pullback_export import ExportError, ParityWarning, assert_parity, cli, compare, export
-from pullback_export.gate.excuses import NOT_JUDGED, SURROGATES
+from pullback_export.gate.verdicts.excuses import NOT_JUDGED, SURROGATES
 
 from tests.project.test_readme import blocks
 

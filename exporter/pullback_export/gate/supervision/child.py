@@ -21,7 +21,7 @@ import numpy as np
 from pullback import onednn
 
 from pullback_export.errors import ExportError
-from pullback_export.gate.limits import watched
+from pullback_export.gate.supervision.limits import watched
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from pullback_export.gate.given import Given
-from pullback_export.gate.resizing import is_mask, resized
-from pullback_export.gate.tangents import is_symmetric
+from pullback_export.gate.sampling.given import Given
+from pullback_export.gate.sampling.resizing import is_mask, resized
+from pullback_export.gate.sampling.tangents import is_symmetric
 from pullback_export.sources.axes import axis_names
 from pullback_export.sources.source import Source
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from pullback_export.errors import ExportError
-from pullback_export.gate.domains import Domain, domains_of
-from pullback_export.gate.given import Given
 from pullback_export.gate.live_model import OutOfLimits, Refused, values
-from pullback_export.gate.resampling import LARGE, Resampler, sizes_of
+from pullback_export.gate.sampling.domains import Domain, domains_of
+from pullback_export.gate.sampling.given import Given
+from pullback_export.gate.sampling.resampling import LARGE, Resampler, sizes_of
 from pullback_export.sources.axes import axis_names
 from pullback_export.sources.source import Source
 

@@ -15,8 +15,8 @@ import numpy as np
 from pullback_export.derivatives.plan import Function
 from pullback_export.gate.exact_reference import ExactFunction
 from pullback_export.gate.live_model import Arrays, live, live_rows, rows_of
-from pullback_export.gate.rounding_noise import moved_by_units
-from pullback_export.gate.verdict import LARGEST_LIVE_ERROR, Array, Expected
+from pullback_export.gate.verdicts.rounding_noise import moved_by_units
+from pullback_export.gate.verdicts.verdict import LARGEST_LIVE_ERROR, Array, Expected
 
 # Steps in units in the last place: the same way everywhere, or with random signs (None).
 STEPS = (1.0, -1.0, None, None, None, None, None, None)

@@ -15,11 +15,11 @@ from pullback.manifest import Tolerance
 from pullback_export.derivatives.plan import Derivatives, Function
 from pullback_export.derivatives.requests import parse_request
 from pullback_export.derivatives.vectorization import mostly_one_by_one
-from pullback_export.gate.bounds import Bounds
 from pullback_export.gate.check import _compare
 from pullback_export.gate.live_answers import Judged
-from pullback_export.gate.rounding_noise import PROBES, Rounding
 from pullback_export.gate.samples import Sample
+from pullback_export.gate.verdicts.bounds import Bounds
+from pullback_export.gate.verdicts.rounding_noise import PROBES, Rounding
 from pullback_export.sources.opening import open_source
 
 TOLERANCE = Tolerance()

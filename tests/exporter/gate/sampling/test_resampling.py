@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from pullback_export.gate.given import read_samples
-from pullback_export.gate.resampling import Resampler, jittered
-from pullback_export.gate.resizing import resized
+from pullback_export.gate.sampling.given import read_samples
+from pullback_export.gate.sampling.resampling import Resampler, jittered
+from pullback_export.gate.sampling.resizing import resized
 from pullback_export.sources.source import Source
 
 Array = np.ndarray[Any, Any]

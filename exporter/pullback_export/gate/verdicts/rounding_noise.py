@@ -15,7 +15,7 @@ from pullback.manifest import Tolerance
 
 from pullback_export.derivatives.plan import Function
 from pullback_export.gate.live_model import Arrays, live, live_rows, row_count, rows_of
-from pullback_export.gate.verdict import LIVE_FACTOR
+from pullback_export.gate.verdicts.verdict import LIVE_FACTOR
 
 # Probes of that error, in units in the last place of the inputs: the same way everywhere, or with random signs (None).
 # A group is asked for at once.

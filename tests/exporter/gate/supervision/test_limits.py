@@ -15,8 +15,8 @@ import pytest
 import tensorflow as tf
 from onnx import TensorProto, helper
 from pullback_export import ExportError, export
-from pullback_export.gate import limits
-from pullback_export.gate.limits import Limits, OverLimit
+from pullback_export.gate.supervision import limits
+from pullback_export.gate.supervision.limits import Limits, OverLimit
 
 Program = Callable[[], Any]
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from pullback_export import ExportError
-from pullback_export.gate.domain_search import MOST_TRIES, search
-from pullback_export.gate.domains import domains_of
-from pullback_export.gate.given import Given
+from pullback_export.gate.sampling.domain_search import MOST_TRIES, search
+from pullback_export.gate.sampling.domains import domains_of
+from pullback_export.gate.sampling.given import Given
 from pullback_export.sources.source import Source
 
 Array = np.ndarray[Any, Any]

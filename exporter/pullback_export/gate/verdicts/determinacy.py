@@ -16,7 +16,7 @@ from pullback.parity import Report, Row
 from pullback_export.derivatives.plan import Function
 from pullback_export.gate.live_answers import Judged
 from pullback_export.gate.live_model import Arrays, live
-from pullback_export.gate.resizing import is_mask
+from pullback_export.gate.sampling.resizing import is_mask
 
 Array = np.ndarray[Any, Any]
 # Directions in which inputs move: all up, all down, and at random.

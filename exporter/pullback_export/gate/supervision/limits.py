@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from tensorflow.python.eager import cancellation
 
 from pullback_export.errors import ExportError
-from pullback_export.gate.interrupts import on_interrupt
+from pullback_export.gate.supervision.interrupts import on_interrupt
 
 SECONDS = 60.0
 # A sample that was drawn has this, and this many times the longest evaluation that ended: one that needs more is not

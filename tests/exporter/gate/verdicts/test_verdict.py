@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pullback_export.gate.verdict import LARGEST_LIVE_ERROR, LIVE_FACTOR, Expected, judge
+from pullback_export.gate.verdicts.verdict import LARGEST_LIVE_ERROR, LIVE_FACTOR, Expected, judge
 
 NAN, INF = np.nan, np.inf
 TOLERANCE = 1e-5

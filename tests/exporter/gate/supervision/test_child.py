@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from pullback import onednn
 from pullback_export import ExportError, export
-from pullback_export.gate.child import Child
+from pullback_export.gate.supervision.child import Child
 
 # TensorFlow has computed, with oneDNN on, before the exporter is imported.
 PROGRAM = """
@@ -21,7 +21,7 @@ import keras, tensorflow as tf
 tf.nn.conv2d(tf.ones([1, 4, 4, 1]), tf.ones([3, 3, 1, 1]), 1, "SAME")
 from pullback import onednn
 from pullback_export import export
-from pullback_export.gate import child
+from pullback_export.gate.supervision import child
 asked = []
 original = child.Child.__call__
 child.Child.__call__ = lambda self, *more: asked.append(more) or original(self, *more)

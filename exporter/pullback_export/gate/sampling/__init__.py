@@ -1,0 +1,1 @@
+"""Where the gate's inputs come from: the caller's, drawn ones, other sizes, seeds."""

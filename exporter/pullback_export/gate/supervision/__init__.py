@@ -1,0 +1,1 @@
+"""Limits on what an evaluation may take, child processes, and interrupts."""

@@ -1,0 +1,1 @@
+"""What the gate is asked about: samples, their domains and sizes."""

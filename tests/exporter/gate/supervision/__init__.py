@@ -1,0 +1,1 @@
+"""Limits, child processes and interrupts."""
