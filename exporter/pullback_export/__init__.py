@@ -28,6 +28,7 @@ from pullback_export.derivatives.requests import forces
 from pullback_export.errors import ExportError, ParityWarning, PrecisionError, UnsupportedOpsError
 from pullback_export.export import export
 from pullback_export.gate.existing_bundle import assert_parity, compare
+from pullback_export.lowering.own_rules import lowers, own_rules
 
 __all__ = [
     "HVP",
@@ -49,4 +50,6 @@ __all__ = [
     "compare",
     "export",
     "forces",
+    "lowers",
+    "own_rules",
 ]

@@ -28,7 +28,7 @@ class UnsupportedOpsError(ExportError):
         super().__init__(
             "these operators cannot be exported exactly: "
             + "; ".join(lines)
-            + ". Replace the layer, or add a rule (CONTRIBUTING.md: one function, one row)."
+            + ". Replace the layer, or add a rule of your own (`pullback_export.lowers`; docs/own_operators.md)."
         )
 
     def _line(self, name: str, places: Sequence[str]) -> str:

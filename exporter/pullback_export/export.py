@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import os
 import pathlib
@@ -130,9 +131,11 @@ def export(
             batch = "N" if training else "B"
             named = axis_names(source, batch)
             owners: dict[str, Shape] = {}
+            foreign: dict[str, str] = {}
             for one in traced:
                 built = onnx_model.build(one, source.batched, opset, limit, batch, named, owners)
                 owners = {**built.shapes, **owners}  # ``evaluate`` comes first and has all that seeds belong to
+                foreign |= built.foreign
                 specs.append(built.spec)
                 if "onnx" in chosen:
                     staging.write_bytes(f"{built.spec.name}.onnx", built.content)
@@ -145,6 +148,7 @@ def export(
             checked = check(
                 source, traced, staging.path, chosen, drawn, Bounds(limit), training, surrogates, retyped.witness
             )
+            checked = dataclasses.replace(checked, report=checked.report + _converted_by(foreign))
             _tell(checked.report, progress)
             checked.report.require(f"export of {target.name}")
             staging.finish(specs, opset, limit, checked, producer())
@@ -163,6 +167,11 @@ def _tell(report: Report, progress: Callable[[str], None] | None) -> None:
     if progress is not None:
         for note in report.notes:
             progress(f"note: {note}")
+
+
+def _converted_by(foreign: Mapping[str, str]) -> Report:
+    """Notes that name each operator which no rule of ours converted, for the report and the manifest."""
+    return Report(notes=tuple(f"{name}: converted by {other}" for name, other in sorted(foreign.items())))
 
 
 def producer() -> dict[str, str]:

@@ -83,6 +83,7 @@ ORDER: tuple[tuple[str, ...], ...] = tuple(
         ("graph",),
         ("optimize",),
         ("lowering.context", "lowering.registry", "lowering.refusals", "lowering.liveness"),
+        ("lowering.own_rules",),
         ("lowering.flows",),
         ("lowering.numerics",),
         ("lowering.loops",),

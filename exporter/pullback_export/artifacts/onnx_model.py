@@ -26,11 +26,15 @@ OPSETS = range(18, 24)
 
 @dataclasses.dataclass(frozen=True)
 class OnnxFunction:
-    """The ``.onnx`` file of one function, what the manifest says of it, and the shapes of its inputs and outputs."""
+    """The ``.onnx`` file of one function, what the manifest says of it, and the shapes of its inputs and outputs.
+
+    ``foreign`` names the operators that no rule of ours converted, each with what did.
+    """
 
     content: bytes
     spec: FunctionSpec
     shapes: Mapping[str, Shape]
+    foreign: Mapping[str, str]
 
 
 def build(
@@ -51,7 +55,8 @@ def build(
     """
     if opset not in OPSETS:
         raise ExportError(f"opset={opset}: choose one of {OPSETS.start} to {OPSETS.stop - 1}")
-    graph, outputs = lower(traced, batched, batch, shapes, owners)
+    converter = Converter()
+    graph, outputs = lower(traced, batched, batch, shapes, owners, converter)
     function = traced.function
     spec = FunctionSpec(
         function.name,
@@ -64,7 +69,8 @@ def build(
     finish(graph)
     content = to_model(graph, opset, metadata_props(spec, tolerance)).SerializeToString(deterministic=True)
     onnx.checker.check_model(content, full_check=True)
-    return OnnxFunction(content, spec, {name: value.dims for name, value in (*graph.inputs, *graph.outputs)})
+    dims = {name: value.dims for name, value in (*graph.inputs, *graph.outputs)}
+    return OnnxFunction(content, spec, dims, converter.foreign)
 
 
 def lower(
@@ -73,6 +79,7 @@ def lower(
     batch: str = "B",
     shapes: Mapping[str, Sequence[int | str]] | None = None,
     owners: Mapping[str, Shape] | None = None,
+    converter: Converter | None = None,
 ) -> tuple[Graph, list[Value]]:
     """The graph of a traced function, with values for its outputs in the order of their names; see :func:`build`."""
     graph = new_graph()
@@ -87,7 +94,7 @@ def lower(
         if owner is not None and len(owner) == len(shape):
             shape = tuple(_of_owner(graph, own, theirs) for own, theirs in zip(shape, owner, strict=True))
         inputs.append(graph.input(spec.name, np.dtype(spec.dtype.as_numpy_dtype), shape))
-    converter = Converter()
+    converter = converter or Converter()
     flows = converter.convert(traced.concrete.graph, inputs, graph)
     converter.check()
     outputs = traced.in_order(flows)

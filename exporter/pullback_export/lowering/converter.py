@@ -11,7 +11,7 @@ import tensorflow as tf
 from pullback_export.errors import PrecisionError, UnsupportedOpsError
 from pullback_export.graph.graph import Graph
 from pullback_export.graph.values import UnknownRank, Value
-from pullback_export.lowering import refusals, registry
+from pullback_export.lowering import own_rules, refusals, registry
 from pullback_export.lowering.context import NotCovered, OpContext, Signal
 from pullback_export.lowering.flows.complex_value import ComplexValue
 from pullback_export.lowering.flows.handles import Flow, ResourceHandle, as_constant
@@ -26,6 +26,8 @@ class Converter:
         self.rules = registry.load_rules()
         self.missing: dict[str, list[str]] = {}
         self.reasons: dict[str, str] = {}
+        self.foreign: dict[str, str] = {}
+        """Operators that no rule of ours converted, each with what did; for the report."""
         self._stand_ins: dict[int, Flow] = {}
         self.liveness = Liveness(self.function)
         self._functions: dict[int, tuple[Any, Any]] = {}
@@ -100,6 +102,8 @@ class Converter:
         else:
             try:
                 results = _apply(rule, op, inputs)
+                if (other := own_rules.origin(tf_op.type)) is not None:
+                    self.foreign[tf_op.type] = other
             except (PrecisionError, Signal):
                 raise
             except Exception as problem:

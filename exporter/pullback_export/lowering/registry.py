@@ -29,6 +29,7 @@ def lowers(*op_types: str, complex_parts: bool = False) -> Callable[[F], F]:
         for op_type in op_types:
             if op_type in RULES:
                 raise ValueError(f"{op_type} has a rule already: {RULES[op_type].__module__}")
+        for op_type in op_types:
             RULES[op_type] = rule
             if complex_parts:
                 COMPLEX.add(op_type)
