@@ -29,9 +29,10 @@ class Staging:
         self.path = path
         self.name = name
 
-    def write_bytes(self, name: str, content: bytes) -> None:
+    def write_bytes(self, name: str, *pieces: bytes | memoryview) -> None:
+        """The file ``name`` from its ``pieces``, one after the other."""
         with open(self.path / name, "wb") as file:
-            file.write(content)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
 
@@ -67,8 +68,9 @@ class Staging:
     def _file(self, path: pathlib.Path) -> FileSpec | None:
         if not path.is_file():
             return None
-        content = path.read_bytes()
-        return FileSpec(path.relative_to(self.path).as_posix(), hashlib.sha256(content).hexdigest(), len(content))
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return FileSpec(path.relative_to(self.path).as_posix(), digest, path.stat().st_size)
 
 
 def check_target(target: pathlib.Path, overwrite: bool) -> None:

@@ -138,7 +138,7 @@ def export(
                 foreign |= built.foreign
                 specs.append(built.spec)
                 if "onnx" in chosen:
-                    staging.write_bytes(f"{built.spec.name}.onnx", built.content)
+                    staging.write_bytes(f"{built.spec.name}.onnx", *built.pieces)
             del built  # as large as the weights
             if "saved_model" in chosen:
                 say("writing the SavedModel")

@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import onnx
 from pullback.manifest import DerivativeSpec, FunctionSpec, TensorSpec, Tolerance, metadata_props
 
 from pullback_export.derivatives.plan import Function
@@ -16,8 +15,9 @@ from pullback_export.derivatives.tracing import Traced
 from pullback_export.errors import ExportError
 from pullback_export.graph.dims import Dim, Shape, Size
 from pullback_export.graph.graph import Graph
-from pullback_export.graph.serialization import to_model
+from pullback_export.graph.serialization import to_pieces
 from pullback_export.graph.values import Value
+from pullback_export.graph.wire import Piece
 from pullback_export.lowering.converter import Converter
 from pullback_export.optimize.pipeline import finish, new_graph
 
@@ -28,13 +28,19 @@ OPSETS = range(18, 24)
 class OnnxFunction:
     """The ``.onnx`` file of one function, what the manifest says of it, and the shapes of its inputs and outputs.
 
+    ``pieces`` are the file, one after the other; most of those that are weights are the live model's own memory.
     ``foreign`` names the operators that no rule of ours converted, each with what did.
     """
 
-    content: bytes
+    pieces: Sequence[Piece]
     spec: FunctionSpec
     shapes: Mapping[str, Shape]
     foreign: Mapping[str, str]
+
+    @property
+    def content(self) -> bytes:
+        """The file as a whole, a copy."""
+        return b"".join(self.pieces)
 
 
 def build(
@@ -67,10 +73,10 @@ def build(
     )
     graph.outputs = list(zip(function.outputs, outputs, strict=True))
     finish(graph)
-    content = to_model(graph, opset, metadata_props(spec, tolerance)).SerializeToString(deterministic=True)
-    onnx.checker.check_model(content, full_check=True)
+    written = to_pieces(graph, opset, metadata_props(spec, tolerance))
     dims = {name: value.dims for name, value in (*graph.inputs, *graph.outputs)}
-    return OnnxFunction(content, spec, dims, converter.foreign)
+    graph.forget_constants()
+    return OnnxFunction(written, spec, dims, converter.foreign)
 
 
 def lower(

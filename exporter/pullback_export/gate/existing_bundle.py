@@ -105,7 +105,16 @@ def assert_parity(
     time_limit: float = limits.SECONDS,
 ) -> Report:
     """:func:`compare`, for tests: raises :class:`pullback.ParityError`, which has the report, where anything is off."""
-    found = compare(model, bundle, samples, inputs=inputs, tolerance=tolerance, training=training, signature=signature)
+    found = compare(
+        model,
+        bundle,
+        samples,
+        inputs=inputs,
+        tolerance=tolerance,
+        training=training,
+        signature=signature,
+        time_limit=time_limit,
+    )
     return found.require(str(bundle))
 
 

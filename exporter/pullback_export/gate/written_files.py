@@ -17,6 +17,7 @@ from pullback import onednn
 from pullback_export.derivatives.plan import Function
 from pullback_export.errors import ExportError
 from pullback_export.gate.supervision.child import child
+from pullback_export.gate.supervision.freed_memory import give_back, is_large, trim
 from pullback_export.gate.supervision.limits import OverLimit, watched
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -36,13 +37,15 @@ LEVELS = {
 class Artifact:
     """A file that holds ``function``; ``stage`` names it in reports, ``opened()`` gives what runs it.
 
-    ``endless`` are samples, by number, on which a form of the function was stopped: the others need not try.
+    ``endless`` are samples, by number, on which a form of the function was stopped: the others need not try. Of a
+    ``large`` file the memory is given back to the system as soon as it can be.
     """
 
     stage: str
     function: Function
     opened: Callable[[], Run]
     endless: dict[int, OverLimit] = dataclasses.field(default_factory=dict)
+    large: bool = False
 
     def answers(self, samples: Sequence[Mapping[str, Any]]) -> list[Answer]:
         """What it gives for each of the samples; the file is open only meanwhile, and its memory freed after.
@@ -50,7 +53,13 @@ class Artifact:
         Raises what opening the file raises. That a sample is refused is an answer: the live model may not take it.
         """
         run = self.opened()
-        return [self._answer(run, sample, number) for number, sample in enumerate(samples)]
+        if self.large:
+            trim()
+        found = [self._answer(run, sample, number) for number, sample in enumerate(samples)]
+        del run
+        if self.large:
+            give_back()
+        return found
 
     def again(self, sample: Mapping[str, Any]) -> Arrays:
         """What it gives where it has all of the time."""
@@ -73,12 +82,14 @@ def artifacts(function: Function, folder: pathlib.Path, formats: Sequence[str]) 
     found = []
     endless: dict[int, OverLimit] = {}
     if "saved_model" in formats:
-        opened = functools.partial(_saved_model if onednn.make_safe() else _in_child, folder / "saved_model", function)
-        found.append(Artifact("SavedModel", function, opened, endless))
+        path = folder / "saved_model"
+        opened = functools.partial(_saved_model if onednn.make_safe() else _in_child, path, function)
+        found.append(Artifact("SavedModel", function, opened, endless, is_large(path)))
     if "onnx" in formats:
+        path = folder / f"{function.name}.onnx"
         for label, level in LEVELS.items():
-            opened = functools.partial(_onnx_session, folder / f"{function.name}.onnx", level)
-            found.append(Artifact(f"ONNX Runtime, optimisation {label}", function, opened, endless))
+            opened = functools.partial(_onnx_session, path, level)
+            found.append(Artifact(f"ONNX Runtime, optimisation {label}", function, opened, endless, is_large(path)))
     return found
 
 

@@ -71,6 +71,12 @@ class Graph(Region):
             self._constants[key] = value
         return self._constants[key]
 
+    def forget_constants(self) -> None:
+        """Lets the memory of constants go: a graph refers to itself, and is collected much later than it is needed."""
+        for value in self._constants.values():
+            value.const = None
+        self._constants.clear()
+
     def fresh_size(self, hint: str = "d") -> Dim:
         """A free size that nothing is known about."""
         self.root._fresh += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from pullback_export.errors import ExportError
 from pullback_export.graph.graph import Graph
 from pullback_export.graph.pruning import prune
 from pullback_export.graph.values import Node, Value
+from pullback_export.graph.wire import Piece, Weight, pieces
 
 # Operators of ONNX's second standard domain, and its version; see https://onnx.ai/onnx/operators/index.html
 _ML = frozenset({"LabelEncoder"})
@@ -23,17 +24,50 @@ ML_OPSET = ("ai.onnx.ml", 3)
 LARGEST_FILE = 2**31 - 2**31 // 100
 
 
+# Weights that the checker is not shown: what they hold says nothing of shapes.
+_LEAST_UNSEEN = 1024
+
+
 def to_model(graph: Graph, opset: int, metadata: Mapping[str, str]) -> onnx.ModelProto:
     """The model of ``graph``; equal graphs give equal bytes in every process."""
+    model, weights = _without_weights(graph, opset, metadata)
+    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in weights)
+    return model
+
+
+def to_pieces(graph: Graph, opset: int, metadata: Mapping[str, str]) -> list[Piece]:
+    """The file of :func:`to_model`, checked; the pieces hold the memory of the graph's constants.
+
+    Raises ``onnx.checker.ValidationError`` or ``onnx.shape_inference.InferenceError`` where ONNX says that it is wrong.
+    """
+    model, weights = _without_weights(graph, opset, metadata)
+    _check(model, weights)
+    return pieces(model, weights)
+
+
+def _check(model: onnx.ModelProto, weights: Sequence[Weight]) -> None:
+    """Shows the checker inputs in place of large weights: it copies what it is given several times."""
+    shown = onnx.ModelProto()
+    shown.CopyFrom(model)
+    for name, array in weights:
+        if array.nbytes >= _LEAST_UNSEEN and array.dtype.kind == "f":
+            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+            shown.graph.input.append(helper.make_tensor_value_info(name, kind, array.shape))
+        else:
+            shown.graph.initializer.append(numpy_helper.from_array(array, name))
+    onnx.checker.check_model(shown.SerializeToString(), full_check=True)
+
+
+def _without_weights(graph: Graph, opset: int, metadata: Mapping[str, str]) -> tuple[onnx.ModelProto, list[Weight]]:
+    """The model, and the initializers that it lacks."""
     writer = _Writer(graph)
     proto = writer.graph_proto(graph, "pullback")
-    proto.initializer.extend(writer.initializers)
     imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(*item) for item in sorted(writer.domains))]
     model = helper.make_model(proto, opset_imports=imports, producer_name="pullback", ir_version=_ir_version(opset))
     for key in sorted(metadata):
         entry = model.metadata_props.add()
         entry.key, entry.value = key, metadata[key]
-    return model
+    return model, writer.weights
 
 
 def _ir_version(opset: int) -> int:
@@ -42,7 +76,7 @@ def _ir_version(opset: int) -> int:
 
 class _Writer:
     def __init__(self, root: Graph) -> None:
-        self.initializers: list[onnx.TensorProto] = []
+        self.weights: list[Weight] = []
         self.live = prune(root)
         self.names: dict[int, str] = {}
         self.counts: dict[str, int] = {}
@@ -55,7 +89,7 @@ class _Writer:
                 raise AssertionError(f"{value} is used before it is made")
             self._make_room(value.const.nbytes)
             name = self._new("weight" if value.const.size > 64 else "constant")
-            self.initializers.append(numpy_helper.from_array(value.const, name))
+            self.weights.append((name, value.const))
             self.names[id(value)] = name
         return self.names[id(value)]
 

@@ -14,7 +14,7 @@ from pullback_export.graph.values import UnknownRank, Value
 from pullback_export.lowering import own_rules, refusals, registry
 from pullback_export.lowering.context import NotCovered, OpContext, Signal
 from pullback_export.lowering.flows.complex_value import ComplexValue
-from pullback_export.lowering.flows.handles import Flow, ResourceHandle, as_constant
+from pullback_export.lowering.flows.handles import Flow, ResourceHandle, as_constant, contents
 from pullback_export.lowering.liveness import Liveness
 from pullback_export.precision import check_dtype
 
@@ -59,7 +59,7 @@ class Converter:
             return ResourceHandle(external)
         if not hasattr(external, "numpy"):
             raise UnsupportedOpsError({"Capture": [external.name]}, {"Capture": "a tensor of another graph"})
-        return as_constant(graph, external.numpy())
+        return as_constant(graph, contents(external))
 
     def function(self, func_graph: Any, name: str) -> Any:
         """The graph of the function that an op of ``func_graph`` calls by ``name``."""

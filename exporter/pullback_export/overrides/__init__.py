@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
+from pullback_export.overrides.batched_product import equal_batches
 from pullback_export.overrides.block_lstm_gradient import own_gate_order
 from pullback_export.overrides.cumulative_logsumexp import twice_differentiable_logsumexp
 from pullback_export.overrides.dilated_convolution import kernels_with_zeros
@@ -24,6 +25,7 @@ Override = Callable[[], contextlib.AbstractContextManager[None]]
 
 # In the order in which they are entered: a later one sees what the ones before it have put in place.
 OVERRIDES: tuple[Override, ...] = (
+    equal_batches,
     kernels_with_zeros,
     safe_convolution,
     input_gradients,

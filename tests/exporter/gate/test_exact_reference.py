@@ -14,7 +14,9 @@ import tensorflow as tf
 from pullback_export.derivatives.plan import Derivatives, Function
 from pullback_export.derivatives.requests import parse_request
 from pullback_export.derivatives.tracing import trace
-from pullback_export.gate.exact_reference import ExactFunction
+from pullback_export.gate.exact_reference import ExactFunction, library_of
+from pullback_export.gate.exact_reference.operators import TO_FLOAT64
+from pullback_export.gate.exact_reference.rewriting import rewrite
 from pullback_export.gate.live_model import live
 from pullback_export.sources.opening import open_source
 
@@ -293,3 +295,43 @@ def test_coverage_in_words() -> None:
         str(coverage)
         == f"{coverage.operators - 1} of {coverage.operators} operators in float64; float32: AvgPool3D (1)"
     )
+
+
+def test_a_weight_is_cast_for_each_use_and_no_sooner() -> None:
+    """Else all weights would be there in float64 from the start of a run to its end."""
+    model = keras_net((3,), lambda dtype: layers.Dense(400, "tanh", dtype=dtype))("float32")
+    source = open_source(model, None, ["y"], None, False, None)
+    traced = trace(Derivatives(source, [parse_request("jacobian(y, x)")], "error").functions()[-1])
+    library = library_of(traced.concrete)
+    for definition in rewrite(traced.concrete.function_def, library.get, TO_FLOAT64).definitions:
+        nodes = {node.name: node for node in definition.node_def}
+        casts = [
+            node
+            for node in definition.node_def
+            if node.op == "Cast" and nodes.get(node.input[0].split(":")[0], node).op == "ReadVariableOp"
+        ]
+        for cast in casts:
+            readers = [n for n in definition.node_def if any(i.split(":")[0] == cast.name for i in n.input)]
+            assert len(readers) == 1
+            others = {item.split(":")[0] for item in readers[0].input} - {cast.name}
+            assert {item[1:] for item in cast.input[1:]} == others
+
+
+def test_large_constants_stay_in_float32() -> None:
+    """They are cast where they are used: a definition would hold them in twice as many bytes."""
+    table = np.random.default_rng(0).normal(size=(600, 500)).astype(np.float32)
+
+    def function(x: Any) -> Any:
+        return tf.tanh(x @ tf.constant(table)) @ tf.transpose(tf.constant(table))
+
+    source = open_source(function, [tf.TensorSpec([None, 600], name="x")], ["y"], None, False, None)
+    traced = trace(Derivatives(source, [parse_request("vjp(y, x)")], "error").functions()[-1])
+    exact = ExactFunction(traced)
+    assert exact.coverage.exact
+    x = np.random.default_rng(1).normal(size=(3, 600)).astype(np.float32) / 20
+    seed = np.random.default_rng(2).normal(size=(3, 600)).astype(np.float32)
+    wide = table.astype(np.float64)
+    slope = 1 - np.tanh(x.astype(np.float64) @ wide) ** 2
+    given = dict(zip([spec.name for spec in traced.function.inputs], (x, seed), strict=True))
+    found = exact(given)[traced.function.outputs[0]]
+    np.testing.assert_allclose(found, ((seed @ wide) * slope) @ wide.T, rtol=1e-12, atol=1e-9)

@@ -24,6 +24,8 @@ HALF_TO_FLOAT32: Retyping = {types_pb2.DT_HALF: types_pb2.DT_FLOAT, types_pb2.DT
 _OF_THE_DTYPE = frozenset({"AsString", "Bitcast", "NextAfter", "StringToNumber"})
 _OF_THE_DTYPE_STARTS = ("Decode", "Parse", "Stateless", "Random", "Multinomial", "ParameterizedTruncatedNormal")
 _NOT_RANDOM = frozenset({"StatelessIf", "StatelessWhile", "StatelessCase"})
+# Bytes from which a constant counts for the memory of an export.
+_LARGE = 2**20
 _HOST_CODE = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc", "XlaCallModule"})
 # Resources that hold values of the graph itself, and no variable from outside of it.
 _INNER_RESOURCES = ("TensorArray", "Stack")
@@ -60,6 +62,19 @@ def operand_names(arguments: Sequence[Any], attributes: Mapping[str, Any]) -> It
 def reads_a_variable(op: Any) -> bool:
     """Whether an operator gives what a variable holds, all of it or rows."""
     return op.name in ("ReadVariableOp", "ResourceGather", "ResourceGatherNd")
+
+
+def is_large_constant(op: Any, attributes: Mapping[str, Any]) -> bool:
+    """Whether an operator is a float32 constant of many bytes, which is kept as it is and cast where it is used."""
+    if op.name != "Const" or attributes["dtype"].type != types_pb2.DT_FLOAT:
+        return False
+    tensor = attributes["value"].tensor
+    return max(len(tensor.tensor_content), 4 * len(tensor.float_val)) >= _LARGE
+
+
+def holds_weights(node: Any) -> bool:
+    """Whether a node gives all of a variable, or a constant."""
+    return node.op in ("ReadVariableOp", "Const")
 
 
 def keeps_its_dtype(op: Any) -> bool:

@@ -19,6 +19,7 @@ from tensorflow.core.framework import attr_value_pb2, function_pb2, node_def_pb2
 from tensorflow.python.framework import tensor_util
 
 from pullback_export.gate.exact_reference import operators
+from pullback_export.gate.exact_reference.late_casts import late_casts
 from pullback_export.gate.exact_reference.operators import HALF_TO_FLOAT32, Retyping
 
 _numbers = itertools.count()
@@ -124,9 +125,9 @@ class _Rewriter:
             for index, name in enumerate(node.input):
                 if node.name not in body.made:
                     node.input[index] = body.replaced.get(name, name)
-        new.node_def.extend(body.nodes)
         for key, name in new.ret.items():
             new.ret[key] = body.replaced.get(name, name)
+        new.node_def.extend(late_casts(body.nodes, body.weights, body.taken, set(new.ret.values())))
         return new
 
 
@@ -139,6 +140,7 @@ class _Body:
         self.nodes: list[Any] = []
         self.made: set[str] = set()
         self.replaced: dict[str, str] = {}
+        self.weights: set[str] = set()  # the casts of what variables hold
 
     def add(self, old: Any) -> None:
         """The node in its new form, and casts around it where it does not take part."""
@@ -183,7 +185,11 @@ class _Body:
         """What becomes of the node's own attributes: the new dtypes, float32 for half precision, or nothing."""
         if self.rewriter.variables and operators.reads_a_variable(op):
             return self.rewriter.retyping
-        if operators.keeps_its_dtype(op) or op.name in self.rewriter.unsuitable:
+        if (
+            operators.keeps_its_dtype(op)
+            or op.name in self.rewriter.unsuitable
+            or operators.is_large_constant(op, attributes)
+        ):
             return {}
         for retyping in (self.rewriter.retyping, HALF_TO_FLOAT32):
             retyped = {name: _retyped(value, retyping) for name, value in attributes.items()}
@@ -193,7 +199,7 @@ class _Body:
 
     def _count(self, op: Any, before: tuple[list[int], ...], after: tuple[list[int], ...]) -> None:
         self.rewriter.operators += 1
-        if operators.keeps_its_dtype(op) and not operators.is_host_code(op):
+        if (operators.keeps_its_dtype(op) and not operators.is_host_code(op)) or op.name == "Const":
             return
         wanted = self.rewriter.retyping
         pairs = [(old, new) for way in (0, 1) for old, new in zip(before[way], after[way], strict=True)]
@@ -212,6 +218,8 @@ class _Body:
             if flowing != given:
                 source = f"{node.name}:{name}:{number}"
                 self.replaced[source] = self._cast(f"{node.name}/{name}_{number}", source, given, flowing, kept=True)
+                if operators.holds_weights(node):
+                    self.weights.add(self.replaced[source].split(":")[0])
 
     def _cast(self, name: str, source: str, given: int, wanted: int, kept: bool = False) -> str:
         """``kept``: the cast of an output reads that output, and not what stands in its place."""

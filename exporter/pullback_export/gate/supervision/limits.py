@@ -94,7 +94,12 @@ class Limits:
         self.longest[kind] = max(self.longest.get(kind, 0.0), time.monotonic() - start)
 
 
-_ACTIVE: contextvars.ContextVar[Limits] = contextvars.ContextVar("limits", default=Limits())  # noqa: B039
+_ACTIVE: contextvars.ContextVar[Limits | None] = contextvars.ContextVar("limits", default=None)
+
+
+def _active() -> Limits:
+    """Those of the export around; outside of one, limits of its own, which no failure before has stopped."""
+    return _ACTIVE.get() or Limits()
 
 
 @contextlib.contextmanager
@@ -111,14 +116,14 @@ def limited(seconds: float) -> Iterator[None]:
 
 def abandon() -> None:
     """:meth:`Limits.abandon` of the export that this is part of: it fails already."""
-    _ACTIVE.get().abandon()
+    _active().abandon()
 
 
 def watched(
     kind: str = "", whole: bool = False, stop: Callable[[], None] | None = None
 ) -> contextlib.AbstractContextManager[None]:
     """:meth:`Limits.watch` of the export that this is part of."""
-    return _ACTIVE.get().watch(kind, whole, stop)
+    return _active().watch(kind, whole, stop)
 
 
 class _Watch:

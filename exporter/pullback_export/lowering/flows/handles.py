@@ -22,6 +22,19 @@ class ResourceHandle:
     tensor: Any
 
 
+def contents(tensor: Any) -> np.ndarray[Any, Any]:
+    """What an eager tensor holds, read-only: its own memory where it offers that, which ``numpy()`` would copy.
+
+    TensorFlow does not write to a variable's memory while somebody holds it.
+    """
+    try:
+        array = np.asarray(memoryview(tensor))
+    except (TypeError, ValueError, BufferError):  # dtypes that NumPy has not, other devices
+        return np.asarray(tensor.numpy())
+    array.flags.writeable = False
+    return array
+
+
 def as_constant(graph: Graph, array: np.ndarray[Any, Any]) -> Flow:
     """A constant; complex numbers as a pair of real ones. Half precision is refused."""
     check_dtype(array.dtype)

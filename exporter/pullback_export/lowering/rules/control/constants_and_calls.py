@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from pullback_export.lowering.context import OpContext
-from pullback_export.lowering.flows.handles import ResourceHandle, as_constant
+from pullback_export.lowering.flows.handles import ResourceHandle, as_constant, contents
 from pullback_export.lowering.registry import lowers
 from pullback_export.precision import check_dtype
 
@@ -54,7 +54,7 @@ def read_variable(op: OpContext, handle: ResourceHandle) -> Any:
     """The variable's value at export."""
     check_dtype(op.tf_op.outputs[0].dtype)
     value = tf.raw_ops.ReadVariableOp(resource=handle.tensor, dtype=op.tf_op.get_attr("dtype"))
-    return as_constant(op.graph, value.numpy())
+    return as_constant(op.graph, contents(value))
 
 
 @lowers("VariableShape")

@@ -1,0 +1,73 @@
+"""An ONNX model as the bytes of its file, piece by piece: no weight is copied to be written.
+
+Protobuf would hold all of them in a message, and once more in the message's bytes. The pieces are, joined, what
+``SerializeToString(deterministic=True)`` gives of the whole message: fields in the order of their numbers, each
+message after its length. See https://protobuf.dev/programming-guides/encoding/ and the numbers in ``onnx.proto3``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+# A part of a file: bytes, or the memory of an array.
+Piece = bytes | memoryview
+Array = np.ndarray[Any, Any]
+Weight = tuple[str, Array]
+
+
+def pieces(model: onnx.ModelProto, weights: Sequence[Weight]) -> list[Piece]:
+    """The file of ``model`` with ``weights`` for the initializers of its graph, where it has none."""
+    initializers: list[Piece] = []
+    for name, array in weights:
+        tensor = _tensor(name, array)
+        initializers += [_head(onnx.GraphProto, "initializer", _size(tensor)), *tensor]
+    graph = _around(model.graph, "initializer", initializers)
+    return _around(model, "graph", [_head(onnx.ModelProto, "graph", _size(graph)), *graph])
+
+
+def _tensor(name: str, array: Array) -> list[Piece]:
+    """A ``TensorProto`` as ``numpy_helper.from_array`` makes it, for numbers and truth values."""
+    kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+    start = onnx.TensorProto(dims=array.shape, data_type=kind, name=name).SerializeToString(deterministic=True)
+    little = array if sys.byteorder == "little" else array.astype(array.dtype.newbyteorder("<"))
+    contents = np.ascontiguousarray(little).reshape(-1).view(np.uint8)
+    return [start, _head(onnx.TensorProto, "raw_data", contents.nbytes), contents.data]
+
+
+def _around(message: Any, field: str, content: Sequence[Piece]) -> list[Piece]:
+    """``message`` with ``content`` for all of ``field``, which comes where its number says."""
+    number = message.DESCRIPTOR.fields_by_name[field].number
+    before, after = type(message)(), type(message)()
+    for known, value in message.ListFields():
+        if known.number == number:
+            continue
+        half = before if known.number < number else after
+        if known.is_repeated:
+            getattr(half, known.name).extend(value)
+        else:
+            setattr(half, known.name, value)
+    ends = [half.SerializeToString(deterministic=True) for half in (before, after)]
+    return [ends[0], *content, ends[1]]
+
+
+def _head(message: Any, field: str, size: int) -> bytes:
+    """What stands before ``size`` bytes of a field: its number with the wire type of lengths, and the length."""
+    return _varint(message.DESCRIPTOR.fields_by_name[field].number << 3 | 2) + _varint(size)
+
+
+def _varint(number: int) -> bytes:
+    found = bytearray()
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    return bytes((*found, number))
+
+
+def _size(content: Sequence[Piece]) -> int:
+    return sum(len(piece) for piece in content)
