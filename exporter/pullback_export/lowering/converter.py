@@ -11,7 +11,7 @@ import tensorflow as tf
 from pullback_export.errors import PrecisionError, UnsupportedOpsError
 from pullback_export.graph.graph import Graph
 from pullback_export.graph.values import UnknownRank, Value
-from pullback_export.lowering import own_rules, refusals, registry
+from pullback_export.lowering import own_rules, refusals, registry, tf2onnx_fallback
 from pullback_export.lowering.context import NotCovered, OpContext, Signal
 from pullback_export.lowering.flows.complex_value import ComplexValue
 from pullback_export.lowering.flows.handles import Flow, ResourceHandle, as_constant, contents
@@ -87,10 +87,19 @@ class Converter:
     def _rule(self, tf_op: Any) -> registry.Rule | None:
         """The rule of an op; a function may be called by its own name (``tf.compat.v1`` writes it so)."""
         rule = self.rules.get(tf_op.type)
-        if rule is not None or self._found(tf_op.graph, tf_op.type)[0] is None:
+        if rule is not None:
+            if (other := own_rules.origin(tf_op.type)) is not None:
+                self.foreign[tf_op.type] = other
             return rule
-        body = self.function(tf_op.graph, tf_op.type)
-        return lambda op, *arguments: self.convert(body, arguments, op.graph, sorted(op.wanted))
+        if self._found(tf_op.graph, tf_op.type)[0] is not None:
+            body = self.function(tf_op.graph, tf_op.type)
+            return lambda op, *arguments: self.convert(body, arguments, op.graph, sorted(op.wanted))
+        if tf_op.type in refusals.REASONS:
+            return None
+        rule = tf2onnx_fallback.rule_for(tf_op.type)
+        if rule is not None:
+            self.foreign[tf_op.type] = tf2onnx_fallback.ORIGIN
+        return rule
 
     def _lower(self, tf_op: Any, wanted: frozenset[int], flows: dict[Any, Flow], graph: Graph) -> None:
         rule = self._rule(tf_op)
@@ -102,8 +111,6 @@ class Converter:
         else:
             try:
                 results = _apply(rule, op, inputs)
-                if (other := own_rules.origin(tf_op.type)) is not None:
-                    self.foreign[tf_op.type] = other
             except (PrecisionError, Signal):
                 raise
             except Exception as problem:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pullback_export.graph.dims import Shape, Size, broadcast, product
-from pullback_export.graph.operators import BOOLEAN, BROADCASTING, REDUCTIONS
+from pullback_export.graph.operators import BOOLEAN, BROADCASTING, OPERATORS, REDUCTIONS
 from pullback_export.graph.shapes import products, rearranging
 from pullback_export.graph.shapes.operands import (
     CannotInfer,
@@ -42,6 +42,11 @@ def infer(fresh: Fresh, op_type: str, operands: Operands, attributes: Attributes
     if op_type == "Unique":
         return [(dtype if index == 0 else _INT64, shape) for index, shape in enumerate(shapes)]
     return [(dtype, shape) for shape in shapes]
+
+
+def knows(op_type: str) -> bool:
+    """Whether there is a shape rule or a fact for the operator; the result of another is taken for the operand's."""
+    return op_type in _SHAPES or op_type in OPERATORS
 
 
 def _dtype(op_type: str, operands: Operands, attributes: Attributes, first: Value | None) -> DType:
