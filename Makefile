@@ -5,6 +5,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 MAIN := .venv
 RUNTIME := .venvs/runtime
 SAVEDMODEL := .venvs/savedmodel
+FRAMEWORKS := .venvs/frameworks
 BUNDLE := build/demo/bowl.pullback
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -19,7 +20,7 @@ LIMITED := timeout --kill-after=30 $(RUN_SECONDS)
 PYTEST := -m pytest --timeout=$(TEST_SECONDS)
 XDIST ?= -n 2 --dist loadgroup --max-worker-restart=0
 
-.PHONY: demo test test-all test-main test-runtime test-savedmodel environments bench gate sweep lint format clean
+.PHONY: demo test test-all test-main test-runtime test-savedmodel test-frameworks environments bench gate sweep lint format clean
 
 demo: $(MAIN)/installed
 	$(MAIN)/bin/python -m models.bowl_demo demo
@@ -31,6 +32,7 @@ test: $(MAIN)/installed
 
 test-all: $(MAIN)/installed
 	$(MAKE) --no-print-directory test MARKED=
+	$(MAKE) --no-print-directory test-frameworks
 
 # MARKED selects tests; what takes long runs only in test-all.
 MARKED = -m "not slow"
@@ -46,6 +48,10 @@ test-runtime: $(RUNTIME)/installed $(BUNDLE)/manifest.json
 # TensorFlow, and no Keras.
 test-savedmodel: $(SAVEDMODEL)/installed $(BUNDLE)/manifest.json
 	PULLBACK_INSTALLED=savedmodel PULLBACK_BUNDLE=$(BUNDLE) $(LIMITED) $(SAVEDMODEL)/bin/python $(PYTEST) tests/installed
+
+# PyTorch and JAX, and no TensorFlow: they clash over memory and threads. Only in test-all; both are large.
+test-frameworks: $(FRAMEWORKS)/installed
+	PULLBACK_INSTALLED=frameworks $(LIMITED) $(FRAMEWORKS)/bin/python $(PYTEST) tests/frameworks
 
 $(BUNDLE)/manifest.json: | $(MAIN)/installed
 	$(MAIN)/bin/python -m models.bowl_demo build/demo
@@ -74,6 +80,15 @@ $(SAVEDMODEL)/installed: build/wheel
 	$(SAVEDMODEL)/bin/python -m pip install --quiet "pytest>=8" "pytest-timeout>=2.3" "pullback[savedmodel] @ file://$$(ls $$PWD/build/wheel/*.whl)"
 	$(SAVEDMODEL)/bin/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
 	$(SAVEDMODEL)/bin/python -m pip uninstall --quiet --yes keras
+	@touch $@
+
+# TORCH names the release: a version with a CPU build at hand is much smaller than what a range would take.
+TORCH ?= torch==2.13.0
+$(FRAMEWORKS)/installed: build/wheel
+	@test -x $(FRAMEWORKS)/bin/python || $(MAIN)/bin/python -m venv $(FRAMEWORKS)
+	$(FRAMEWORKS)/bin/python -m pip install --quiet "pytest>=8" "pytest-timeout>=2.3" "$(TORCH)"
+	$(FRAMEWORKS)/bin/python -m pip install --quiet "pullback[torch,jax] @ file://$$(ls $$PWD/build/wheel/*.whl)"
+	$(FRAMEWORKS)/bin/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
 	@touch $@
 
 # BENCH are its options: --quick for small networks, --publish to write docs/benchmarks.md and the README's table.

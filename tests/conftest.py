@@ -17,6 +17,9 @@ for threads in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THR
 
 # What was installed is tested in the environments that the Makefile makes for it.
 collect_ignore = [] if "PULLBACK_INSTALLED" in os.environ else ["installed"]
+# PyTorch and JAX have an environment of their own, without TensorFlow; `make test-all` makes it.
+if os.environ.get("PULLBACK_INSTALLED") != "frameworks":
+    collect_ignore.append("frameworks")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
