@@ -57,6 +57,9 @@ def test_one_evaluation_for_value_and_gradient(hill: pullback.Bundle, monkeypatc
     x = X.clone().requires_grad_()
     f(x).sum().backward()
     assert len(calls) == 1 and x.grad is not None
+    with torch.no_grad():
+        f(x + 2)
+    assert calls.pop()["fetch"] == ("energy",)
     first, second = f(x), f(x + 1)  # two forward passes wait for their backward passes
     (first.sum() + second.sum()).backward()
     assert len(calls) == 3

@@ -183,3 +183,17 @@ def test_plots(bundle: pullback.Bundle, picture: Any, tmp_path: pathlib.Path) ->
         array, x, batch = shapes
         with pytest.raises(pullback.InputError):
             explain.plot(np.zeros(array), None if x is None else np.zeros(x), batch=batch)
+
+
+def test_a_model_without_a_batch_axis(atoms_bundle: pullback.Bundle) -> None:
+    """Atoms: one sample, whose energy falls to zero as they part; ``forces`` are minus the gradient."""
+    positions = np.array([[0.0, 0, 0], [3.9, 0, 0], [0.5, 4.1, 0]])
+    given = {"strain": np.zeros((3, 3))}
+    result = atoms_bundle(positions=positions, **given)
+    gradient = explain.saliency(atoms_bundle, positions, "energy", "positions", given, signed=True)
+    np.testing.assert_allclose(gradient, -result.forces, rtol=1e-12)
+    far = 10 * positions
+    parts = explain.integrated_gradients(atoms_bundle, positions, "energy", "positions", given, baseline=far)
+    difference = result.energy - atoms_bundle(positions=far, **given).energy
+    np.testing.assert_allclose(parts.sum(), difference, rtol=1.1e-3)
+    assert explain.occlusion(atoms_bundle, positions, "energy", "positions", given, fill=50.0).shape == (3, 3)

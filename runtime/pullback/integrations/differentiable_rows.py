@@ -5,6 +5,7 @@ Both frameworks need three functions of one array ``(N, n)``, each the derivativ
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 from collections.abc import Mapping, Sequence
@@ -62,12 +63,13 @@ class DifferentiableRows:
         if whole and not given and bundle.spec.rowwise and all((self.of, name) in held for name in self.names):
             self._results = tuple(held[self.of, name] for name in self.names)
         self._evaluate = bundle.function("evaluate")
+        self._keeps = True
         self._kept: dict[bytes, Array] = {}
         self._lock = threading.Lock()
 
     def value(self, points: Array, expects_derivative: bool = False) -> Array:
         """``(N, m)``; where a derivative will follow, the Jacobian of the same evaluation is kept for it."""
-        if expects_derivative and len(points) * self.m * self.n <= LARGEST_KEPT:
+        if expects_derivative and self._keeps and len(points) * self.m * self.n <= LARGEST_KEPT:
             value, jacobian = self.both(points)
             with self._lock:
                 while len(self._kept) >= KEPT:
@@ -78,6 +80,12 @@ class DifferentiableRows:
             (output,) = self._evaluate(fetch=(self.of,), **self._feeds(points))
             return self._array(output, (len(points), self.m))
         return self._array([self._flat.value(x) for x in _wide(points)], (len(points), self.m))
+
+    def without_derivatives(self) -> DifferentiableRows:
+        """The same where no derivative will follow: the value is computed alone."""
+        view = copy.copy(self)
+        view._keeps = False
+        return view
 
     def jacobian(self, points: Array) -> Array:
         """``(N, m, n)``: kept from the value at the same points, or computed."""

@@ -37,6 +37,7 @@ def to_torch(
     ``NotExportedError`` for a derivative that the bundle does not give. Results have the dtype of the model.
     """
     rows = DifferentiableRows(bundle, of, wrt, given)
+    plain = rows.without_derivatives()
 
     def function(*args: Any, **named: Any) -> Any:
         tensors = [torch.as_tensor(value) for value in rows.bind(args, named)]
@@ -47,14 +48,14 @@ def to_torch(
         count = 1 if batch is None else batch
         sizes = [int(np.prod(shape)) for shape in rows.shapes]
         flat = [tensor.to(dtype).reshape(count, size) for tensor, size in zip(tensors, sizes, strict=True)]
-        value = _Value.apply(rows, torch.cat(flat, 1))
+        value = _Value.apply(rows if torch.is_grad_enabled() else plain, torch.cat(flat, 1))
         return value.reshape(rows.out_shape if batch is None else (count, *rows.out_shape))
 
     return function
 
 
 class _OfPoints(torch.autograd.Function):  # type: ignore[misc]  # torch may not be installed where types are checked
-    """A function of ``(N, n)`` whose derivative ``next`` has one axis more."""
+    """A function of ``(N, n)``; its derivative, which ``_NEXT`` names, has one axis more."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
