@@ -1,8 +1,8 @@
 """How much memory an export takes, as a multiple of the model's weights, stage by stage.
 
 ``python -m tests.benchmarks.export_memory`` exports a model of ``--megabytes`` of weights in a process of its own, and
-prints the resident memory over that before the export, at the end of each stage and at its peak. ``--kind`` chooses
-dense layers, or one embedding; ``--limit`` makes a peak above 3 times the weights and 1 GB an error.
+prints its resident memory, files that are only mapped left out: the peak of each stage over what was there before.
+``--kind`` chooses dense layers, or one embedding; ``--limit`` makes a peak above 3 times the weights and 1 GB an error.
 """
 
 from __future__ import annotations
@@ -50,9 +50,11 @@ def model_of(kind: str, megabytes: int) -> tuple[Any, str, dict[str, Any]]:
 def measure(kind: str, megabytes: int, format: str) -> Mapping[str, Any]:
     """One export in this process; Linux only, as it reads ``/proc``."""
     from pullback_export import export
+    from pullback_export.gate.supervision.freed_memory import give_back
 
     model, request, sample = model_of(kind, megabytes)
-    weights = sum(array.nbytes for array in model.get_weights())
+    weights = sum(variable.numpy().nbytes for variable in model.variables)
+    give_back()
     before, watch = resident(), Watch()
     peaks: dict[str, int] = {}
     stage = "derivatives"
@@ -113,21 +115,28 @@ def in_process(kind: str, megabytes: int, format: str) -> Mapping[str, Any]:
 
 
 def peak(row: Mapping[str, Any]) -> int:
-    """Bytes over what was there before the export, the weights of the live model among it, at the worst time."""
-    return int(max(row["peaks"].values()))
+    """Bytes of the whole process, TensorFlow and the live model among them, at the worst time."""
+    return int(row["before"] + max(row["peaks"].values()))
 
 
 def is_within(row: Mapping[str, Any]) -> bool:
-    """Whether the peak, the live model's own weights included, keeps what is promised."""
-    return peak(row) + row["weights"] <= TIMES * row["weights"] + BYTES
+    """Whether the peak keeps what is promised."""
+    return peak(row) <= TIMES * row["weights"] + BYTES
 
 
 def report(row: Mapping[str, Any]) -> str:
     """Lines for people: megabytes, and multiples of the weights."""
     weights = row["weights"]
-    stages = {**row["peaks"], "after it": row["after"], "peak": peak(row), "peak with the model": peak(row) + weights}
-    lines = [f"{name:<20} {size / 1e6:8.0f} MB  {size / weights:5.2f} x" for name, size in stages.items()]
-    return "\n".join((f"{row['kind']}: {weights / 1e6:.0f} MB of weights; memory over that before the export", *lines))
+    lines = [f"{name:<20} {size / 1e6:8.0f} MB  {size / weights:5.2f} x" for name, size in row["peaks"].items()]
+    return "\n".join(
+        (
+            f"{row['kind']}: {weights / 1e6:.0f} MB of weights",
+            f"{row['before'] / 1e6:.0f} MB before the export; over that:",
+            *lines,
+            f"left after it: {row['after'] / 1e6:.0f} MB",
+            f"peak of the process {peak(row) / 1e6:.0f} MB, {(TIMES * weights + BYTES) / 1e6:.0f} MB are promised",
+        )
+    )
 
 
 def main() -> int:

@@ -54,6 +54,7 @@ def test_answers_and_death(saved: pathlib.Path) -> None:
     child.stop()
 
 
+@pytest.mark.slow
 def test_where_tensorflow_has_computed_with_onednn(tmp_path: pathlib.Path) -> None:
     environment = {key: item for key, item in os.environ.items() if key not in (onednn.SWITCH, *onednn.LIMITS)}
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "a.pullback")]

@@ -152,3 +152,9 @@ def test_a_drawn_sample_that_does_not_end(tmp_path: pathlib.Path) -> None:
     bundle = exported(tmp_path / "a.pullback", [3.999, 1.0], time_limit=5.0)
     x = np.array([1, 2], np.float32)
     np.testing.assert_allclose(bundle(x=x, y=x + 5).de_dx, 2 * x, rtol=1e-6)
+
+
+def test_a_failure_outside_of_an_export_stops_nothing_that_comes_after() -> None:
+    limits.abandon()
+    with limits.watched():
+        assert float(tf.function(lambda x: x + 1)(tf.ones([]))) == 2

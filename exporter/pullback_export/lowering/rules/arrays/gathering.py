@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
-from pullback_export.lowering.flows.handles import ResourceHandle, as_constant
+from pullback_export.lowering.flows.handles import ResourceHandle, as_constant, contents
 from pullback_export.lowering.registry import lowers
 from pullback_export.precision import check_dtype
 
@@ -37,7 +37,7 @@ def resource_gather(op: OpContext, handle: ResourceHandle, indices: Value) -> Va
 def _contents(op: OpContext, handle: ResourceHandle) -> Any:
     check_dtype(op.tf_op.outputs[0].dtype)
     value = tf.raw_ops.ReadVariableOp(resource=handle.tensor, dtype=op.tf_op.get_attr("dtype"))
-    return as_constant(op.graph, value.numpy())
+    return as_constant(op.graph, contents(value))
 
 
 def _gathered(op: OpContext, x: Value, indices: Value, axis: int, batch: int) -> Value:
