@@ -16,7 +16,13 @@ import numpy as np
 from pullback.backends import Array
 from pullback.bundle import Bundle
 from pullback.errors import InputError
-from pullback.integrations.whole_derivatives import fixed_shape, inputs_of, jacobian_results, values_of
+from pullback.integrations.whole_derivatives import (
+    fixed_shape,
+    inputs_of,
+    is_whole,
+    jacobian_results,
+    values_of,
+)
 from pullback.selection import Selection
 
 KEPT = 8  # batches whose Jacobian waits for a backward pass
@@ -63,6 +69,12 @@ class DifferentiableRows:
         if whole and not given and bundle.spec.rowwise and all((self.of, name) in held for name in self.names):
             self._results = tuple(held[self.of, name] for name in self.names)
         self._evaluate = bundle.function("evaluate")
+        self._hessian_result: str | None = None
+        if self._results is not None and len(self.names) == 1:
+            for item in self._evaluate.spec.derivatives:
+                whole = item.kind == "hessian" and is_whole(item) and item.scale == 1.0
+                if whole and item.of == self.of and item.wrt == self.names * 2:
+                    self._hessian_result = item.name
         self._keeps = True
         self._kept: dict[bytes, Array] = {}
         self._lock = threading.Lock()
@@ -111,6 +123,9 @@ class DifferentiableRows:
 
     def hessian(self, points: Array) -> Array:
         """``(N, m, n, n)``: of each component. Raises ``NotExportedError`` naming the request that is missing."""
+        if self._hessian_result is not None:
+            (array,) = self._evaluate(fetch=(self._hessian_result,), **self._feeds(points))
+            return self._array(array, (len(points), self.m, self.n, self.n))
         units = np.eye(self.m)
         found = [[self._flat.hess(x, unit) for unit in units] for x in _wide(points)]
         return self._array(found, (len(points), self.m, self.n, self.n))
