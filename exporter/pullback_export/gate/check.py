@@ -27,10 +27,10 @@ from pullback_export.errors import ExportError
 from pullback_export.gate.exact_source import ExactSource
 from pullback_export.gate.laws import laws
 from pullback_export.gate.live_answers import Judged, ask
-from pullback_export.gate.live_model import Arrays, Refused, refusal_of_given, refusals
+from pullback_export.gate.live_model import Arrays
 from pullback_export.gate.prefetch import ahead
-from pullback_export.gate.samples import Sample, Samples, draw_samples
-from pullback_export.gate.sampling.tangents import tangent
+from pullback_export.gate.samples import Samples, draw_samples
+from pullback_export.gate.sampling.seeds import Seeds
 from pullback_export.gate.supervision.limits import OverLimit
 from pullback_export.gate.target_precision import Witness
 from pullback_export.gate.verdicts.bounds import Bounds
@@ -85,7 +85,7 @@ def check(
     """
     functions = [one.function for one in traced]
     drawn, notes = draw_samples(samples)
-    drawn, inputs, refused = _all_with_seeds(functions, drawn, source.batched)
+    drawn, inputs, refused = Seeds.of(traced, source.batched).for_all(drawn)
     written = [artifacts(function, folder, formats) for function in functions]
     tasks = [
         functools.partial(artifact.answers, given)
@@ -272,59 +272,6 @@ def _golden(inputs: Arrays, reference: Arrays, rows: int | None) -> golden.Case:
     size = sum(array.nbytes for array in (*inputs.values(), *reference.values())) / rows
     kept = int(max(1, min(rows, GOLDEN_ROWS, GOLDEN_BYTES // max(size, 1))))
     return golden.Case({k: a[:kept] for k, a in inputs.items()}, {k: a[:kept] for k, a in reference.items()})
-
-
-def _all_with_seeds(
-    functions: Sequence[Function], drawn: Sequence[Sample], batched: bool
-) -> tuple[list[Sample], list[list[Arrays]], list[str]]:
-    """The samples whose seeds have a size, their inputs by function, and a note for each of the others."""
-    kept: list[Sample] = []
-    inputs: list[list[Arrays]] = [[] for _ in functions]
-    notes = []
-    for sample in drawn:
-
-        def seeded(inputs: Arrays) -> list[Arrays]:
-            return [_with_seeds(function, inputs, batched) for function in functions]
-
-        try:
-            found = seeded(sample.inputs)
-        except Refused as problem:
-            if sample.given is not None:
-                raise refusal_of_given(sample.given, seeded, sample.inputs, problem) from problem
-            notes.append(f"{sample.label}: the live model does not take it; left out ({problem.said})")
-            continue
-        kept.append(sample)
-        for all_of_one, one in zip(inputs, found, strict=True):
-            all_of_one.append(one)
-    return kept, inputs, notes
-
-
-def _with_seeds(function: Function, inputs: Mapping[str, Any], batched: bool) -> Arrays:
-    """The sample, and random seeds for the inputs that a product has more."""
-    rng = np.random.default_rng(0)
-    full = dict(inputs)
-    for spec in function.inputs:
-        if spec.name not in full:
-            shape = _seed_shape(function, spec, inputs, batched)
-            seed = rng.normal(size=shape).astype(spec.dtype.as_numpy_dtype)
-            owner = inputs.get(function.owner(spec.name) or "")
-            full[spec.name] = seed if owner is None else tangent(owner, seed)
-    return {spec.name: full[spec.name] for spec in function.inputs}
-
-
-def _seed_shape(function: Function, spec: Any, inputs: Mapping[str, Any], batched: bool) -> tuple[int, ...]:
-    """Free sizes of a seed follow from the tensor that it belongs to; the model need not run for the batch alone."""
-    sizes = spec.shape.as_list()
-    if batched and None not in sizes[1:]:
-        return (len(next(iter(inputs.values()))), *sizes[1:])
-    if None not in sizes:
-        return tuple(sizes)
-    if batched and len(next(iter(inputs.values()))) == 0:  # not every model runs for no rows
-        row = {name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in inputs.items()}
-        with refusals():
-            return (0, *function.seed_shape(spec.name, row)[1:])
-    with refusals():
-        return function.seed_shape(spec.name, inputs)
 
 
 def _without_repeated_warnings(report: Report) -> Report:
