@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pullback_export import Hessian, WeightedHessian
+from pullback_export.derivatives.kinds.second_products import VectorHVP
 from pullback_export.gate.laws import BOUND, Answered, check_laws
 
 SYMMETRIC, SUM = "H == H'", "sum of w H == weighted Hessian"
@@ -54,3 +55,28 @@ def test_mixed_ones_in_either_order_are_transposes() -> None:
     assert broken((one, other)) == set()
     other.result[0, 1, 2] += 1e-3
     assert broken((one, other)) == {"law order of differentiation"}
+
+
+def product(dense: Answered, weights: Any) -> Answered:
+    """What the hvp of several outputs gives."""
+    direction = np.random.default_rng(2).normal(size=(2, 4))
+    result = np.einsum("bi,bijk,bk->bj", weights, dense.result, direction)
+    return Answered(VectorHVP("y", "x"), result, direction, (4,), weights)
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["dense", "weighted"])
+def test_a_product_of_several_outputs(number: int) -> None:
+    both = answers()
+    hvp = product(both[0], both[1].seed)
+    law = "law sum of w H v == hvp v"
+    for pair in ((both[number], hvp), (hvp, both[number])):
+        report = check_laws(pair, BOUND, "here")
+        assert report.ok
+        assert f"{law}: here" in [row.stage for row in report.rows]
+    hvp.result[1, 2] += 1e-3
+    assert broken((both[number], hvp)) == {law}
+
+
+def test_products_with_other_weights_are_not_compared() -> None:
+    dense, weighted = answers()
+    assert broken((weighted, product(dense, np.ones((2, 3))))) == set()

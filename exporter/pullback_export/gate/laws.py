@@ -5,7 +5,8 @@ For a map ``f`` with Jacobian ``J`` and, where it is scalar, Hessian ``H``::
     <w, jvp t> == <vjp w, t>       J t == jvp t        w J == vjp w
     H == H'                        H v == hvp v        trace H == Laplacian
 
-Of several outputs, the weighted Hessian is symmetric too, and the sum of the Hessians with its weights.
+Of several outputs, the weighted Hessian is symmetric too, and the sum of the Hessians with its weights; times ``v``
+it is the hvp with the same weights.
 
 They hold at every point where derivatives exist, and need no differences. A gradient operator that TensorFlow has no
 derivative of, for one, makes a jvp zero where the vjp is right. Every term is compared with the sum of the absolute
@@ -33,20 +34,23 @@ Array = np.ndarray[Any, Any]
 # In float64, with room for constants that gradient rules hold in float32; and where the live model in float32 is all
 # there is, or some operator of the truth.
 BOUND, LOOSE_BOUND = 1e-6, 1e-3
+_SUM = "bi,bijk->bjk"  # of Hessians with weights
 ORDER = "order of differentiation"
 
 
 @dataclasses.dataclass(frozen=True)
 class Answered:
-    """A request with its result, unscaled, ``(B, *rest)`` in float64, and its seed.
+    """A request with its result, unscaled, ``(B, *rest)`` in float64, and its seed, the direction of an hvp.
 
-    ``widths`` counts the components of each input that it is about; None for an inner layer.
+    ``widths`` counts the components of each input that it is about; None for an inner layer. ``weights`` are the other
+    seed of an hvp of several outputs.
     """
 
     request: Request
     result: Array
     seed: Array | None
     widths: tuple[int | None, ...] = ()
+    weights: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,15 +120,15 @@ def _of_function(
 ) -> Iterator[Answered]:
     """The requests whose result is theirs alone, with a batch axis in any case."""
     for request in function.requests:
-        if sum(other.name == request.name for other in function.requests) > 1 or len(request.seeds) > 1:
+        if sum(other.name == request.name for other in function.requests) > 1:
             continue
-        result = np.asarray(results[request.name], np.float64) / request.scale
-        seed = None if request.seed is None else np.asarray(inputs[request.seed], np.float64)
-        if not batched:
-            result, seed = result[np.newaxis], None if seed is None else seed[np.newaxis]
+        lead = ... if batched else np.newaxis
+        result = (np.asarray(results[request.name], np.float64) / request.scale)[lead]
+        seeds = [np.asarray(inputs[seed.name], np.float64)[lead] for seed in request.seeds]
         if result.size:
             widths = tuple(_width(item, inputs, batched) for item in request.wrt)
-            yield Answered(request, result, seed, widths)
+            weights = seeds[0] if len(seeds) > 1 else None
+            yield Answered(request, result, seeds[-1] if seeds else None, widths, weights)
 
 
 def _width(selection: Selection, inputs: Mapping[str, Array], batched: bool) -> int | None:
@@ -222,8 +226,14 @@ def _transposed(one: Answered, other: Answered) -> Iterator[Pair]:
 
 
 def _hessian_product(hessian: Answered, hvp: Answered) -> Iterator[Pair]:
-    """``H v == hvp v``."""
+    """``H v == hvp v``, of several outputs summed with its weights."""
     assert hvp.seed is not None
+    if hvp.weights is not None:
+        square = _square(hessian)
+        if square is not None:
+            weights = _flat(hvp.weights)
+            yield _weighted_along(hessian, np.einsum(_SUM, weights, square), hvp, _size_of_sum(weights, square))
+        return
     count = _flat(hvp.seed).shape[1]
     if _flat(hessian.result).shape[1] != count * count:
         return  # of several outputs, weighted by another seed
@@ -236,9 +246,30 @@ def _weighted_sum(hessian: Answered, weighted: Answered) -> Iterator[Pair]:
     square, one = _square(hessian), _square(weighted)
     if square is None or one is None or weighted.seed is None:
         return
-    weights, total = _flat(weighted.seed), "bi,bijk->bjk"
-    left, size = np.einsum(total, weights, square), np.einsum(total, np.abs(weights), np.abs(square))
+    weights = _flat(weighted.seed)
+    left, size = np.einsum(_SUM, weights, square), _size_of_sum(weights, square)
     yield Pair("sum of w H == weighted Hessian", hessian.request, weighted.request, left, one[:, 0], size)
+
+
+def _weighted_product(weighted: Answered, hvp: Answered) -> Iterator[Pair]:
+    """The weighted Hessian times ``v``, where both were given the same weights."""
+    square = _square(weighted)
+    if square is None or weighted.seed is None or hvp.weights is None:
+        return
+    if np.array_equal(weighted.seed, hvp.weights):
+        yield _weighted_along(weighted, square[:, 0], hvp, np.abs(square[:, 0]))
+
+
+def _weighted_along(hessian: Answered, total: Array, hvp: Answered, size: Array) -> Pair:
+    """``total``, a weighted sum of Hessians of that ``size``, times the direction of ``hvp``."""
+    assert hvp.seed is not None
+    direction, along = _flat(hvp.seed), "bjk,bk->bj"
+    left, scale = np.einsum(along, total, direction), np.einsum(along, size, np.abs(direction))
+    return Pair("sum of w H v == hvp v", hessian.request, hvp.request, left, _flat(hvp.result), scale)
+
+
+def _size_of_sum(weights: Array, square: Array) -> Array:
+    return np.asarray(np.einsum(_SUM, np.abs(weights), np.abs(square)))
 
 
 def _trace(hessian: Answered, laplacian: Answered) -> Iterator[Pair]:
@@ -262,5 +293,6 @@ _LAWS = {
     ("gradient", "jacobian"): _equal,
     ("hessian", "hvp"): _hessian_product,
     ("hessian", "weighted_hessian"): _weighted_sum,
+    ("weighted_hessian", "hvp"): _weighted_product,
     ("hessian", "laplacian"): _trace,
 }

@@ -100,16 +100,17 @@ def has_kernel(op: Any, attributes: Mapping[str, Any]) -> bool:
     """Whether ``op`` accepts these attributes and the CPU has a kernel for their dtypes."""
     for item in op.attr:
         allowed = set(item.allowed_values.list.type)
-        if allowed and item.name in attributes and not _types(attributes[item.name]) <= allowed:
+        if allowed and item.name in attributes and not types_in(attributes[item.name]) <= allowed:
             return False
     constraints = _kernels(op.name)
     return not constraints or any(
-        all(_types(attributes[name]) <= allowed for name, allowed in one.items() if name in attributes)
+        all(types_in(attributes[name]) <= allowed for name, allowed in one.items() if name in attributes)
         for one in constraints
     )
 
 
-def _types(value: Any) -> set[int]:
+def types_in(value: Any) -> set[int]:
+    """The dtypes that an attribute's value names."""
     kind = value.WhichOneof("value")
     return {value.type} if kind == "type" else set(value.list.type) if kind == "list" else set()
 

@@ -88,6 +88,8 @@ class _Rewriter:
         self.variables = variables
         self.names: dict[str, str] = {}
         self.waiting: list[Any] = []
+        # Operators with their dtypes, of which a graph has few, and what becomes of them.
+        self.chosen: dict[tuple[Any, ...], Retyping] = {}
         self.operators = 0
         self.left: collections.Counter[str] = collections.Counter()
 
@@ -156,7 +158,9 @@ class _Body:
         before = operators.operand_types(op.input_arg, attributes), operators.operand_types(op.output_arg, attributes)
         touched = any(dtype in self.rewriter.retyping for dtype in (*before[0], *before[1]))
         self._rename_functions(node)
-        if not touched and not any(item.type in ("type", "list(type)") for item in op.attr):
+        if not touched and not any(
+            operators.types_in(value) & self.rewriter.retyping.keys() for value in attributes.values()
+        ):
             self.nodes.append(node)
             return
         retyping = self._retyping(op, attributes)
@@ -191,6 +195,13 @@ class _Body:
             or operators.is_large_constant(op, attributes)
         ):
             return {}
+        key = op.name, *((name, *sorted(operators.types_in(value))) for name, value in sorted(attributes.items()))
+        if key not in self.rewriter.chosen:
+            self.rewriter.chosen[key] = self._with_kernel(op, attributes)
+        return self.rewriter.chosen[key]
+
+    def _with_kernel(self, op: Any, attributes: Mapping[str, Any]) -> Retyping:
+        """Asks for kernels, which takes long beside everything else here."""
         for retyping in (self.rewriter.retyping, HALF_TO_FLOAT32):
             retyped = {name: _retyped(value, retyping) for name, value in attributes.items()}
             if operators.has_kernel(op, retyped):
