@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pullback import cli
+from pullback.commands.info import worst_lines
+from pullback.parity import Report, Row
 
 from tests.runtime import forge
 from tests.runtime.conftest import FIXTURES
@@ -198,3 +200,28 @@ def test_as_a_process(work: Path) -> None:
     failed = subprocess.run([*command, "nothing"], capture_output=True, text=True)
     assert failed.returncode == 1
     assert failed.stderr.count("\n") == 1
+
+
+def parity_row(stage: str, error: float, **more: object) -> Row:
+    return Row(stage, "y", "float32", (2,), error, error, 2.0, 2e-5, (0,), **more)  # type: ignore[arg-type]
+
+
+def test_info_tells_of_the_worst_comparison_in_one_line() -> None:
+    """Of files alone: laws and differences have bounds of their own."""
+    rows = (
+        parity_row("ONNX Runtime: zeros", 1e-7),
+        parity_row("ONNX Runtime: 7 random rows", 1e-6, live_error=5e-7, reference="float64 truth"),
+        parity_row("law H == H': zeros", 1.0),
+        parity_row("evaluate: live model", 1.0),
+    )
+    (line,) = worst_lines(Report(rows).to_dict())
+    assert line == (
+        "worst in parity: y (ONNX Runtime) is off by 5.0e-07 of a scale of 2 from float64 truth, the live model by"
+        " 2.5e-07; allowed are 2.0e-05"
+    )
+    assert "live" not in worst_lines(Report(rows[:1]).to_dict())[0]
+
+
+@pytest.mark.parametrize("parity", [{}, {"rows": 3}, {"rows": [3, {}, {"max_error": "nan", "scale": 1, "bound": 1}]}])
+def test_info_without_such_numbers(parity: dict[str, object]) -> None:
+    assert worst_lines(parity) == []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from pullback import schema
 from pullback.bundle import Bundle, load
@@ -53,9 +55,44 @@ def lines(bundle: Bundle) -> list[str]:
     if found:
         for name, (low, high) in sorted(found.ranges.items()):
             text.append(f"parity was measured for {name} in [{low:g}, {high:g}]")
+        text += worst_lines(found.parity)
         width = max(len(file.path) for file in found.files)
         text += ["files:", *(f"  {file.path.ljust(width)} {file.size:>14,} bytes" for file in found.files)]
     return text
+
+
+def worst_lines(parity: Mapping[str, object]) -> list[str]:
+    """One line on the comparison that is nearest to its bound, where the manifest has such numbers.
+
+    They are no part of what is checked when a bundle is read.
+    """
+    rows = parity.get("rows")
+    found = [row for row in rows if _is_comparison(row)] if isinstance(rows, list) else []
+    if not found:
+        return []
+    worst = max(found, key=lambda row: _relative(row, "max_error") / row["bound"])
+    line = f"worst in parity: {worst.get('output')} ({str(worst.get('stage')).split(':')[0]})"
+    line += f" is off by {_relative(worst, 'max_error'):.1e} of a scale of {worst['scale']:.3g}"
+    if worst.get("reference"):
+        line += f" from {worst['reference']}"
+    if isinstance(worst.get("live_error"), int | float):
+        line += f", the live model by {_relative(worst, 'live_error'):.1e}"
+    return [f"{line}; allowed are {worst['bound']:.1e}"]
+
+
+def _is_comparison(row: object) -> bool:
+    """Whether numbers of a written file were compared, and not derivatives with each other or with differences."""
+    if not isinstance(row, dict) or str(row.get("stage")).startswith(("law ", "central differences")):
+        return False
+    if str(row.get("stage")).endswith(": live model"):
+        return False
+    numbers = [row.get(key) for key in ("max_error", "scale", "bound")]
+    known = all(isinstance(number, int | float) for number in numbers)
+    return known and bool(row["bound"]) and bool(row["scale"])
+
+
+def _relative(row: Mapping[str, Any], key: str) -> float:
+    return float(row[key] / row["scale"])
 
 
 def _function_lines(spec: FunctionSpec) -> list[str]:
