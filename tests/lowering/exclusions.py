@@ -10,9 +10,6 @@ EXCLUSIONS: dict[str, str] = {
     name: reason
     for reason, names in {
         "the values are random: no two calls agree, and an exported function must be deterministic": "RandomGamma",
-        "no rule yet: numbers that TensorFlow's generator draws from a seed; draw them once, outside of the function": (
-            "StatelessParameterizedTruncatedNormal StatelessRandomGammaV2 StatelessRandomGammaV3"
-        ),
         "control flow and arrays of TensorFlow 1 graphs; functions of TensorFlow 2 use While, If and TensorLists": (
             "Enter Exit Merge NextIteration Switch LoopCond RefEnter RefExit RefIdentity RefMerge RefNextIteration"
             " RefSwitch"

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 _RANDOM = "it draws random numbers: export with training=False, or take the layer out"
-_SEEDED = (
-    "it draws random numbers: export with training=False, or take the layer out; where the seed is fixed, draw the"
-    " numbers once, outside of the function"
-)
 _WRITES = "it changes a variable, and an exported function has no state"
 
 _STRINGS = (
@@ -41,31 +37,6 @@ REASONS: dict[str, str] = {
             "TruncatedNormal",
         ),
         _RANDOM,
-    ),
-    **dict.fromkeys(
-        (
-            "StatelessMultinomial",
-            "StatelessParameterizedTruncatedNormal",
-            "StatelessRandomBinomial",
-            "StatelessRandomGammaV2",
-            "StatelessRandomGammaV3",
-            "StatelessRandomGetAlg",
-            "StatelessRandomGetKeyCounter",
-            "StatelessRandomGetKeyCounterAlg",
-            "StatelessRandomNormal",
-            "StatelessRandomNormalV2",
-            "StatelessRandomPoisson",
-            "StatelessRandomUniform",
-            "StatelessRandomUniformFullInt",
-            "StatelessRandomUniformFullIntV2",
-            "StatelessRandomUniformInt",
-            "StatelessRandomUniformIntV2",
-            "StatelessRandomUniformV2",
-            "StatelessShuffle",
-            "StatelessTruncatedNormal",
-            "StatelessTruncatedNormalV2",
-        ),
-        _SEEDED,
     ),
     **dict.fromkeys(
         (
