@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -87,8 +88,9 @@ def check(
     drawn, notes = draw_samples(samples)
     drawn, inputs, refused = Seeds.of(traced, source.batched).for_all(drawn)
     written = [artifacts(function, folder, formats) for function in functions]
+    told = threading.Event()
     tasks = [
-        functools.partial(artifact.answers, given)
+        functools.partial(_answers_of, artifact, given, told)
         for found, given in zip(written, inputs, strict=True)
         for artifact in found
     ]
@@ -97,13 +99,16 @@ def check(
     # What artifacts answer depends on nothing that the live model says: both are asked at the same time.
     with ahead(tasks, WAITING_ANSWERS) as answered:
         exact = ExactSource.of(source if witness is None else witness.source, traced)
-        live = ask(source, functions, exact, drawn, inputs, bounds.usual, training)
+        try:
+            live = ask(source, functions, exact, drawn, inputs, bounds.usual, training)
+            measured = [live.measured(index, surrogates) for index in range(len(functions))]
+        finally:
+            told.set()
         for index, function in enumerate(functions):
-            measured = live.measured(index, surrogates)
             judged = live.judged(index)
             spares = Spares(function, judged, live.parted)
             report += live.left_out(index) + _compare_all(function, judged, written[index], answered, bounds, spares)
-            report += live.truths[index].report + Report(notes=spares.notes) + measured
+            report += live.truths[index].report + Report(notes=spares.notes) + measured[index]
             cases[function.name] = [
                 _golden(item.inputs, item.best, None if live.interacting else item.sample.rows)
                 for number, item in judged.items()
@@ -114,6 +119,13 @@ def check(
             report += witness.confirms(drawn, inputs, live.answers)
     report = Report(report.rows, tuple(dict.fromkeys(report.notes)))
     return Checked(_without_repeated_warnings(report), cases, samples.ranges)
+
+
+def _answers_of(artifact: Artifact, inputs: Sequence[Arrays], told: threading.Event) -> list[Answer]:
+    """What the artifact gives; one with large weights waits until the truth is ``told``, which takes as much memory."""
+    if artifact.large:
+        told.wait()
+    return artifact.answers(inputs)
 
 
 def _compare_all(
