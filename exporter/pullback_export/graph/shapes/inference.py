@@ -52,7 +52,7 @@ def knows(op_type: str) -> bool:
 def _dtype(op_type: str, operands: Operands, attributes: Attributes, first: Value | None) -> DType:
     if op_type in BOOLEAN:
         return _BOOL
-    if op_type in ("Shape", "Size", "ArgMax", "ArgMin", "NonZero"):
+    if op_type in ("Shape", "Size", "ArgMax", "ArgMin", "NonZero", "NonMaxSuppression"):
         return _INT64
     if op_type in ("Cast", "EyeLike", "RandomNormal", "RandomUniform") and "to" in attributes:
         return np.dtype(attributes["to"])
@@ -129,6 +129,11 @@ def _non_zero(fresh: Fresh, operands: Operands, attributes: Attributes, outputs:
     return [(len(dims_of(operands)), fresh("nonzero"))]
 
 
+def _suppressed(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+    """Sample, class and box of each box that is kept."""
+    return [(fresh("kept"), 3)]
+
+
 def _unique(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     """Values, first places, the place of each element, counts."""
     shape, found = dims_of(operands), fresh("unique")
@@ -178,6 +183,7 @@ _SHAPES: dict[str, Rule] = {
     "TopK": _top_k,
     "Range": _range,
     "NonZero": _non_zero,
+    "NonMaxSuppression": _suppressed,
     "ConstantOfShape": _constant_of_shape,
     "Shape": _shape,
     "Size": _scalar,
