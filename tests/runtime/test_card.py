@@ -55,3 +55,14 @@ def test_a_file_is_replaced_only_when_asked(tmp_path: Path) -> None:
 def test_a_single_graph_has_no_card(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["card", str(GOLDEN[0] / "evaluate.onnx")]) == 2
     assert "needs a manifest" in capsys.readouterr().err
+
+
+def test_the_steps_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "anywhere.md").read_text(encoding="utf-8")
+    steps = [line.split() for line in page.splitlines() if line.startswith("pullback ")]
+    assert steps
+    shutil.copytree(GOLDEN[0].parent / "bowl.pullback", tmp_path / "bowl.pullback")
+    monkeypatch.chdir(tmp_path)
+    for step in steps:
+        assert main(step[1:]) == 0, step
+    assert (tmp_path / "bowl.pullback" / "README.md").is_file()
