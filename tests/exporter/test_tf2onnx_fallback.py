@@ -77,9 +77,21 @@ def greedy_paths(x: Any) -> Any:
     return tf.reduce_sum(x**3) * tf.cast(tf.reduce_sum(values + 1) + shape[1], x.dtype)
 
 
+def combined_suppression(x: Any) -> Any:
+    """Scores of the boxes that a detector of two classes keeps, as weights; no two scores are equal."""
+    moved = tf.cast(tf.reduce_sum(x) > 1e9, x.dtype)
+    low = np.linspace(0, 0.6, 10).reshape(5, 2)
+    boxes = tf.constant(np.concatenate([low, low + 0.25], 1)[None, :, None], x.dtype) + moved
+    scores = tf.constant(np.random.default_rng(2).uniform(0.1, 1, (1, 5, 2)), x.dtype) + moved
+    _, chosen, classes, count = tf.image.combined_non_max_suppression(boxes, scores, 4, 6, 0.3, 0.2)
+    weight = tf.reduce_sum(chosen * (1 + classes)) + tf.cast(count[0], x.dtype)
+    return tf.reduce_sum(x**2) * tf.stop_gradient(weight)
+
+
 OPERATORS: dict[str, tuple[str, Callable[..., Any], tuple[str, ...]]] = {
     "sparse_reshape": ("SparseReshape", sparse_reshape, BOTH),
     "set_difference": ("DenseToDenseSetOperation", set_difference, BOTH),
+    "combined_suppression": ("CombinedNonMaxSuppression", combined_suppression, ("float32",)),
     "greedy_paths": ("CTCGreedyDecoder", greedy_paths, ("float32",)),
 }
 

@@ -26,8 +26,22 @@ VOLUME = Arg((1, 4, 8, 4, 2), free=())
         (lambda x: tf.squeeze(tf.raw_ops.FFT(input=tf.cast(x, tf.complex64))), Arg((3, 4)), "may be 1"),
         (lambda x: x + tf.random.stateless_normal(tf.shape(x), [1, 2]), Arg((3, 4)), "shape or parameters depend"),
         (lambda x: x + tf.random.stateless_gamma([4], [1, 2], tf.exp(x[0])), Arg((3, 4)), "parameters depend"),
+        (
+            lambda x: x + tf.cast(tf.strings.length(tf.strings.as_string(x)), x.dtype),
+            Arg((3, 4)),
+            r"StringLength.*export from the layer behind",
+        ),
     ],
-    ids=["conv3d", "avg_pool3d", "max_pool3d", "squeeze", "squeeze_complex", "drawn_shape", "drawn_parameters"],
+    ids=[
+        "conv3d",
+        "avg_pool3d",
+        "max_pool3d",
+        "squeeze",
+        "squeeze_complex",
+        "drawn_shape",
+        "drawn_parameters",
+        "texts",
+    ],
 )
 def test_refusal(function: Callable[..., Any], arg: Arg, reason: str) -> None:
     shape = [None if axis in arg.free else size for axis, size in enumerate(arg.shape)]

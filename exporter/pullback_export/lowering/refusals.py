@@ -5,13 +5,36 @@ from __future__ import annotations
 _RANDOM = "it draws random numbers: export with training=False, or take the layer out"
 _WRITES = "it changes a variable, and an exported function has no state"
 
-_STRINGS = (
-    "standard ONNX operators do not hash or match strings: export from the layer behind it, whose input are numbers"
-)
+_STRINGS = "no text passes through an exported function: export from the layer behind it, whose input are numbers"
 
 REASONS: dict[str, str] = {
     **dict.fromkeys(
-        ("AsString", "StringToHashBucketFast", "StringToHashBucketStrong", "RegexReplace", "StaticRegexReplace"),
+        (
+            "AsString",
+            "ReduceJoin",
+            "RegexFullMatch",
+            "RegexReplace",
+            "StaticRegexFullMatch",
+            "StaticRegexReplace",
+            "StringFormat",
+            "StringJoin",
+            "StringLength",
+            "StringLower",
+            "StringNGrams",
+            "StringSplit",
+            "StringSplitV2",
+            "StringStrip",
+            "StringToHashBucket",
+            "StringToHashBucketFast",
+            "StringToHashBucketStrong",
+            "StringToNumber",
+            "StringUpper",
+            "Substr",
+            "UnicodeDecode",
+            "UnicodeDecodeWithOffsets",
+            "UnicodeEncode",
+            "UnicodeTranscode",
+        ),
         _STRINGS,
     ),
     **dict.fromkeys(

@@ -56,6 +56,8 @@ def _dtype(op_type: str, operands: Operands, attributes: Attributes, first: Valu
         return _INT64
     if op_type in ("Cast", "EyeLike", "RandomNormal", "RandomUniform") and "to" in attributes:
         return np.dtype(attributes["to"])
+    if op_type == "ConstantOfShape":
+        return np.asarray(attributes.get("value", np.zeros(1, np.float32))).dtype
     if op_type == "Where":
         assert operands[1] is not None
         return operands[1].dtype
