@@ -123,6 +123,25 @@ def test_operators_that_only_tf2onnx_knows(
     np.testing.assert_allclose(found.dy_dx, tape.gradient(y, given), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", BOTH)
+def test_free_sizes(dtype: str, tmp_path: pathlib.Path) -> None:
+    def reshaped(x: Any) -> Any:
+        shape = tf.shape(x, out_type=tf.int64)
+        places, new = tf.raw_ops.SparseReshape(
+            input_indices=tf.where(tf.ones_like(x, tf.bool)),
+            input_shape=shape,
+            new_shape=tf.stack([shape[0] * 2, tf.constant(-1, tf.int64)]),
+        )
+        weights = tf.reshape(places[:, 0] * 10 + places[:, 1] + new[1], tf.shape(x))
+        return {"y": tf.reduce_sum(tf.cast(weights, x.dtype) * x**2)}
+
+    spec = tf.TensorSpec([None, 4], dtype, name="x")
+    bundle = export(reshaped, tmp_path / "a.pullback", ["gradient(y, x)"], inputs=[spec], batched=False)
+    for size in (1, 2, 7):
+        x = np.random.default_rng(size).uniform(size=(size, 4)).astype(dtype)
+        np.testing.assert_allclose(bundle(x=x).y, reshaped(tf.constant(x))["y"], rtol=1e-5)
+
+
 def test_the_same_bytes_twice(tmp_path: pathlib.Path) -> None:
     """Names of tf2onnx come from counters of the process; none of them reaches the file."""
     contents = []
