@@ -274,7 +274,16 @@ CASES = [
     ),
     Case("while_fixed_steps", WHILE, _fixed_steps, ((2, 3),), order=2),
     Case("while_fixed_steps_empty_batch", WHILE, _fixed_steps, (Arg((0, 3)),), order=2, smooth=False),
-    Case("while_captured", WHILE, _captured, ((2, 3), (3, 3)), order=2, free=(False,)),
+    Case(
+        "while_captured",
+        WHILE,
+        _captured,
+        ((2, 3), (3, 3)),
+        order=2,
+        free=(False,),
+        tolerance={"float32": 2e-5},
+        reason="float32 TensorFlow is off from float64 by 1.1e-5 of the scale, ONNX Runtime by 2e-6",
+    ),
     # With static sizes TensorFlow's own gradient fails: it takes the result to be as large as the input.
     Case("while_growing", WHILE, _growing, ((2, 3),), order=2, free=(True,)),
     Case("while_growing_from_nothing", WHILE, _growing_from_nothing, ((2, 3),)),
