@@ -81,6 +81,28 @@ class Judge:
         """The compared quantity by central differences, and how far the one-sided ones are apart."""
         return self.request.measured(self, step)
 
+    def around(self, step: float) -> list[Array]:
+        """The compared quantity according to the derivative here, and a step to either side along the direction."""
+        size, name = self._step(step), self.last.name
+        found = []
+        for sign in (0, 1, -1):
+            inputs = self.inputs | {name: self.inputs[name] + sign * size * self.direction}
+            found.append(self.predicted(self._itself(inputs) / self.request.scale))
+        return found
+
+    def _itself(self, inputs: Mapping[str, Array]) -> Array:
+        """The result of the request, as float64."""
+
+        def at_once(some: Mapping[str, Array]) -> dict[str, Array]:
+            with watched():
+                return {"result": np.asarray(self._function_itself(some)[self.request.name], np.float64)}
+
+        names = [*(spec.name for spec in self.source.inputs), *(seed.name for seed in self.request.seeds)]
+        wanted = {name: inputs[name] for name in names}
+        found = in_pieces(at_once, wanted, rows_at_once(self.inputs)) if self.parted else at_once(wanted)
+        assert found is not None
+        return found["result"]
+
     def noise(self, step: float) -> float:
         """What rounding does to a central difference."""
         values = np.abs(self._here)
@@ -116,9 +138,17 @@ class Judge:
     def _function_below(self) -> Callable[[Mapping[str, Array]], Mapping[str, Any]]:
         """What gives the derivative one order below, by the name ``below``."""
         assert self._request_below is not None
+        return self._function_of(self._request_below)
+
+    @functools.cached_property
+    def _function_itself(self) -> Callable[[Mapping[str, Array]], Mapping[str, Any]]:
+        """What gives the request itself, by its name."""
+        return self._function_of(self.request)
+
+    def _function_of(self, request: Request) -> Callable[[Mapping[str, Array]], Mapping[str, Any]]:
         if self.exact is not None:
-            return self.exact.derivative(self._request_below)
-        function = Derivatives(self.source, [self._request_below], "zero").functions()[-1]
+            return self.exact.derivative(request)
+        function = Derivatives(self.source, [request], "zero").functions()[-1]
 
         def run(inputs: Mapping[str, Array]) -> Mapping[str, Any]:
             results = function.compute(mostly_one_by_one, *_tensors(function.inputs, inputs))

@@ -132,6 +132,8 @@ def _check(
         elif attempts[-1].worst <= precision.bound * attempts[-1].size:
             break
     best = min(attempts, key=lambda attempt: (not attempt.covers, attempt.relative))
+    if best.relative > precision.bound and over_batch is None:
+        best = _without_jumps(judge, best, precision)
     return _report(request, sample, precision, best, _settled(attempts, precision.bound))
 
 
@@ -161,6 +163,22 @@ def _attempt(judge: Judge, result: Array, step: float, kink: float, summed_rows:
     size = max(float(np.abs(array[np.isfinite(array)]).max(initial=0.0)) for array in (predicted, measured))
     smooth = (apart <= kink * size + noise) & np.isfinite(measured - predicted)
     return _Attempt(predicted, measured, smooth, noise, size)
+
+
+def _without_jumps(judge: Judge, attempt: _Attempt, precision: Precision) -> _Attempt:
+    """The attempt without entries where the derivative itself jumps, although the function does not bend.
+
+    What TensorFlow says at a tie is a convention: ``max(x, 0) + min(x, 0)`` has the slope 2 at zero. A derivative that
+    is wrong is so beside the sample too.
+    """
+    step = min(precision.steps)
+    allowed = precision.bound * attempt.size
+    smooth = attempt.smooth
+    here, *others = (found.reshape(smooth.shape) for found in judge.around(step))
+    for beside in others:
+        with np.errstate(invalid="ignore"):
+            smooth = smooth & (np.abs(beside - here) <= allowed)
+    return dataclasses.replace(attempt, smooth=smooth)
 
 
 def _past_kinks(steps: Sequence[float], step: float, attempt: _Attempt, bound: float) -> list[float]:

@@ -49,15 +49,19 @@ def counted(function: Any) -> tuple[Source, list[Any]]:
     return dataclasses.replace(source, call=call), points
 
 
-def check(source: Source, points: list[Any], text: str, factor: Any = 1.0) -> Report:
+# Evaluations that tell whether the derivative itself jumps: here, and to either side.
+JUMPS = 3
+
+
+def check(source: Source, points: list[Any], text: str, factor: Any = 1.0, at: Any = X) -> Report:
     request = parse_request(text)
     (function,) = Derivatives(source, [request], "error").functions()
-    reference = live(function, {"x": X})
+    reference = live(function, {"x": at})
     assert reference is not None
     reference[request.name] = reference[request.name] * factor
     points.clear()
-    sample = Sample("it", {"x": X}, 3, True, True)
-    return finite_differences.check(source, None, function, sample, {"x": X}, reference)
+    sample = Sample("it", {"x": at}, 3, True, True)
+    return finite_differences.check(source, None, function, sample, {"x": at}, reference)
 
 
 @pytest.mark.parametrize("text", ["gradient(y, x)", "hessian(y, x)", "laplacian(y, x)"])
@@ -70,12 +74,12 @@ def test_no_point_twice(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["gradient(y, x)", "hessian(y, x)", "laplacian(y, x)"])
 def test_a_wrong_derivative_is_contradicted(text: str) -> None:
-    """Every step is tried first."""
+    """Every step is tried first, and then whether the derivative itself jumps here."""
     source, points = counted(smooth)
     report = check(source, points, text, 1.001)
     assert not report.ok
     assert "central differences" in report.failures[0].problem
-    assert len(points) == 1 + (6 if "laplacian" in text else 2) * len(FLOAT64.steps)
+    assert len(points) == 1 + (6 if "laplacian" in text else 2) * len(FLOAT64.steps) + JUMPS
 
 
 def test_smaller_steps_past_kinks() -> None:
@@ -90,7 +94,17 @@ def test_smaller_steps_past_kinks() -> None:
 def test_a_wrong_derivative_between_kinks_is_contradicted() -> None:
     source, points = counted(kinked)
     assert not check(source, points, "gradient(y, x)", 1.01).ok
-    assert len(points) == 1 + 2 * len(FLOAT64.steps)
+    assert len(points) == 1 + 2 * len(FLOAT64.steps) + JUMPS
+
+
+def test_a_jump_of_the_derivative_at_a_tie_is_no_contradiction() -> None:
+    """``max(x, 0) + min(x, 0)`` is ``x``, and TensorFlow says that its slope at zero is 2."""
+    source, points = counted(lambda x: {"y": tf.reduce_sum(tf.maximum(x, 0) + tf.minimum(x, 0), 1)})
+    inputs = X.copy()
+    inputs[:, 1] = 0
+    report = check(source, points, "gradient(y, x)", at=inputs)
+    assert report.ok
+    assert not check(source, points, "gradient(y, x)", 1.01).ok
 
 
 @pytest.fixture
@@ -127,7 +141,7 @@ def test_a_wrong_derivative_of_large_rows_is_contradicted(two_rows_at_once: None
     report = check(source, points, "gradient(y, x)", 1.01)
     assert not report.ok
     assert "central differences" in report.failures[0].problem
-    assert rows_of(points) == [1, 1, 1, *[2, 1] * (1 + 2 * len(FLOAT64.steps))]
+    assert rows_of(points) == [1, 1, 1, *[2, 1] * (1 + 2 * len(FLOAT64.steps) + JUMPS)]
 
 
 def test_a_wrong_last_row_is_contradicted(two_rows_at_once: None) -> None:
