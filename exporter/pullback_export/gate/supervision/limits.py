@@ -14,6 +14,7 @@ import ctypes
 import dataclasses
 import os
 import pathlib
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,8 @@ SHARE_OF_MEMORY = 0.5
 _PAUSE = 0.1
 # Seconds in which TensorFlow and ONNX Runtime come back by themselves once they are told to.
 _GRACE = 0.5
+# How often, and for how long, an evaluation that has ended waits for the exception that was on its way.
+_TURNS, _TURN = 100, 0.001
 
 
 class OverLimit(Exception):
@@ -135,17 +138,20 @@ class _Watch:
         self._seconds, self._stop, self._computes = seconds, stop, threading.get_ident()
         self._memory = int(SHARE_OF_MEMORY * _available())
         self._done, self._abandoned, self._lock = threading.Event(), threading.Event(), threading.Lock()
+        self._raises = False
         self._thread = threading.Thread(target=self._run, name="pullback-limits", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def end(self) -> None:
-        """No exception is raised in the thread from here on."""
+        """No exception is raised in the thread from here on: one that is still to come is waited for."""
         with self._lock:
             self._done.set()
-            if self.exceeded:
-                _raise_in(self._computes, None)
+        if self._raises and not _is_under_way(sys.exc_info()[1]):
+            with contextlib.suppress(_Stop):
+                for _ in range(_TURNS):
+                    time.sleep(_TURN)
 
     def abandon(self) -> None:
         """Stops the evaluation as soon as it can be."""
@@ -174,13 +180,22 @@ class _Watch:
             return
         with self._lock:
             if not self._done.is_set():
-                _raise_in(self._computes, _Stop)
+                self._raises = True
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._computes), ctypes.py_object(_Stop))
 
 
-def _raise_in(thread: int, kind: type[BaseException] | None) -> None:
-    """Raises ``kind`` at the next instruction of Python there; None takes back what has not been raised yet."""
-    raised = ctypes.py_object(kind) if kind is not None else None
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), raised)
+def _is_under_way(problem: BaseException | None) -> bool:
+    """Whether :class:`_Stop` was raised already: it is ``problem`` or what that came from.
+
+    It is not taken back with ``PyThreadState_SetAsyncExc(thread, None)``, after which Python 3.11 looks for exceptions
+    at every instruction for ever, and hangs as soon as something profiles or traces.
+    """
+    seen = 0
+    while problem is not None and seen < _TURNS:
+        if isinstance(problem, _Stop):
+            return True
+        problem, seen = problem.__cause__ or problem.__context__, seen + 1
+    return False
 
 
 def _resident() -> int:

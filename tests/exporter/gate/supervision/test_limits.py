@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import cProfile
+import os
 import pathlib
 import time
 from collections.abc import Callable
@@ -158,3 +160,19 @@ def test_a_failure_outside_of_an_export_stops_nothing_that_comes_after() -> None
     limits.abandon()
     with limits.watched():
         assert float(tf.function(lambda x: x + 1)(tf.ones([]))) == 2
+
+
+def _stopped(program: Program) -> None:
+    with Limits(0.3).watch():
+        program()
+
+
+def test_a_profiler_works_after_a_stop() -> None:
+    """Python 3.11 hangs at the first call under one where an asynchronous exception was taken back."""
+    with pytest.raises(OverLimit):
+        _stopped(of_python)
+    profile = cProfile.Profile()
+    profile.enable()
+    os.path.join("a", "b")
+    profile.disable()
+    assert profile.getstats()
