@@ -81,7 +81,7 @@ def check_target(target: pathlib.Path, overwrite: bool) -> None:
         if not (target / "manifest.json").is_file():
             raise ExportError(f"{target} exists and is not a bundle; overwrite=True replaces bundles only")
     if not target.parent.is_dir():
-        raise ExportError(f"{target.parent} is not a folder; make it first")
+        raise ExportError(f"{target.parent} is not a folder; create it first")
     if not os.access(target.parent, os.W_OK):
         raise ExportError(f"{target.parent} cannot be written to; choose another path")
 
@@ -110,7 +110,10 @@ def staged(target: pathlib.Path, overwrite: bool) -> Iterator[Staging]:
 def _install(work: pathlib.Path, target: pathlib.Path, overwrite: bool) -> None:
     if not overwrite:
         if target.exists():
-            raise ExportError(f"{target} appeared while it was being exported; nothing was changed")
+            raise ExportError(
+                f"{target} was created by another process during the export;"
+                " nothing was changed. Choose another path, or export again with overwrite=True"
+            )
         os.rename(work, target)
         return
     if not target.exists():

@@ -331,7 +331,7 @@ def _reload(path: str, backend: str, options: dict[str, Any], digest: str) -> Bu
     """What unpickling calls."""
     bundle = load(path, backend, **options)
     if bundle.digest != digest:
-        raise BundleError(f"{path}: it is not the bundle that was pickled, it was replaced since; pickle it again")
+        raise BundleError(f"{path}: the bundle was replaced after it was pickled; pickle it again")
     return bundle
 
 

@@ -68,7 +68,7 @@ class Binder:
         values = dict(zip(self._names, args, strict=False))
         for name, value in named.items():
             if name in values:
-                raise InputError(f"{self._function}: input {name!r} is given twice, by position and by name")
+                raise InputError(f"{self._function}: input {name!r} is given both by position and by name; remove one")
             values[name] = value
         return values
 

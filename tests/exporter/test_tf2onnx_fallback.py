@@ -238,7 +238,7 @@ def test_other_domains_are_not_taken(tmp_path: pathlib.Path) -> None:
         def version_1(cls, ctx: Any, node: Any, **kwargs: Any) -> None:
             node.domain, node.type = "my.domain", "Glimpse"
 
-    with pytest.raises(UnsupportedOpsError, match="outside of standard ONNX"):
+    with pytest.raises(UnsupportedOpsError, match="outside standard ONNX"):
         export(lambda x: {"y": middle(x)}, tmp_path / "a.pullback", inputs=[IMAGE], batched=False)
 
 

@@ -83,7 +83,7 @@ FAILS: list[tuple[str, int, str]] = [
     (f"eval {NET} moved.npz -o out.csv", 1, "x cannot be read"),
     (f"eval {NET} flipped.npz -o out.csv", 1, "Bad CRC-32"),
     (f"eval {NET} other.npz -o out.csv", 1, "no array 'x'"),
-    (f"eval {NET} uneven.npz -o out.csv --function vjp", 1, "differ in their number of rows"),
+    (f"eval {NET} uneven.npz -o out.csv --function vjp", 1, "have different numbers of rows"),
     (f"eval {NET} empty.csv -o out.csv", 1, "no column 'x[0]'"),
     (f"eval {NET} other.csv -o out.csv", 1, "no column 'x[2]'"),
     (f"eval {NET} twice.csv -o out.csv", 1, "two columns"),

@@ -84,5 +84,5 @@ def test_another_bundle_on_the_worker(folder: Path, net: Bundle) -> None:
     bundle = pullback.load(folder)
     lazy = map_blocks(bundle, da.from_array(X))
     forge.edit_manifest(folder, forge.setting("name", "another"))
-    with pytest.raises(pullback.BundleError, match=r"on worker .*replaced since"):
+    with pytest.raises(pullback.BundleError, match=r"on worker .*replaced after"):
         lazy.y.compute()

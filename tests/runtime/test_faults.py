@@ -191,7 +191,7 @@ LOADS: list[tuple[str, Callable[[Path], Any], type[PullbackError], str]] = [
         "a Keras model",
         lambda f: pullback.load(keras_model(f)),
         BundleError,
-        "a Keras model, not a bundle; make one of it",
+        "a Keras model, not a bundle; export it first",
     ),
     (
         "a bare git-lfs pointer",
@@ -254,14 +254,14 @@ def test_replaced_after_load(folder: Path) -> None:
     forge.edit_manifest(folder, forge.setting("name", "another"))
     assert bundle([[1, 2, 3]]).y == before.y
     assert bundle.vjp([[1, 2, 3]], [1]).adj_x.shape == (1, 3)  # first used now, from what was checked at load
-    with pytest.raises(BundleError, match="it was replaced since"):
+    with pytest.raises(BundleError, match="replaced after it was pickled"):
         pickle.loads(pickled)
 
 
 def test_golden_replaced_after_load(folder: Path) -> None:
     bundle = pullback.load(folder)
     flip("golden.npz", 300)(folder)
-    with pytest.raises(BundleError, match="If the bundle was replaced since it was loaded"):
+    with pytest.raises(BundleError, match="If the bundle was replaced after it was loaded"):
         bundle.verify()
 
 

@@ -253,7 +253,7 @@ def test_what_is_not_listed_is_not_read(tmp_path: Path) -> None:
 def test_replaced_archive(tmp_path: Path) -> None:
     bundle = pullback.load(packed(NET, tmp_path / "net.zip"))
     edited("golden.npz", lambda content: content[:-1])(tmp_path / "net.zip")
-    with pytest.raises(BundleError, match="If the bundle was replaced since it was loaded"):
+    with pytest.raises(BundleError, match="If the bundle was replaced after it was loaded"):
         bundle.verify()
     assert bundle(X).y.shape == (1,)
 

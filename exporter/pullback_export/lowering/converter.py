@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pullback_export.errors import PrecisionError, UnsupportedOpsError
+from pullback_export.errors import ExportError, PrecisionError, UnsupportedOpsError
 from pullback_export.graph.graph import Graph
 from pullback_export.graph.values import UnknownRank, Value
 from pullback_export.lowering import own_rules, refusals, registry, tf2onnx_fallback
@@ -207,8 +207,9 @@ def _refine(flow: Flow, tensor: Any, graph: Graph) -> None:
         flow.refine(tuple(graph.fresh_size() if size is None else size for size in static))
     else:
         if len(flow.shape) != len(static):
-            raise AssertionError(
-                f"{tensor.op.type}: rule gives shape {flow.shape}, TensorFlow {static} ({tensor.op.name})"
+            raise ExportError(
+                f"{tensor.op.type} ({tensor.op.name}): its rule returns shape {flow.shape}, TensorFlow {static};"
+                " correct the rule if it is yours (`pullback_export.lowers`), otherwise report it as a bug of Pullback"
             )
         flow.refine(
             tuple(

@@ -5,7 +5,7 @@ from __future__ import annotations
 _RANDOM = "it draws random numbers: export with training=False, or take the layer out"
 _WRITES = "it changes a variable, and an exported function has no state"
 
-_STRINGS = "no text passes through an exported function: export from the layer behind it, whose input are numbers"
+_STRINGS = "no text passes through an exported function: export from the layer behind it, whose inputs are numbers"
 
 REASONS: dict[str, str] = {
     **dict.fromkeys(

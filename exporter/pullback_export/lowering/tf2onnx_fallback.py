@@ -86,7 +86,7 @@ def _converted(op: OpContext, operands: Sequence[Value]) -> onnx.ModelProto:
     except Exception as problem:  # whatever a handler raises
         raise op.unsupported(f"tf2onnx could not convert it: {type(problem).__name__}: {problem}") from problem
     if any(item.domain not in _DOMAINS for item in model.graph.node):
-        raise op.unsupported("tf2onnx converts it to operators outside of standard ONNX")
+        raise op.unsupported("tf2onnx converts it to operators outside standard ONNX")
     return model
 
 

@@ -180,7 +180,7 @@ def _check_target(target: Path, arguments: argparse.Namespace) -> None:
         raise argparse.ArgumentTypeError(f"{target}: exists; --overwrite replaces it")
     if part.exists() and not arguments.overwrite and not arguments.resume:
         raise argparse.ArgumentTypeError(
-            f"{part}: left by an interrupted run; --resume continues it, --overwrite starts again"
+            f"{part}: left by an interrupted run; --resume continues it, --overwrite starts over"
         )
 
 

@@ -131,7 +131,7 @@ class Layout:
                 raise InputError(f"{self._call}: there is no input {name!r}; the inputs are {held}")
         for name in wrt:
             if name in given:
-                raise InputError(f"{self._call}: {name!r} is both in wrt and in given; leave it out of one of them")
+                raise InputError(f"{self._call}: {name!r} is both in wrt and in given; remove it from one of them")
             if not tensors[name].dtype.startswith("float"):
                 raise InputError(f"{self._call}: {name!r} is {tensors[name].dtype}; only floats have derivatives")
         for name in tensors:

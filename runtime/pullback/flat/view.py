@@ -158,7 +158,7 @@ class Flat:
         name = self._of.name
         function = next((f for f in self._functions if self._tensor in f.spec.outputs and not f.spec.seeds), None)
         if function is None:
-            raise NotExportedError(f"{self._call}: nothing tells the shape of {self._tensor}; load the whole bundle")
+            raise NotExportedError(f"{self._call}: the shape of {self._tensor} is unknown; load the whole bundle")
         shape = function.run((name,), self._layout.feeds(point))[0].shape
         self._layout.learn(self._tensor, shape)
         self._plan = self._planned(shape[len(shape) - self._layout.rank(self._tensor) :])

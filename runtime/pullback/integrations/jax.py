@@ -82,7 +82,7 @@ def _differentiable(rows: DifferentiableRows) -> Callable[[Any], Any]:
         return (y, jacobian), moved
 
     def three_jvp(primals: Any, tangents: Any) -> Any:
-        raise NotExportedError(f"{rows.of}: a third derivative was asked for; a bundle gives two")
+        raise NotExportedError(f"{rows.of}: a third derivative was requested; a bundle provides the first two")
 
     value.defjvp(value_jvp)
     both.defjvp(both_jvp)

@@ -136,11 +136,11 @@ class _Hessian(_OfPoints):
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        raise NotExportedError(f"{ctx.rows.of}: a third derivative was asked for; a bundle gives two")
+        raise NotExportedError(f"{ctx.rows.of}: a third derivative was requested; a bundle provides the first two")
 
     @staticmethod
     def jvp(ctx: Any, _: Any, tangent: Any) -> Any:
-        raise NotExportedError(f"{ctx.rows.of}: a third derivative was asked for; a bundle gives two")
+        raise NotExportedError(f"{ctx.rows.of}: a third derivative was requested; a bundle provides the first two")
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, rows: DifferentiableRows, points: Any) -> Any:

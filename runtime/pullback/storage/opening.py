@@ -77,7 +77,7 @@ def open_path(path: Path, saved_model: bool) -> Opened:
     try:
         if path.is_file() and path.suffix in KERAS_SUFFIXES:
             raise BundleError(
-                f"{path}: a Keras model, not a bundle; make one of it: pullback-export {path.name} BUNDLE"
+                f"{path}: a Keras model, not a bundle; export it first: pullback-export {path.name} BUNDLE"
             )
         if path.is_file():
             with open_regular(path) as stream:
@@ -176,7 +176,10 @@ def _check_graph(whole: bytes, spec: FunctionSpec, tolerance: Tolerance, where: 
     screened = onnx_file.screen(whole, where)
     inside = manifest.from_metadata_props(screened.metadata, where)
     if inside != (spec, tolerance):
-        raise BundleError(f"{where}: the specification inside of it differs from the manifest's; it belongs elsewhere")
+        raise BundleError(
+            f"{where}: its specification differs from the manifest's, so it belongs to another bundle;"
+            " copy or export the bundle again"
+        )
     onnx_file.check_signature(screened, spec, where)
     return screened.row_bytes
 
@@ -225,7 +228,7 @@ def _read_again(place: Place, file: FileSpec) -> bytes:
     try:
         return content.read(place, file)
     except BundleError as error:
-        raise BundleError(f"{error}. If the bundle was replaced since it was loaded, load it again") from error
+        raise BundleError(f"{error}. If the bundle was replaced after it was loaded, load it again") from error
 
 
 def pack(opened: Opened, target: Path) -> None:
@@ -234,5 +237,5 @@ def pack(opened: Opened, target: Path) -> None:
         raise NotExportedError(f"{opened.path}: a bare file, not a bundle; load the bundle folder to pack it")
     text = content.read_limited(opened.place, MANIFEST, _MANIFEST_BYTES)
     if hashlib.sha256(text).hexdigest() != opened.digest:
-        raise BundleError(f"{opened.path}: the bundle was replaced since it was loaded, load it again")
+        raise BundleError(f"{opened.path}: the bundle was replaced after it was loaded; load it again")
     write(target, text, opened.place, opened.manifest.files)

@@ -127,7 +127,7 @@ class Store:
         changed = sorted(key for key in self._job if state["job"].get(key) != self._job[key])
         if changed:
             raise InputError(
-                f"{self.folder}: cannot resume, this run differs in {', '.join(changed)}; --overwrite starts again"
+                f"{self.folder}: cannot resume, this run differs in {', '.join(changed)}; --overwrite starts over"
             )
         self.rows_read, self.rows_written, self.bad_rows = state["read"], state["written"], state["bad"]
         self._arrays = {name: (dtype, tuple(shape)) for name, (dtype, shape) in state["arrays"].items()}
@@ -145,7 +145,7 @@ def _cut(path: Path, size: int) -> None:
     if not path.exists() and size == 0:
         return
     if not path.exists() or path.stat().st_size < size:
-        raise InputError(f"{path}: shorter than was recorded; --overwrite starts again")
+        raise InputError(f"{path}: shorter than was recorded; --overwrite starts over")
     os.truncate(path, size)
 
 

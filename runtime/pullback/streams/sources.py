@@ -65,7 +65,7 @@ class _Stream:
         except Exception as error:  # damage makes zipfile raise all sorts
             raise InputError(f"{self.path}: cannot be read ({error}); it is damaged") from error
         if len(data) != rows * self.row_bytes:
-            raise InputError(f"{self.path}: it ends too early; it is truncated")
+            raise InputError(f"{self.path}: the file ends too early; it is truncated, copy it again")
         return np.frombuffer(data, self.dtype).reshape(rows, *self.row_shape)
 
     def skip(self, rows: int) -> None:
@@ -111,7 +111,7 @@ class NpzSource:
         with self._open() as archive:
             counts = {stream.tensor.name: stream.rows for stream in self._streams(archive)}
         if len(set(counts.values())) != 1:
-            raise InputError(f"{path}: the inputs differ in their number of rows: {counts}")
+            raise InputError(f"{path}: the inputs have different numbers of rows; give as many of each: {counts}")
         self.rows: int | None = next(iter(counts.values()))
 
     def blocks(self, start: int, size: int) -> Iterator[Block]:
@@ -160,7 +160,7 @@ class CsvSource:
         if missing:
             raise InputError(f"{path}: no column {missing[0]!r} in its first line; needed are {', '.join(wanted)}")
         if len(set(header)) < len(header):
-            raise InputError(f"{path}: two columns have the same name")
+            raise InputError(f"{path}: two columns have the same name; rename one")
         self._width, self._picked = len(header), [header.index(column) for column in wanted]
 
     def blocks(self, start: int, size: int) -> Iterator[Block]:

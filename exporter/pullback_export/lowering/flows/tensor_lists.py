@@ -99,7 +99,9 @@ class TensorList(Composite):
         if self.dtype is None:
             return TensorList(None, None, op.const(np.int64(0)))
         if known is None or any(size is None for size in known):
-            raise op.unsupported("an element that was never set, of a shape that is not known")
+            raise op.unsupported(
+                "an element that was never set is read and its shape is unknown; give the TensorArray an element_shape"
+            )
         return zeros(op, [size for size in known if size is not None], self.dtype)
 
     def filled(self, op: OpContext, like: Any) -> TensorList:
@@ -140,7 +142,9 @@ class TensorList(Composite):
         whole = self.filled(op, element)
         mine, theirs = agree(op, whole.template, element)
         if not same_form(whole.template, mine):
-            raise op.unsupported("a list whose elements are of different kinds")
+            raise op.unsupported(
+                "the elements of this list differ in kind (real, complex or nested); use one list for each kind"
+            )
         row = op.Reshape(op.cast(index, np.int64), [1, 1])
         columns = [
             Stacked(op.ScatterND(column.stack(op, self.length), row, op.Unsqueeze(part, [0])))
@@ -156,7 +160,9 @@ class TensorList(Composite):
         if count == 0:
             columns = [Items((part,)) for part in parts]
         elif self.template is not None and not same_form(self.template, element):
-            raise op.unsupported("a list whose elements are of different kinds")
+            raise op.unsupported(
+                "the elements of this list differ in kind (real, complex or nested); use one list for each kind"
+            )
         elif count is not None and count < LONGEST_ITEMS and all(isinstance(c, Items) for c in self.columns):
             columns = []
             for place, part in enumerate(parts):
@@ -197,7 +203,10 @@ class TensorList(Composite):
         if self.template is None:
             known = merge_dims(self.dims, dims)
             if self.dtype is None or known is None or any(size is None for size in known):
-                raise op.unsupported("a list that was never written to, of a shape that is not known")
+                raise op.unsupported(
+                    "this list was never written to and its element shape is unknown;"
+                    " give the TensorArray an element_shape"
+                )
             return repeat(op, zeros(op, [size for size in known if size is not None], self.dtype), self.length)
         return rebuild(self.template, [column.stack(op, self.length) for column in self.columns])
 

@@ -164,4 +164,6 @@ def _resolved_zeros(op: OpContext, like: Value) -> Value:
     try:
         return op.full(list(like.dims), np.zeros((), like.dtype), like.dtype)
     except KeyError:
-        raise op.unsupported("elements of a list whose shape depends on the iteration") from None
+        raise op.unsupported(
+            "the shape of the list's elements depends on the iteration; pad them to one shape"
+        ) from None

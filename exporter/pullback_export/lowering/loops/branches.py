@@ -66,7 +66,9 @@ class _Join:
         if isinstance(left, TensorList) and isinstance(right, TensorList) and not same_form(left, right):
             left, right = _dense(self.left, left, right), _dense(self.right, right, left)
         if not same_form(left, right):
-            raise self.op.unsupported("branches whose results are of different kinds")
+            raise self.op.unsupported(
+                "the branches return different kinds of result; return tensors of one dtype and structure from both"
+            )
         pairs = zip(leaves(left), leaves(right), strict=True)
         return rebuild(left, [self.tensor(a, b, _common(self.op, a, b)) for a, b in pairs])
 

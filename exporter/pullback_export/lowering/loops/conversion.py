@@ -121,7 +121,10 @@ class LoopConversion:
                 self._demote(demoted)
             op.graph.rollback(mark)
             self.converter.restore(missing)
-        raise op.unsupported("no form of this loop's variables was found")
+        raise op.unsupported(
+            "the loop's variables have no representation that stays fixed over the iterations;"
+            " keep their shapes and dtypes fixed"
+        )
 
     def _convert(self, attempt: Attempt) -> None:
         flows = [attempt.arguments.get(index) for index in range(len(self.initial))]
@@ -169,7 +172,9 @@ class LoopConversion:
             made = settled(attempt.inner, result)
             assumption.element = made.template
             if made.template is None:
-                raise self.op.unsupported("a list whose elements have no known shape")
+                raise self.op.unsupported(
+                    "the elements of this list have no known shape; give the TensorArray an element_shape"
+                )
             return True
         attempt.results[index] = result = as_rows(attempt.inner, result, None)
         before = as_rows(attempt.inner, argument, None)
@@ -177,7 +182,9 @@ class LoopConversion:
             if assumption.element is None and isinstance(result, TensorList) and result.template is not None:
                 assumption.element = result.template
                 return True
-            raise self.op.unsupported("a loop variable that changes its form")
+            raise self.op.unsupported(
+                "a loop variable changes its kind between iterations; keep its dtype and structure fixed"
+            )
         return self._loosen(assumption, before, result)
 
     def _revise_list(self, attempt: Attempt, index: int, assumption: Assumption, result: Any) -> bool:
@@ -280,7 +287,9 @@ class LoopConversion:
     def _common_dims(self, value: Value) -> tuple[Size | None, ...]:
         """The shape of a tensor of the body, with None for sizes that are not known outside of the loop."""
         if value.shape is None:
-            raise self.op.unsupported("a list of tensors of unknown rank")
+            raise self.op.unsupported(
+                "the tensors of this list have an unknown rank; give the TensorArray an element_shape"
+            )
         return tuple(size if self.op.graph.knows_size(size) else None for size in value.shape)
 
     def _add_ragged(self, attempt: Attempt, writer: LoopWriter, value: Value) -> tuple[Value, Value]:
@@ -335,7 +344,7 @@ class LoopConversion:
         arguments = [flows.get(index) for index in range(len(self.initial))]
         (value,) = self.converter.convert(self.condition, arguments, graph)
         if not isinstance(value, Value):
-            raise self.op.unsupported("a condition that is not a tensor")
+            raise self.op.unsupported("the loop condition is not a tensor; return one boolean tensor from it")
         return value if value.shape == () else graph.emit("Reshape", [value, graph.constant(np.zeros(0, np.int64))])
 
 

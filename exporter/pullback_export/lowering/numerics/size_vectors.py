@@ -29,7 +29,7 @@ def elements(op: OpContext, vector: Value) -> list[Element]:
             return elements(op, source)
     length = vector.dims[0]
     if not isinstance(length, int):
-        raise op.unsupported("a vector whose length is not known says how to slice or pad")
+        raise op.unsupported("the vector that says how to slice or pad has an unknown length; give it a fixed one")
     wide = op.cast(vector, np.int64)
     return [op.Slice(wide, [at], [at + 1], [0]) if length > 1 else wide for at in range(length)]
 

@@ -84,7 +84,7 @@ def split_v(op: OpContext, x: Value, sizes: Value, axis: Value) -> Any:
             known[known.index(-1)] = total - sum(known) - 1
         return _split(op, x, at, known, len(known))
     if -1 in known:
-        raise op.unsupported("sizes that depend on the data, with a -1 among them")
+        raise op.unsupported("the sizes depend on the data and one of them is -1; give every size")
     return op.Split(x, sizes, axis=at, outputs=len(lengths)) if len(lengths) > 1 else x
 
 

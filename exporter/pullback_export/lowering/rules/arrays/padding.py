@@ -83,6 +83,6 @@ def _numbers(op: OpContext, paddings: Value) -> tuple[list[int], list[int]]:
     before, after = _pairs(op, paddings)
     sizes = known(before + after)
     if sizes is None or not all(isinstance(size, int) for size in sizes):
-        raise op.unsupported("mirror paddings that depend on the data")
+        raise op.unsupported("the mirror paddings depend on the data; use constants")
     numbers = [size for size in sizes if isinstance(size, int)]
     return numbers[: len(before)], numbers[len(before) :]

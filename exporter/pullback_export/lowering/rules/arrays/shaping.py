@@ -59,7 +59,7 @@ def squeeze(op: OpContext, x: Value) -> Value:
     axes = [int(axis) % x.rank for axis in op.attr("squeeze_dims")]
     if not axes:
         if not all(isinstance(size, int) for size in x.dims):
-            raise op.unsupported("no axes named, and an axis of free size may be 1")
+            raise op.unsupported("no axes are named, and an axis of free size may be 1; pass axis=[...]")
         axes = [axis for axis, size in enumerate(x.dims) if size == 1]
     return op.Squeeze(x, axes) if axes else x
 

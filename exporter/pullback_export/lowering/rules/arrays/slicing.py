@@ -92,7 +92,9 @@ def _index(op: OpContext, rank: int, begin: Value, end: Value, strides: Value) -
         else:
             step, open_ended = steps[bit], (masks["begin"] | masks["end"]) >> bit & 1
             if open_ended and (isinstance(step, Value) or not (isinstance(step, int) or never_negative(step))):
-                raise op.unsupported("a stride that may turn out negative, with an end left open")
+                raise op.unsupported(
+                    "the stride may be negative while an end of the slice is open; give both ends, or a constant stride"
+                )
             backward = isinstance(step, int) and step < 0
             ranges.append(
                 Range(
@@ -204,7 +206,7 @@ def _placed(op: OpContext, dy: Value, sizes: list[Element], index: Index) -> Val
 
 def _stride(op: OpContext, item: Range) -> int:
     if not isinstance(item.stride, int):
-        raise op.unsupported("a stride that depends on the data")
+        raise op.unsupported("the stride depends on the data; use a constant")
     return item.stride
 
 

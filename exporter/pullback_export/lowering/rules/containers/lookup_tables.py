@@ -49,7 +49,7 @@ def _contents(op: OpContext, table: ResourceHandle) -> tuple[Array, Array]:
     """Keys and values at export, sorted by key: a table lists them in the order of its hashes."""
     key_type, value_type = _types(op)
     if key_type == tf.string or value_type == tf.string:
-        raise op.unsupported("a table of strings: export from the layer behind the lookup, whose input are numbers")
+        raise op.unsupported("a table of strings: export from the layer behind the lookup, whose inputs are numbers")
     check_dtype(value_type)
     try:
         keys, values = tf.raw_ops.LookupTableExportV2(table_handle=table.tensor, Tkeys=key_type, Tvalues=value_type)

@@ -90,7 +90,7 @@ def ragged_range(op: OpContext, starts: Value, limits: Value, deltas: Value) -> 
     none where ``delta`` leads away from it.
     """
     if starts.dtype.kind != "i":
-        raise op.unsupported("ranges of numbers that are not whole, which TensorFlow adds up step by step")
+        raise op.unsupported("the ranges are not of integers; cast starts, limits and deltas to an integer dtype")
     start, limit, delta = (op.cast(item, np.int64) for item in (starts, limits, deltas))
     sign = op.Sign(delta)
     way = (limit - start) * sign
@@ -125,10 +125,14 @@ def _axes(op: OpContext, partitions: tuple[Value, ...]) -> list[_Rows]:
         elif kind == "VALUE_ROWIDS":
             rows = count if not axes else _length(op, axes[-1].row)
             if rows is None:
-                raise op.unsupported("rows without their number")
+                raise op.unsupported(
+                    "the number of ragged rows is unknown; build the ragged tensor from row_splits or row_lengths"
+                )
             axes.append(_from_rows(op, op.cast(item, np.int64), rows))
         else:
-            raise op.unsupported(f"a row partition of type {kind}")
+            raise op.unsupported(
+                f"row partitions of type {kind} are not supported; build the ragged tensor from row_splits"
+            )
     return axes
 
 

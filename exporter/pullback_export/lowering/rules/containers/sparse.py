@@ -88,7 +88,7 @@ def sparse_dense_cwise(op: OpContext, indices: Value, values: Value, shape: Valu
 def _rank(op: OpContext, indices: Value) -> int:
     rank = indices.dims[1]
     if not isinstance(rank, int):
-        raise op.unsupported("a sparse tensor of unknown rank")
+        raise op.unsupported("the rank of the sparse tensor is unknown; give its dense_shape a fixed length")
     return rank
 
 

@@ -131,7 +131,9 @@ def resize(op: OpContext, items: ListFlow, size: Value) -> ListFlow:
 def _rows(op: OpContext, items: ListFlow) -> TensorList:
     plain = settled(op, items)
     if not isinstance(plain, TensorList):
-        raise op.unsupported("a list of this kind")
+        raise op.unsupported(
+            "this form of tensor list is not supported here; use tf.stack, or a tf.TensorArray of one dtype and shape"
+        )
     return plain
 
 
@@ -194,7 +196,7 @@ def split(op: OpContext, tensor: Value, element_shape: Value, lengths: Value) ->
     if known is None or known.size == 0 or any(item != known[0] for item in known):
         equal = lengths.node is not None and lengths.node.op_type == "Expand"
         if not equal:
-            raise op.unsupported("pieces of different lengths")
+            raise op.unsupported("TensorArray.split into pieces of different lengths; use equal lengths, or tf.split")
     padded = op.Concat(op.cast(lengths, np.int64), op.const([0], np.int64), axis=0)  # there may be no piece
     piece = op.ReduceMax(padded, [0], keepdims=1)
     shape = op.Concat(op.shape_of(lengths), piece, op.Slice(op.shape_of(tensor), [1], [2**31 - 1], [0]), axis=0)
@@ -212,4 +214,6 @@ def concat_lists(op: OpContext, first: ListFlow, second: ListFlow) -> TensorList
 @lowers("TensorListPushBackBatch")
 def push_back_batch(op: OpContext, *operands: Any) -> TensorList:
     """Pushes row ``b`` to list ``b`` of a batch of lists."""
-    raise op.unsupported("batches of lists")
+    raise op.unsupported(
+        "batched tensor lists (a TensorArray inside tf.vectorized_map) are not supported; use tf.map_fn"
+    )

@@ -83,7 +83,7 @@ def optional_get_value(op: OpContext, optional: Optional) -> list[Any]:
         return [optional.content]
     shape = op.output_shape()
     if shape is None:
-        raise op.unsupported("the content of an empty optional")
+        raise op.unsupported("the value of an empty optional is read; give it a value in every branch")
     return [zeros(op, [0 if size is None else size for size in shape], op.output_dtype())]
 
 

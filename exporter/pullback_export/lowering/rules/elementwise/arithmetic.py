@@ -177,7 +177,7 @@ def _dynamic_axes(op: OpContext, s0: Value, s1: Value, dtype: Any) -> list[Value
     """``axes where mine == 1 and other != 1``, both shapes padded with leading ones."""
     n0, n1 = s0.dims[0], s1.dims[0]
     if not isinstance(n0, int) or not isinstance(n1, int):
-        raise op.unsupported("the rank of an operand is not known")
+        raise op.unsupported("the rank of an operand is unknown; set it with tf.ensure_shape(x, [None, ...])")
     rank = max(n0, n1)
     padded = [
         op.Concat(op.const(np.ones(rank - n, np.int64)), op.cast(s, np.int64), axis=0) for s, n in ((s0, n0), (s1, n1))

@@ -25,7 +25,9 @@ def ceil(op: OpContext, x: Value) -> Value:
 def round_(op: OpContext, x: Value) -> Value:
     """The nearest integer, the even one of two."""
     if x.dtype.kind != "f":
-        raise op.unsupported("integers, of which TensorFlow's own kernel returns no sensible value")
+        raise op.unsupported(
+            "TensorFlow's kernel returns wrong values for integers; cast to float first, or leave the rounding out"
+        )
     return op.Round(x)
 
 

@@ -28,7 +28,7 @@ def block_lstm(
     bias = float(op.attr("forget_bias")) if op.type == "BlockLSTM" else 0.0
     inputs, cells = x.dims[2], cs.dims[1]
     if not isinstance(inputs, int) or not isinstance(cells, int):
-        raise op.unsupported("free numbers of inputs or cells")
+        raise op.unsupported("the number of features or of cells is free; fix the last axis of the input's shape")
     entered = x @ op.Slice(w, [0], [inputs], [0]) + b
     recurrent = op.Slice(w, [inputs], [inputs + cells], [0])
 
@@ -77,7 +77,7 @@ def block_lstm_grad(
     x, i, cs, f, o, ci, co, h, dcs, dh = (_within(op, item, length) for item in (x, *outputs))
     inputs, cells, steps = x.dims[2], cs.dims[2], x.dims[0]
     if not isinstance(inputs, int) or not isinstance(cells, int):
-        raise op.unsupported("free numbers of inputs or cells")
+        raise op.unsupported("the number of features or of cells is free; fix the last axis of the input's shape")
     previous = _shifted(op, cs_before, cs)
     slope = {"i": i * (1 - i) * ci, "c": (1 - ci * ci) * i, "f": f * (1 - f) * previous, "o": o * (1 - o) * co}
     to_cell, kept = (1 - co * co) * o, f

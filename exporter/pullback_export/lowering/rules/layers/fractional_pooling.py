@@ -71,9 +71,11 @@ def fractional_max_pool_grad(op: OpContext, x: Value, y: Value, dy: Value, rows:
 def _starts(op: OpContext, x: Value) -> list[Starts]:
     height, width = x.dims[1:3]
     if not op.attr("deterministic"):
-        raise op.unsupported("it draws random windows: set deterministic=True and seeds")
+        raise op.unsupported("it draws random windows; set deterministic=True and the seeds")
     if not isinstance(height, int) or not isinstance(width, int):
-        raise op.unsupported("a free image size: the windows would differ")
+        raise op.unsupported(
+            "the image size is free, and the pooling windows depend on it; fix height and width in the input's shape"
+        )
     names = ("pooling_ratio", "pseudo_random", "overlapping", "deterministic", "seed", "seed2")
     attributes = {name: op.attr(name) for name in names}
     with tf.init_scope():

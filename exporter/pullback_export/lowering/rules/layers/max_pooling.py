@@ -132,7 +132,7 @@ def _selected(op: OpContext, x: Value, ddx: Value, windows: Sequence[Window]) ->
 def _maxima(op: OpContext, x: Value, windows: Sequence[Window], indices: bool = False) -> list[Value]:
     """``(N, C, *results)``; with ``indices`` also the position of the first largest element in flat ``x``."""
     if any(window.pads is not None and max(window.pads) >= window.kernel for window in windows):
-        raise op.unsupported("padding as wide as the window")
+        raise op.unsupported("the padding is as wide as the window; use a padding smaller than the window")
     shape = {"kernel_shape": [window.kernel for window in windows], "strides": [window.stride for window in windows]}
     if win.needs_explicit_pad(windows):
         padded = win.pad(op, x, windows, -np.inf)
@@ -172,7 +172,7 @@ def _windows(op: OpContext, shape: Sequence[Size], ksize: Sequence[int], strides
 def _nhwc_windows(op: OpContext, x: Value) -> list[Window]:
     kernel, strides = list(op.attr("ksize"))[1:3], list(op.attr("strides"))[1:3]
     if list(op.attr("ksize"))[::3] != [1, 1]:
-        raise op.unsupported("a window over the batch or the channels")
+        raise op.unsupported("the window spans the batch or the channels; use size 1 and stride 1 there")
     return win.sliding(x.dims[1:3], kernel, strides, [1, 1], op.attr("padding"))
 
 

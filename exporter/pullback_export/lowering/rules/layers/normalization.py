@@ -79,7 +79,7 @@ def _channel_sum(op: OpContext, x: Value) -> Value:
     """The sum over the neighbouring channels as a product with a band matrix of ones."""
     channels = x.dims[-1]
     if not isinstance(channels, int):
-        raise op.unsupported("a free number of channels")
+        raise op.unsupported("the number of channels is free; fix that size in the input's shape")
     index = np.arange(channels)
     return x @ op.const(np.abs(index[:, None] - index) <= op.attr("depth_radius"), x.dtype)
 

@@ -32,7 +32,7 @@ def self_adjoint_eig(op: OpContext, a: Any) -> list[Any]:
 def svd_rule(op: OpContext, a: Any) -> list[Any]:
     """Descending singular values, and u and v with ``a = u diag(s) v^H``, whose common signs are not TensorFlow's."""
     if not all(isinstance(size, int) for size in real_of(a).dims[-2:]):
-        raise op.unsupported("a matrix of free size")
+        raise op.unsupported("the size of the matrix is free; fix it in the input's shape")
     batch = as_batch(op, a)
     if op.attr("compute_uv"):
         s, u, v = svd(op, batch, bool(op.attr("full_matrices")))

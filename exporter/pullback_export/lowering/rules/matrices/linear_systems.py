@@ -128,7 +128,7 @@ def matrix_solve_ls(op: OpContext, a: Any, b: Any, l2: Value) -> Any:
         raise op.unsupported("fast=False, which finds the rank of the matrix; it has no gradient in TensorFlow")
     m, n = real_of(a).dims[-2:]
     if not isinstance(m, int) or not isinstance(n, int):
-        raise op.unsupported("a matrix of free size")
+        raise op.unsupported("the size of the matrix is free; fix it in the input's shape")
     turned = adjoint(op, a)
     gramian = turned @ a if m >= n else a @ turned
     ridge = identity(op, min(m, n), real_of(a).dtype) * op.cast(l2, real_of(a).dtype)
@@ -166,7 +166,7 @@ def banded_triangular_solve(op: OpContext, bands: Any, b: Any) -> Any:
     lower = bool(op.attr("lower"))
     count, n = real_of(bands).dims[-2:]
     if not isinstance(count, int):
-        raise op.unsupported("a free number of bands")
+        raise op.unsupported("the number of bands is free; fix that size in the input's shape")
     rank = real_of(bands).rank
     place = indices(op, n)
     distance = op.Unsqueeze(place, [1]) - op.Unsqueeze(place, [0])

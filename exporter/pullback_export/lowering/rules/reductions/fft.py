@@ -46,7 +46,7 @@ def irfft(op: OpContext, x: ComplexValue, fft_length: Value) -> Value:
 
 def _lengths(op: OpContext, fft_length: Value) -> list[Size]:
     if fft_length.sizes is None:
-        raise op.unsupported("fft_length depends on the data")
+        raise op.unsupported("fft_length depends on the data; use a constant")
     return list(fft_length.sizes)
 
 

@@ -40,7 +40,7 @@ def _running_max_from_the_right(op: OpContext, x: Value) -> Value:
     """``max over k >= i of x_k`` along the last axis, in steps that double."""
     size, shift = x.dims[-1], 1
     if not isinstance(size, int):
-        raise op.unsupported("sequences of free length")
+        raise op.unsupported("the sequence length is free; fix that size in the input's shape")
     while shift < size:
         padded = op.Pad(x, [*[0] * (2 * x.rank - 1), shift], op.const(-np.inf, x.dtype))
         x = op.Max(x, op.Slice(padded, [shift], [size + shift], [x.rank - 1]))
