@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 from pullback import ParityError
 from pullback_export import export, lowers, own_rules
-from pullback_export.errors import UnsupportedOpsError
+from pullback_export.errors import ExportError, UnsupportedOpsError
 from pullback_export.lowering import registry
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "own_operators.md"
@@ -69,6 +69,17 @@ def test_a_wrong_rule_is_refused_by_the_gate(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ParityError):
         export(lambda x: {"y": tf.nn.softsign(x)}, tmp_path / "b.pullback", inputs=[VECTOR])
     assert not (tmp_path / "b.pullback").exists()
+
+
+def test_a_rule_of_another_rank_is_named(tmp_path: pathlib.Path) -> None:
+    @lowers("Softsign", replace=True)
+    def flat(op: Any, x: Any) -> Any:
+        return op.Reshape(x, [-1])
+
+    with pytest.raises(ExportError, match=r"Softsign .*its rule returns shape .*correct the rule") as caught:
+        export(lambda x: {"y": tf.nn.softsign(x)}, tmp_path / "c.pullback", inputs=[VECTOR])
+    assert "bug of Pullback, in" not in str(caught.value)
+    assert not (tmp_path / "c.pullback").exists()
 
 
 def test_a_second_rule_is_an_error() -> None:
