@@ -30,7 +30,7 @@ NET: list[tuple[str, Callable[[Bundle], Any], str]] = [
     ("nothing", lambda b: b(), "input 'x' is missing"),
     ("a dictionary", lambda b: b({"x": ROW}), "inputs by name are passed as **inputs; it takes x (float32 (B, 3))"),
     ("two by position", lambda b: b(ROW, ROW), "2 positional inputs"),
-    ("position and name", lambda b: b(ROW, x=ROW), "given twice"),
+    ("position and name", lambda b: b(ROW, x=ROW), "both by position and by name; remove one"),
     ("wrong name", lambda b: b(z=ROW), "unknown input 'z'"),
     ("one name too many", lambda b: b(x=ROW, z=ROW), "unknown input 'z'"),
     ("a seed that evaluate does not take", lambda b: b(x=ROW, adj_y=[1.0]), "unknown input 'adj_y'"),
