@@ -4,13 +4,15 @@ The reference is the truth: the traced graph in float64 (see :mod:`pullback_expo
 live model has to confirm, eagerly and with one backward pass per seed (vectorised beyond 64 seeds). An artifact passes
 within the tolerance, scaled by the largest value, and a small multiple of the live model's own error (see
 :mod:`pullback_export.gate.verdicts.verdict`). Where there is no truth, as for float64 models, the live model itself is
-the reference. The artifacts answer in a thread of their own meanwhile.
+the reference. Points beside a sample (:mod:`pullback_export.gate.verdicts.surroundings`) are asked for only where they
+decide. The artifacts answer in a thread of their own meanwhile.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import pathlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +22,7 @@ import numpy as np
 from pullback import golden
 from pullback.errors import PullbackError
 from pullback.manifest import Tolerance
-from pullback.parity import Report, Row, compare
+from pullback.parity import Report, Row
 
 from pullback_export.derivatives.plan import Function
 from pullback_export.derivatives.tracing import Traced
@@ -35,8 +37,7 @@ from pullback_export.gate.sampling.seeds import Seeds
 from pullback_export.gate.supervision.limits import OverLimit
 from pullback_export.gate.target_precision import Witness
 from pullback_export.gate.verdicts.bounds import Bounds
-from pullback_export.gate.verdicts.determinacy import Spares
-from pullback_export.gate.verdicts.verdict import Expected, judge, rows_off
+from pullback_export.gate.verdicts.verdict import Verdict, judge, rows_off
 from pullback_export.gate.written_files import Answer, Artifact, artifacts
 from pullback_export.sources.source import Source
 
@@ -106,13 +107,12 @@ def check(
             told.set()
         for index, function in enumerate(functions):
             judged = live.judged(index)
-            spares = Spares(function, judged, live.parted)
-            report += live.left_out(index) + _compare_all(function, judged, written[index], answered, bounds, spares)
-            report += live.truths[index].report + Report(notes=spares.notes) + measured[index]
+            compared, left_out = _compare_all(function, judged, written[index], answered, bounds)
+            report += live.left_out(index) + compared + live.truths[index].report + measured[index]
             cases[function.name] = [
                 _golden(item.inputs, item.best, None if live.interacting else item.sample.rows)
                 for number, item in judged.items()
-                if item.sample.golden and number not in spares.used
+                if item.sample.golden and number not in left_out
             ]
         report += laws(functions, live)
         if witness is not None:
@@ -134,10 +134,13 @@ def _compare_all(
     written: Sequence[Artifact],
     answered: Iterator[list[Answer]],
     bounds: Bounds,
-    spares: Spares,
-) -> Report:
-    """Every artifact on every sample; ``answered`` gives the answers of the next artifact to all samples."""
+) -> tuple[Report, set[int]]:
+    """Every artifact on every sample, and the numbers of the samples of which something was left out.
+
+    ``answered`` gives the answers of the next artifact to all samples.
+    """
     report = Report()
+    left_out: set[int] = set()
     noted: dict[tuple[str, int], str] = {}
     names = {request.name for request in function.requests}
     usual = _scales([item.reference for item in judged.values() if item.sample.smooth])
@@ -152,12 +155,16 @@ def _compare_all(
             try:
                 actual = _answered(answers[index], label, functools.partial(artifact.again, item.inputs))
             except ExportError:
-                if not spares.is_refused(index):
+                if item.sample.given is not None or not item.surroundings.is_refused():
                     raise
+                left_out.add(index)
+                noted["", index] = f"{item.sample.label}: the live model does not take it alone; left out"
                 continue
             found = _compare(label, item, actual, bounds, names, least)
-            report += found if found.ok else spares.spared(index, found, actual)
-    return report + Report(notes=tuple(noted.values()))
+            report += found
+            if found.notes:
+                left_out.add(index)
+    return report + Report(notes=tuple(noted.values())), left_out
 
 
 def _sizes_refused(stage: str, judged: Mapping[int, Judged], answers: Sequence[Answer]) -> dict[int, str]:
@@ -207,74 +214,45 @@ def _compare(
     stage: str, judged: Judged, actual: Arrays, bounds: Bounds, derivatives: set[str], least: Mapping[str, float]
 ) -> Report:
     """One row per output: against the truth where it has one, else against the live model."""
-    report = Report()
+    rows: list[Row] = []
+    notes: list[str] = []
     for name in dict.fromkeys((*judged.reference, *actual)):
-        tolerance = bounds.of(name)
-        if name not in judged.truth or name not in actual:
-            report += _against_live(stage, judged, name, actual, tolerance, derivatives, least)
+        if name not in judged.reference or name not in actual:
+            which = "missing from the result" if name in judged.reference else "not expected"
+            rows.append(Row(stage, name, "", (), math.nan, math.nan, math.nan, 0.0, None, problem=which))
             continue
-        row = _against_truth(stage, judged, name, actual[name], tolerance, least.get(name, 0.0))
+        verdict = _verdict(stage, judged, name, actual[name], bounds.of(name), least.get(name, 0.0))
+        row = verdict.row
         if name in derivatives and row.scale == 0 and actual[name].size:
             row = dataclasses.replace(row, warning="the derivative is zero in every sample")
-        report += Report((row,))
-    return report
+        rows.append(row)
+        if verdict.left_out:
+            notes.append(_left_out(judged, name, verdict.left_out))
+    return Report(tuple(rows), tuple(notes))
 
 
-def _against_truth(stage: str, judged: Judged, name: str, actual: Any, tolerance: Tolerance, least: float) -> Row:
-    """What lies beside the sample is asked for only where it decides."""
-    live = judged.reference[name]
-    bound = tolerance.of(str(live.dtype))
-    expected = Expected(live, judged.truth[name], least)
-    row = judge(stage, name, expected, actual, bound)
-    if row.ok or judged.neighbours is None or actual.shape != live.shape or actual.dtype != live.dtype:
-        return row
-    if live.dtype.kind != "f":
-        return row
-    expected = judged.neighbours.informed(name, expected, rows_off(expected, actual, row.bound * row.scale))
-    again = judge(stage, name, expected, actual, bound)
-    jumps = int(expected.undetermined.sum())
-    if again.ok and jumps:
-        told = f"{jumps} row(s) are not determined by inputs of this precision and were compared with the live model"
-        return dataclasses.replace(again, warning=told)
-    return again
-
-
-def _against_live(
-    stage: str,
-    judged: Judged,
-    name: str,
-    answer: Arrays,
-    tolerance: Tolerance,
-    derivatives: set[str],
-    least: Mapping[str, float],
-) -> Report:
-    """What rounding does takes long to find, and is asked for only where it decides and as far as it does."""
-    reference, actual = ({name: item[name]} if name in item else {} for item in (judged.reference, answer))
-    report = again = compare(reference, actual, tolerance, stage=stage, derivatives=derivatives, scales=least)
-    if report.ok or not np.isfinite(report.rows[0].max_error):
-        return report
-    for found in judged.rounding.scales(_rows_off(report, reference, actual), tolerance):
-        scales = {name: max(found[name], least.get(name, 0.0))}
-        again = compare(reference, actual, tolerance, stage=stage, derivatives=derivatives, scales=scales)
-        if again.ok:
+def _verdict(stage: str, judged: Judged, name: str, actual: Any, tolerance: Tolerance, least: float) -> Verdict:
+    """What lies beside the sample is asked for only where it decides, and as far as it does."""
+    bound = tolerance.of(str(judged.reference[name].dtype))
+    expected = judged.expected(name, least)
+    found = judge(stage, name, expected, actual, bound)
+    comparable = actual.shape == expected.live.shape and actual.dtype == expected.live.dtype
+    if found.row.ok or not comparable:
+        return found
+    rows = rows_off(expected, actual, found.row.bound * found.row.scale)
+    for more in judged.surroundings.informed(name, expected, rows):
+        found = judge(stage, name, more, actual, bound)
+        if found.row.ok:
             break
-    rows = tuple(
-        dataclasses.replace(new, warning="within what rounding does to the live model itself")
-        if new.ok and not old.ok
-        else new
-        for old, new in zip(report.rows, again.rows, strict=True)
+    return found
+
+
+def _left_out(judged: Judged, name: str, rows: Sequence[int]) -> str:
+    at = f"row(s) {', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''} of " if judged.parted else ""
+    return (
+        f"{judged.sample.label}: {at}{name} left out: the live model is not finite there, or what it says changes by"
+        " more than the tolerance when its inputs move by a unit in the last place"
     )
-    return Report(rows, again.notes)
-
-
-def _rows_off(report: Report, reference: Arrays, actual: Arrays) -> list[int]:
-    """The first indices of what is off by more than the bound."""
-    found: set[int] = set()
-    for row in report.failures:
-        want = np.atleast_1d(reference[row.output].astype(np.float64))
-        error = np.abs(np.atleast_1d(actual[row.output].astype(np.float64)) - want)
-        found |= set(np.argwhere(error > row.bound * row.scale)[:, 0].tolist())
-    return sorted(found)
 
 
 def _golden(inputs: Arrays, reference: Arrays, rows: int | None) -> golden.Case:

@@ -20,32 +20,34 @@ from pullback_export.gate.references import references
 from pullback_export.gate.samples import Sample, last_finite
 from pullback_export.gate.supervision.limits import OverLimit
 from pullback_export.gate.truth import Truth, truth_of, without_truth
-from pullback_export.gate.verdicts.neighbours import Neighbours
-from pullback_export.gate.verdicts.rounding_noise import Rounding
+from pullback_export.gate.verdicts.surroundings import Surroundings
 from pullback_export.gate.verdicts.verdict import Expected
 from pullback_export.sources.source import Source
 
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """One sample of one function: inputs with seeds, the live model's answer, and the truth of what has one.
-
-    ``rounding`` judges outputs without a truth, and ``neighbours`` tell more of those with one.
-    """
+    """One sample of one function: inputs with seeds, the live model's answer, and the truth of what has one."""
 
     sample: Sample
     inputs: Arrays
     reference: Arrays
-    rounding: Rounding
+    surroundings: Surroundings
     truth: Arrays = dataclasses.field(default_factory=dict)
-    neighbours: Neighbours | None = None
+
+    @property
+    def parted(self) -> bool:
+        return self.surroundings.parted
+
+    def expected(self, name: str, least: float = 0.0) -> Expected:
+        """What an artifact has to say of one output, whose scale is at least ``least``."""
+        drawn = self.sample.given is None
+        return Expected(self.reference[name], self.truth.get(name), least, self.parted, drawn)
 
     @property
     def best(self) -> Arrays:
         """The reference in its own dtype: the truth, rounded, and the live answer where they are not the same point."""
-        return self.reference | {
-            name: Expected(self.reference[name], array).rounded for name, array in self.truth.items()
-        }
+        return {name: self.expected(name).rounded for name in self.reference}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,9 +87,8 @@ class Live:
                 sample,
                 inputs,
                 answer,
-                Rounding(function, inputs, answer, self.parted),
+                Surroundings(function, exact, inputs, self.parted, sample.given is None),
                 truth.of(number),
-                Neighbours(function, exact, inputs, self.parted),
             )
             for number, (sample, inputs, answer) in enumerate(
                 zip(self.samples, self.inputs[index], self.answers[index], strict=True)

@@ -5,6 +5,10 @@ Both are a draw from the distribution of rounding errors of the same expression 
 another order. The largest of the live errors over the entries of an output estimates how wide that is; a largest error
 of the artifact that is four times as large has another cause. A live error beyond :data:`LARGEST_LIVE_ERROR` of the
 scale is no rounding that anybody could use: it excuses nothing, and the artifact has to meet the tolerance alone.
+
+Where the answer moves with the last place of the inputs (:mod:`pullback_export.gate.verdicts.surroundings`), the sample
+does not determine it. A drawn row is left out then; of the caller's the artifact has to say what the live model says,
+give or take the jump.
 """
 
 from __future__ import annotations
@@ -19,42 +23,57 @@ from pullback.parity import Row, compare_arrays
 Array = np.ndarray[Any, Any]
 LIVE_FACTOR = 4.0
 LARGEST_LIVE_ERROR = 1e-2
-# The share of what is off in a row that has to move itself: not every tie meets one of the moves that are tried.
+# The share of what is off that has to move itself: not every tie meets one of the moves that are tried.
 MOST = 0.9
 REFERENCE = "float64 truth"
+NOT_DETERMINED = "{count} row(s) are not determined by inputs of this precision and were compared with the live model"
+NOISE = "within what rounding does to the live model itself"
 
 
 @dataclasses.dataclass(frozen=True)
 class Expected:
-    """One output: the ``live`` answer, and the ``truth`` in float64 of the same shape.
+    """One output: the ``live`` answer, and the ``truth`` in float64 of the same shape, where there is one.
 
-    ``least`` is the smallest scale, for outputs that vanish here; ``others`` a live error relative to the scale that
-    was found close by; ``moves`` how far each number of the truth moves with its inputs' last place, and ``spread`` how
-    far that of its row that moves most, where that was asked.
+    ``least`` is the smallest scale, for outputs that vanish here. ``parted``: the first axis counts rows that do not
+    influence each other. ``drawn``: the sample is not the caller's.
+
+    What lies beside the sample, where that was asked: ``noise`` is the live model's error there, relative to the scale,
+    ``moves`` how far each number moves, and ``beside`` the whole numbers that were found.
     """
 
     live: Array
-    truth: Array
+    truth: Array | None
     least: float = 0.0
-    others: float = 0.0
-    spread: Array | None = None
+    parted: bool = True
+    drawn: bool = False
+    noise: float = 0.0
     moves: Array | None = None
+    beside: tuple[Array, ...] = ()
+
+    @property
+    def has_truth(self) -> bool:
+        return self.truth is not None
+
+    @property
+    def best(self) -> Array:
+        """The truth, or the live answer where there is none."""
+        return self.live if self.truth is None else self.truth
 
     @property
     def wanted(self) -> Array:
-        """What is compared with: the truth, and the live answer where one of them is not finite in this dtype.
+        """What is compared with: the best, and the live answer where one of them is not finite in this dtype.
 
         A model that overflows in its own precision does so in the bundle too; whole numbers are the live model's.
         """
         if self.live.dtype.kind != "f":
             return self.live
         with np.errstate(over="ignore"):
-            rounded = self.truth.astype(self.live.dtype)
-        return np.where(np.isfinite(self.live) & np.isfinite(rounded), self.truth, self.live.astype(np.float64))
+            rounded = self.best.astype(self.live.dtype)
+        return np.where(np.isfinite(self.live) & np.isfinite(rounded), self.best, self.live.astype(np.float64))
 
     @property
     def scale(self) -> float:
-        """``max|truth|`` of what is finite; at least so much that what the dtype cannot hold counts for nothing."""
+        """``max|wanted|`` of what is finite; at least so much that what the dtype cannot hold counts for nothing."""
         if self.live.dtype.kind != "f":
             return 0.0
         wanted = self.wanted
@@ -63,11 +82,11 @@ class Expected:
 
     @property
     def live_error(self) -> float:
-        """``max|live - truth|`` of what is finite in both."""
+        """``max|live - truth|`` of what is finite in both; 0 without a truth."""
         if self.live.dtype.kind != "f":
-            return float(np.abs(self.live.astype(np.float64) - self.truth.astype(np.float64)).max(initial=0.0))
-        both = np.isfinite(self.live) & np.isfinite(self.truth)
-        difference = np.subtract(self.live.astype(np.float64), self.truth, where=both, out=np.zeros(self.live.shape))
+            return float(np.abs(self.live.astype(np.float64) - self.best.astype(np.float64)).max(initial=0.0))
+        both = np.isfinite(self.live) & np.isfinite(self.best)
+        difference = np.subtract(self.live.astype(np.float64), self.best, where=both, out=np.zeros(self.live.shape))
         return float(np.abs(difference).max(initial=0.0))
 
     @property
@@ -76,65 +95,107 @@ class Expected:
         if self.live.dtype.kind != "f" or not self.scale:
             return 0.0
         own = self.live_error / self.scale
-        return LIVE_FACTOR * max(own if own <= LARGEST_LIVE_ERROR else 0.0, self.others)
+        return LIVE_FACTOR * max(own if own <= LARGEST_LIVE_ERROR else 0.0, self.noise)
 
     @property
     def rounded(self) -> Array:
-        """The truth in the live dtype; the live answer where that is another, as beside a kink."""
+        """The best in the live dtype; the live answer where that is another, as beside a kink."""
         if self.live.dtype.kind != "f":
             return self.live
         with np.errstate(over="ignore", invalid="ignore"):
             near = np.abs(self.wanted - self.live) <= LARGEST_LIVE_ERROR * self.scale
         return np.where(near, self.wanted, self.live).astype(self.live.dtype)
 
-    @property
-    def undetermined(self) -> Array:
-        """The rows where the truth itself jumps with the last place of its inputs."""
-        if self.spread is None:
-            return np.zeros(len(np.atleast_1d(self.live)), bool)
-        return np.asarray(~(self.spread <= LARGEST_LIVE_ERROR * self.scale))
+    def in_rows(self, array: Array) -> Array:
+        """``(rows, rest)``; all of it is one row where rows influence each other."""
+        return array.reshape(len(array) if self.parted and array.ndim else 1, -1)
+
+    def undetermined(self, off: Array, allowed: float) -> Array:
+        """The rows that are not determined, where that is why they are ``off``: nearly all of it has to move itself.
+
+        A kink or a tie somewhere in a row says nothing of its other numbers. Nothing hangs on a drawn row, which is
+        left out as a whole. Of the caller's only a jump counts, and not what moves a little.
+        """
+        off = self.in_rows(off)
+        moved = np.zeros(off.shape, bool)
+        if self.moves is not None:
+            least = allowed if self.drawn else max(allowed, LARGEST_LIVE_ERROR * self.scale)
+            jumps = self.in_rows(self.moves).max(axis=1, initial=0.0) > least
+            moved |= jumps[:, None] & (self.in_rows(self.moves) > allowed)
+        if self.drawn and self.live.dtype.kind == "f":
+            moved |= self.in_rows(~np.isfinite(self.live))
+        if self.drawn and self.parted:
+            return np.asarray(off.any(axis=1) & moved.any(axis=1))
+        moved &= off
+        return np.asarray(moved.any(axis=1) & (moved.sum(axis=1) >= MOST * off.sum(axis=1)))
 
 
-def judge(stage: str, name: str, expected: Expected, actual: Array, tolerance: float) -> Row:
-    """The row of the report for ``actual``; rows of the sample that are not determined have to be as the live ones.
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """The ``row`` of the report, and the numbers of the rows of a drawn sample that were left out."""
 
-    There the bound is widened by what the last place of the inputs does to the truth.
-    """
+    row: Row
+    left_out: tuple[int, ...] = ()
+
+
+def judge(stage: str, name: str, expected: Expected, actual: Array, tolerance: float) -> Verdict:
+    """What is said of ``actual``, with what is known beside the sample so far."""
     live = expected.live
     if actual.shape != live.shape or actual.dtype != live.dtype:
-        return compare_arrays(stage, name, live, actual, tolerance)
-    if live.dtype.kind != "f":
-        agrees = np.where(actual == expected.truth.astype(live.dtype), actual, live)
-        return _told(compare_arrays(stage, name, agrees, actual, tolerance), expected)
-    wanted, given = expected.wanted, actual.astype(np.float64)
-    tiny = float(np.finfo(live.dtype).tiny) / tolerance
-    scale, bound = max(expected.scale, tiny), tolerance + expected.excuse
-    given = _where_live_is_not_finite(live, expected.truth, given, bound * scale)
-    jumps = jumping(expected, given, bound * scale)
-    if jumps.any():
-        given = np.where(_along(jumps, given), _within(given, live, expected.spread, bound * scale, wanted), given)
-    row = _told(compare_arrays(stage, name, wanted, given, bound, scale), expected, dtype=str(live.dtype))
-    return dataclasses.replace(row, scale=0.0) if expected.scale == row.max_error == 0 else row
+        return Verdict(compare_arrays(stage, name, live, actual, tolerance))
+    floats = live.dtype.kind == "f"
+    wanted = expected.wanted
+    bound, scale = tolerance + expected.excuse, expected.scale
+    given = actual.astype(np.float64) if floats else actual
+    if floats:
+        scale = max(scale, float(np.finfo(live.dtype).tiny) / tolerance)
+        given = _where_live_is_not_finite(live, expected.best, given, bound * scale)
+    else:
+        wanted = np.where(actual == expected.best.astype(live.dtype), actual, live)
+    off = off_of(wanted, given, bound * scale)
+    undetermined = expected.undetermined(off, bound * scale)
+    if undetermined.any():
+        given = _told_apart(expected, undetermined, given, wanted, bound * scale)
+    row = compare_arrays(stage, name, wanted, given, bound, scale if floats else 0.0)
+    row = _described(row, expected, str(live.dtype))
+    if undetermined.any() and row.ok and not expected.drawn:
+        row = dataclasses.replace(row, warning=NOT_DETERMINED.format(count=int(undetermined.sum())))
+    if floats and expected.scale == row.max_error == 0:
+        row = dataclasses.replace(row, scale=0.0)
+    return Verdict(row, tuple(np.flatnonzero(undetermined).tolist()) if expected.drawn else ())
 
 
-def jumping(expected: Expected, given: Array, allowed: float) -> Array:
-    """The rows that are not determined, where that is what is off: nearly all of it has to be what moves itself.
-
-    A kink or a tie somewhere in a row says nothing of its other numbers.
-    """
-    jumps = expected.undetermined
-    if not jumps.any() or expected.moves is None:
-        return jumps
+def off_of(wanted: Array, given: Array, allowed: float) -> Array:
+    """Which numbers are further apart than ``allowed``, or finite where the other is not."""
+    if wanted.dtype.kind != "f":
+        return np.asarray(given != wanted)
     with np.errstate(invalid="ignore"):
-        off = ~(np.abs(given - expected.wanted) <= allowed) & (given != expected.wanted)
-    off = (off & ~(np.isnan(given) & np.isnan(expected.wanted))).reshape(len(jumps), -1)
-    moved = ~(expected.moves <= allowed).reshape(len(jumps), -1) & off
-    return np.asarray(jumps & (moved.sum(axis=1) >= MOST * off.sum(axis=1)))
+        near = np.abs(given - wanted) <= allowed
+    return np.asarray(~(near | (given == wanted) | (np.isnan(given) & np.isnan(wanted))))
 
 
-def _told(row: Row, expected: Expected, dtype: str | None = None) -> Row:
-    live = expected.live_error
-    return dataclasses.replace(row, live_error=live, reference=REFERENCE, dtype=dtype or row.dtype)
+def _told_apart(expected: Expected, undetermined: Array, given: Array, wanted: Array, allowed: float) -> Array:
+    """``given``, but ``wanted`` in the undetermined rows: all of a drawn one, what the live model says of others."""
+    rows = np.broadcast_to(undetermined[:, None], expected.in_rows(given).shape).reshape(given.shape)
+    if expected.drawn:
+        return np.where(rows, wanted, given)
+    if given.dtype.kind != "f":
+        right = np.any([given == beside for beside in expected.beside], axis=0)
+        return np.where(rows & right, wanted, given)
+    assert expected.moves is not None
+    height = np.nan_to_num(expected.in_rows(expected.moves).max(axis=1, initial=0.0), nan=math.inf)
+    height = np.broadcast_to(height[:, None], expected.in_rows(given).shape).reshape(given.shape)
+    live = expected.live
+    with np.errstate(invalid="ignore"):
+        near = np.abs(given - live) <= allowed + LIVE_FACTOR * height
+    return np.where(rows & (near | (np.isnan(given) & np.isnan(live))), wanted, given)
+
+
+def _described(row: Row, expected: Expected, dtype: str) -> Row:
+    if not expected.has_truth:
+        warning = NOISE if row.ok and expected.noise else row.warning
+        return dataclasses.replace(row, dtype=dtype, warning=warning)
+    return dataclasses.replace(row, live_error=expected.live_error, reference=REFERENCE, dtype=dtype)
 
 
 def _where_live_is_not_finite(live: Array, truth: Array, given: Array, allowed: float) -> Array:
@@ -145,23 +206,7 @@ def _where_live_is_not_finite(live: Array, truth: Array, given: Array, allowed: 
     return np.where(right, live, given)
 
 
-def _within(given: Array, live: Array, spread: Any, allowed: float, wanted: Array) -> Array:
-    """``wanted`` where an undetermined row is no further from the live answer than the jump is high."""
-    with np.errstate(invalid="ignore"):
-        near = np.abs(given - live) <= allowed + LIVE_FACTOR * _along(np.nan_to_num(spread, nan=math.inf), given)
-    same = np.isnan(given) & np.isnan(live)
-    return np.where(near | same, wanted, given)
-
-
-def _along(rows: Array, array: Array) -> Array:
-    """A number for each row, to be broadcast against ``array``."""
-    return rows.reshape(rows.shape + (1,) * (array.ndim - 1)) if array.ndim else rows.reshape(())
-
-
 def rows_off(expected: Expected, actual: Array, allowed: float) -> list[int]:
     """The first indices of what is further from what is wanted than ``allowed``, or finite where that is not."""
-    wanted, given = np.atleast_1d(expected.wanted), np.atleast_1d(actual.astype(np.float64))
-    both = np.isfinite(wanted) & np.isfinite(given)
-    error = np.abs(np.subtract(given, wanted, where=both, out=np.zeros(wanted.shape)))
-    off = (error > allowed) | ((np.isfinite(wanted) != np.isfinite(given)) | (np.isnan(wanted) != np.isnan(given)))
-    return sorted(set(np.argwhere(off)[:, 0].tolist()))
+    off = off_of(expected.wanted, actual.astype(np.float64) if actual.dtype.kind == "f" else actual, allowed)
+    return sorted(set(np.argwhere(np.atleast_1d(off))[:, 0].tolist()))

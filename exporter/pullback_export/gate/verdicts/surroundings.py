@@ -1,0 +1,144 @@
+"""Points beside a sample, where inputs differ in the last place: the one way to tell what is determined there.
+
+They are asked for only where an artifact is off, and tell two things apart. The live model's error *there* is another
+draw of its rounding, of which the sample itself may have had a lucky one; without a truth, how far its answer moves is
+its noise. And where the answer *jumps*, as at a tie or a kink, inputs of this precision do not determine it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback_export.derivatives.plan import Function
+from pullback_export.gate.exact_reference import ExactFunction
+from pullback_export.gate.live_model import Arrays, live, live_rows, row_count, rows_of
+from pullback_export.gate.sampling.resizing import is_mask
+from pullback_export.gate.verdicts.verdict import LARGEST_LIVE_ERROR, Array, Expected
+
+# Steps in units in the last place: the same way everywhere, or with random signs (None). A group is asked at once.
+STEPS: tuple[tuple[float | None, ...], ...] = ((1.0,), (-1.0, None, None, None), (None, None, None))
+# Rows of several points that go through the live model at once.
+ROWS_AT_ONCE = 16
+# The live model's answer at a point, and the best one: the truth, or the same where there is none.
+Answer = tuple[Arrays, Arrays]
+
+
+@dataclasses.dataclass(frozen=True)
+class Surroundings:
+    """``function`` and its ``exact`` form, where it has one, beside ``inputs``.
+
+    ``parted``: rows do not influence each other. ``drawn``: nobody asked for just these inputs, and what is zero among
+    them moves too. A zero of the caller's, as in padding, is exactly that.
+    """
+
+    function: Function
+    exact: ExactFunction | None
+    inputs: Arrays
+    parted: bool
+    drawn: bool
+    _known: dict[tuple[int, bool, tuple[int, ...]], list[Answer]] = dataclasses.field(default_factory=dict)
+
+    def is_refused(self) -> bool:
+        """Whether the live model does not take the inputs as they are, without other samples beside them."""
+        return live(self.function, self.inputs) is None
+
+    def informed(self, name: str, expected: Expected, rows: Sequence[int]) -> Iterator[Expected]:
+        """``expected`` with ever more of what is known beside ``rows``, those that an artifact is off in.
+
+        Without a truth the noise of the other rows counts at last: it is that of the same expression.
+        """
+        exact = self.exact if expected.has_truth else None
+        for number in range(len(STEPS)):
+            for answer in self._answers(number, rows, exact):
+                expected = _told(name, expected, answer, rows if self.parted else ...)
+            yield expected
+        others = sorted(set(range(row_count(self.inputs))) - set(rows)) if self.parted and exact is None else []
+        for number in range(len(STEPS)) if others else ():
+            for answer in self._answers(number, others, exact):
+                expected = _told(name, expected, answer, others)
+            yield expected
+
+    def _answers(self, number: int, rows: Sequence[int], exact: ExactFunction | None) -> list[Answer]:
+        """What is said at the points of the group ``number``, of what the live model takes."""
+        key = (number, exact is not None, tuple(rows) if self.parted else ())
+        if key not in self._known:
+            points = [self._point((number, index), step, rows) for index, step in enumerate(STEPS[number])]
+            found = [(point, answer) for point, answer in zip(points, self._live(points), strict=True) if answer]
+            self._known[key] = [(answer, exact(point) if exact is not None else answer) for point, answer in found]
+        return self._known[key]
+
+    def _live(self, points: Sequence[Arrays]) -> Sequence[Arrays | None]:
+        if not self.parted:
+            return [live(self.function, point) for point in points]
+        if len(points) * row_count(points[0]) > ROWS_AT_ONCE:
+            return [live_rows(self.function, point) for point in points]
+        together = {name: np.concatenate([point[name] for point in points]) for name in points[0]}
+        answer = live_rows(self.function, together)
+        if answer is None:
+            return [None] * len(points)
+        parts = {name: np.split(array, len(points)) for name, array in answer.items()}
+        return [{name: parts[name][index] for name in parts} for index in range(len(points))]
+
+    def _point(self, seed: tuple[int, int], step: float | None, rows: Sequence[int]) -> Arrays:
+        """What moves an input does not depend on which rows are wanted."""
+        rng = np.random.default_rng((13, *seed))
+        floats = {spec.name for spec in self.function.inputs if spec.dtype.is_floating}
+        point = {
+            name: moved_by_units(array, step, rng, self.drawn) if name in floats else array
+            for name, array in self.inputs.items()
+        }
+        return rows_of(point, list(rows)) if self.parted else point
+
+
+def moved_by_units(array: Array, step: float | None, rng: np.random.Generator, zeros: bool) -> Array:
+    """``array`` moved by ``step`` units in the last place, None: by one in a random direction for each number.
+
+    With ``zeros`` these move too, by a unit of the other numbers, or of one where there are no others; masks stay.
+    """
+    signs: Any = rng.choice((-1.0, 1.0), array.shape) if step is None else step
+    size = np.abs(array, dtype=np.float64)
+    if zeros and is_mask(array) and array.any():
+        return array
+    if zeros:
+        finite = size[np.isfinite(size) & (size > 0)]
+        size = np.where(size == 0, float(finite.mean()) if finite.size else 1.0, size)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(array + signs * np.finfo(array.dtype).eps * size, array.dtype)
+
+
+def _told(name: str, expected: Expected, answer: Answer, rows: Any) -> Expected:
+    """``expected`` with what is said at one point beside ``rows``."""
+    live_there, best_there = answer[0][name], answer[1][name]
+    if live_there.shape != expected.live[rows].shape:
+        return expected  # the sizes themselves are not determined
+    moved = moved_by(expected.best[rows], best_there)
+    moves = np.zeros(expected.live.shape) if expected.moves is None else expected.moves.copy()
+    moves[rows] = np.maximum(moves[rows], moved)
+    there = dataclasses.replace(expected, live=live_there, truth=best_there if expected.has_truth else None)
+    own = there.live_error if expected.has_truth else _noise(moved, LARGEST_LIVE_ERROR * expected.scale)
+    own = own / expected.scale if expected.scale else 0.0
+    noise = max(expected.noise, own if own <= LARGEST_LIVE_ERROR else 0.0)
+    beside = expected.beside
+    if expected.live.dtype.kind != "f":
+        for found in (live_there, best_there):
+            whole = expected.live.copy()
+            whole[rows] = found
+            beside = (*beside, whole)
+    return dataclasses.replace(expected, noise=noise, moves=moves, beside=beside)
+
+
+def _noise(moved: Array, largest: float) -> float:
+    """How far a number moves that does not jump."""
+    return float(np.where(moved <= largest, moved, 0.0).max(initial=0.0))
+
+
+def moved_by(left: Array, right: Array) -> Array:
+    """How far apart each pair of numbers is; infinite where one is finite and the other is not."""
+    left, right = left.astype(np.float64), right.astype(np.float64)
+    both = np.isfinite(left) & np.isfinite(right)
+    error = np.abs(np.subtract(left, right, where=both, out=np.zeros(left.shape)))
+    return np.asarray(np.where(np.isfinite(left) != np.isfinite(right), np.inf, error))

@@ -1,0 +1,177 @@
+"""Points beside a sample are asked for only as far as they decide, and never cover a real error.
+
+Here without a truth: what rounding does to the live model is its noise, and where it jumps it is not determined. (A
+float64 model has no reference that is more exact than it is itself.)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from pullback.manifest import Tolerance
+from pullback_export.derivatives.plan import Derivatives, Function
+from pullback_export.derivatives.requests import parse_request
+from pullback_export.derivatives.vectorization import mostly_one_by_one
+from pullback_export.gate.check import _compare
+from pullback_export.gate.live_answers import Judged
+from pullback_export.gate.samples import Sample
+from pullback_export.gate.sampling.given import Given
+from pullback_export.gate.verdicts.bounds import Bounds
+from pullback_export.gate.verdicts.surroundings import STEPS, Surroundings, moved_by_units
+from pullback_export.sources.opening import open_source
+
+TOLERANCE = Tolerance()
+ROWS = 5
+
+
+def steep(x: Any) -> Any:
+    """Beyond 1 it cancels: one unit in the last place of ``x`` is 1e4 in that of the result. At 0.25 it jumps."""
+    return {"y": tf.where(x > 1, (x - tf.round(x)) * 1e4, x + tf.where(x > 0.25, 1.0, 0.0))}
+
+
+class Counted:
+    """A function that keeps the sizes of the batches it was called with."""
+
+    def __init__(self) -> None:
+        source = open_source(steep, [tf.TensorSpec([None], tf.float32, name="x")], None, None, False)
+        (function,) = Derivatives(source, [parse_request("gradient(y, x)")], "error").functions()
+        self.sizes: list[int] = []
+
+        def compute(vectorize: Any, *tensors: Any) -> list[Any]:
+            self.sizes.append(int(tensors[0].shape[0]))
+            return list(function.compute(mostly_one_by_one, *tensors))
+
+        self.function: Function = dataclasses.replace(function, compute=compute)
+
+
+def judged(counted: Counted, x: Any, parted: bool = True, drawn: bool = False) -> Judged:
+    inputs = {"x": np.asarray(x, np.float32)}
+    results = counted.function.compute(mostly_one_by_one, tf.constant(inputs["x"]))
+    reference = {name: np.asarray(item) for name, item in zip(counted.function.outputs, results, strict=True)}
+    counted.sizes.clear()
+    given = None if drawn else Given("samples", inputs)
+    surroundings = Surroundings(counted.function, None, inputs, parted, drawn)
+    return Judged(Sample("it", inputs, ROWS, True, True, given), inputs, reference, surroundings)
+
+
+def off_by(item: Judged, error: Any) -> dict[str, Any]:
+    return {**item.reference, "y": (item.reference["y"] + np.asarray(error)).astype(np.float32)}
+
+
+def check(item: Judged, actual: dict[str, Any]) -> Any:
+    return _compare("it", item, actual, Bounds(TOLERANCE), set(), {})
+
+
+def test_nothing_is_asked_where_the_tolerance_decides() -> None:
+    counted = Counted()
+    item = judged(counted, [0.1, 0.2, 0.3, 0.4, 2.0001])
+    assert check(item, item.reference).ok
+    assert counted.sizes == []
+
+
+@pytest.mark.parametrize("parted", [True, False])
+def test_rows_in_question_come_first(parted: bool) -> None:
+    """One unit in the last place of one row explains it: one call with one row, and none for the next artifact."""
+    counted = Counted()
+    item = judged(counted, [0.1, 0.2, 0.3, 0.4, 2.0001], parted)
+    unit = float(np.spacing(np.float32(2.0001))) * 1e4
+    for _ in range(2):
+        report = check(item, off_by(item, [0, 0, 0, 0, 4 * unit]))
+        assert report.ok
+        assert any("rounding" in warning for warning in report.warnings)
+        assert counted.sizes == [1 if parted else ROWS]
+
+
+def test_every_row_counts_in_the_end() -> None:
+    """A row that does not move by itself is judged by the noise of the whole output, as it always was."""
+    counted = Counted()
+    item = judged(counted, [0.1, 0.2, 0.3, 0.4, 2.0001])
+    unit = float(np.spacing(np.float32(2.0001))) * 1e4
+    assert check(item, off_by(item, [3 * unit, 0, 0, 0, 0])).ok
+    assert counted.sizes[: len(STEPS)] == [len(group) for group in STEPS]  # row 0 alone
+    assert counted.sizes[len(STEPS) :] == [ROWS - 1]  # then the rest, until it is explained
+
+
+@pytest.mark.parametrize("x", [[0.1, 0.2, 0.3, 0.4, 0.5], [0.1, 0.2, 0.3, 0.4, 2.0001]])
+def test_a_real_error_is_none_of_it(x: list[float]) -> None:
+    """More than all of the noise: every probe of every row was asked, once, and the row fails."""
+    counted = Counted()
+    item = judged(counted, x)
+    for _ in range(2):
+        report = check(item, off_by(item, [0, 0, 1e4, 0, 0]))
+        assert not report.ok
+        assert "of its size" in report.failures[0].problem
+        assert sum(counted.sizes) == ROWS * sum(len(group) for group in STEPS)
+
+
+def test_a_small_error_of_a_smooth_row_fails() -> None:
+    counted = Counted()
+    item = judged(counted, [0.1, 0.2, 0.3, 0.4, 0.5])
+    assert not check(item, off_by(item, [0, 1e-4, 0, 0, 0])).ok
+
+
+AT_THE_JUMP = [0.1, 0.2, 0.25, 0.4, 0.5]
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_a_jump_is_not_determined(drawn: bool) -> None:
+    """A drawn row is left out with a note, of the caller's the artifact may be on the other side."""
+    item = judged(Counted(), AT_THE_JUMP, drawn=drawn)
+    report = check(item, off_by(item, [0, 0, 1, 0, 0]))
+    assert report.ok
+    if drawn:
+        assert report.notes[0].startswith("it: row(s) 2 of y left out")
+    else:
+        assert report.warnings == (
+            "it: y: 1 row(s) are not determined by inputs of this precision and were compared with the live model",
+        )
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+@pytest.mark.parametrize("error", [[0, 0, 0, 1e-3, 0], [0, 0, 1, 1e-3, 0], [1e-3, 0, 0, 0, 0]])
+def test_a_jump_excuses_no_other_row(drawn: bool, error: list[float]) -> None:
+    item = judged(Counted(), AT_THE_JUMP, drawn=drawn)
+    report = check(item, off_by(item, error))
+    assert not report.ok
+
+
+def test_the_callers_jump_is_only_so_high() -> None:
+    item = judged(Counted(), AT_THE_JUMP)
+    assert not check(item, off_by(item, [0, 0, 50, 0, 0])).ok
+
+
+def side(x: Any) -> Any:
+    return {"y": tf.argmax(tf.stack([x, 0.5 - x], -1), -1)}
+
+
+@pytest.mark.parametrize(("drawn", "wrong", "passes"), [(True, 1, True), (False, 1, True), (False, 2, False)])
+def test_a_whole_number_at_a_tie_is_one_that_is_found_beside_it(drawn: bool, wrong: int, passes: bool) -> None:
+    source = open_source(side, [tf.TensorSpec([None], tf.float32, name="x")], None, None, False)
+    (function,) = Derivatives(source, [], "error").functions()
+    inputs = {"x": np.array([0.25, 0.75], np.float32)}
+    reference = {"y": np.array([0, 0])}
+    given = None if drawn else Given("samples", inputs)
+    surroundings = Surroundings(function, None, inputs, True, drawn)
+    item = Judged(Sample("it", inputs, 2, True, True, given), inputs, reference, surroundings)
+    assert check(item, {"y": np.array([wrong, 0])}).ok is passes
+    assert not check(item, {"y": np.array([0, 1])}).ok
+
+
+@pytest.mark.parametrize(
+    ("array", "zeros", "moved"),
+    [
+        ([0.0, 2.0], True, [True, True]),
+        ([0.0, 2.0], False, [False, True]),
+        ([0.0, 0.0], True, [True, True]),
+        ([0.0, 1.0], True, [False, False]),
+    ],
+)
+def test_zeros_move_where_nobody_asked_for_them(array: list[float], zeros: bool, moved: list[bool]) -> None:
+    before = np.array(array, np.float32)
+    after = moved_by_units(before, 1.0, np.random.default_rng(0), zeros)
+    assert list(after != before) == moved
+    assert np.abs(after - before).max() <= 4e-7
