@@ -108,7 +108,8 @@ class Expected:
 
     def in_rows(self, array: Array) -> Array:
         """``(rows, rest)``; all of it is one row where rows influence each other."""
-        return array.reshape(len(array) if self.parted and array.ndim else 1, -1)
+        rows = len(array) if self.parted and array.ndim else 1
+        return array.reshape(rows, math.prod(array.shape[1:]) if self.parted else array.size)
 
     def undetermined(self, off: Array, allowed: float) -> Array:
         """The rows that are not determined, where that is why they are ``off``: nearly all of it has to move itself.
