@@ -12,7 +12,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 
-from pullback import golden
+from pullback import features, golden
+from pullback.features import Features
 from pullback.manifest import FileSpec, FunctionSpec, GraphSpec, Manifest, Tolerance
 
 from pullback_export.errors import ExportError
@@ -43,6 +44,7 @@ class Staging:
         tolerance: Tolerance,
         checked: Checked,
         producer: Mapping[str, str],
+        columns: Features,
     ) -> None:
         """Writes ``golden.npz`` and, last of all, ``manifest.json``."""
         golden.write(self.path / "golden.npz", checked.golden)
@@ -60,7 +62,7 @@ class Staging:
             tuple(item for item in saved if item is not None),
             golden_file,
             tolerance,
-            checked.summary(),
+            checked.summary() | ({features.KEY: dict(columns)} if columns else {}),
             ranges=dict(checked.ranges),
         )
         self.write_bytes("manifest.json", manifest.to_json().encode())

@@ -45,6 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="INPUT:AXIS=NAME[,...]",
         help="names of free axes, those of one name have one size: positions:0=atoms,species:0=atoms; repeatable",
     )
+    parser.add_argument(
+        "--features",
+        action="append",
+        default=[],
+        metavar="NAME=COLUMN[,...]",
+        help="names of the components of an input or output, the columns of tables: x=age,income; repeatable",
+    )
     parser.add_argument("--unconnected", choices=("error", "zero"), default="error")
     parser.add_argument(
         "--format", action="append", choices=("onnx", "saved_model"), help="repeatable; both by default"
@@ -159,6 +166,7 @@ def _export(options: argparse.Namespace) -> None:
         precision=options.precision,
         tolerance=options.tolerance,
         axes=_axes(options.axes),
+        features=_features(options.features),
         signature=options.signature,
         overwrite=options.overwrite,
         time_limit=options.time_limit,
@@ -182,6 +190,19 @@ def _compare(options: argparse.Namespace) -> None:
     if not options.quiet:
         print(report)
     report.require(options.bundle)
+
+
+def _features(texts: Sequence[str]) -> dict[str, list[str]] | None:
+    """``x=age,income`` as :func:`export` takes it."""
+    from pullback_export.errors import ExportError
+
+    found = {}
+    for text in texts:
+        name, equals, columns = text.partition("=")
+        if not (name.strip() and equals and columns.strip()):
+            raise ExportError(f"--features {text!r}: write NAME=COLUMN,COLUMN, such as x=age,income")
+        found[name.strip()] = [column.strip() for column in columns.split(",")]
+    return found or None
 
 
 def _axes(texts: Sequence[str]) -> dict[str, dict[int, str]] | None:

@@ -32,6 +32,7 @@ from pullback_export.gate.verdicts.bounds import Bounds, checked_tolerance
 from pullback_export.graph.dims import Shape
 from pullback_export.overrides import overrides
 from pullback_export.sources.axes import axis_names, with_axes
+from pullback_export.sources.features import features_of
 from pullback_export.sources.opening import open_source
 from pullback_export.sources.scaling import with_scaling
 
@@ -55,6 +56,7 @@ def export(
     tolerance: float | Tolerance | None = None,
     scaling: Mapping[str, tuple[Any, Any]] | None = None,
     axes: Mapping[str, Mapping[int, str]] | None = None,
+    features: Mapping[str, Sequence[str]] | Sequence[str] | None = None,
     precision: str | None = None,
     signature: str | None = None,
     overwrite: bool = False,
@@ -86,6 +88,8 @@ def export(
             ``physical = offset + scale * model``; values and derivatives are then in physical units.
         axes: names of free axes, ``{"positions": {0: "atoms"}, "species": {0: "atoms"}}``: axes of one name have one
             size, which the runtime checks. What is not named and belongs together is found where samples show it.
+        features: names of the components of inputs and outputs, ``{"x": ["age", "income"]}``, or those of the only
+            input; ``pullback.integrations.tables`` finds the columns of tables by them.
         precision: ``"float64"`` writes a float32 model as a float64 bundle, ``"float32"`` one that computes in half
             precision as a float32 bundle; None keeps the model's own. Values and derivatives are then those of the
             trained weights in that precision.
@@ -132,11 +136,13 @@ def export(
             named = axis_names(source, batch)
             owners: dict[str, Shape] = {}
             foreign: dict[str, str] = {}
+            columns: dict[str, tuple[str, ...]] = {}
             for one in traced:
                 built = onnx_model.build(one, source.batched, opset, limit, batch, named, owners)
                 owners = {**built.shapes, **owners}  # ``evaluate`` comes first and has all that seeds belong to
                 foreign |= built.foreign
                 specs.append(built.spec)
+                columns = features_of(specs[0], features)
                 if "onnx" in chosen:
                     staging.write_bytes(f"{built.spec.name}.onnx", *built.pieces)
             del built  # as large as the weights
@@ -151,7 +157,7 @@ def export(
             checked = dataclasses.replace(checked, report=checked.report + _converted_by(foreign))
             _tell(checked.report, progress)
             checked.report.require(f"export of {target.name}")
-            staging.finish(specs, opset, limit, checked, producer())
+            staging.finish(specs, opset, limit, checked, producer(), columns)
     say(f"wrote {target}")
     return pullback.load(target, backend="onnx" if "onnx" in chosen else "saved_model")
 

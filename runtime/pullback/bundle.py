@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback import golden
+from pullback import features, golden
 from pullback.backends import table
 from pullback.backends.onnx import OnnxBackend
 from pullback.calls.guards import Guard
@@ -86,6 +86,7 @@ class Bundle:
         self._options = options
         self.backend = backend or table.default(opened)
         self._backend = table.BACKENDS[self.backend].open(opened, options)
+        self._features = features.of_manifest(opened.manifest)
         self._functions = {spec.name: self._function(spec) for spec in opened.functions}
         self._evaluate = self._functions.get("evaluate") or self._missing("evaluate")
         if "evaluate" in self._functions:
@@ -155,6 +156,11 @@ class Bundle:
     def manifest(self) -> Manifest | None:
         """The manifest; None for a bare file."""
         return self._opened.manifest
+
+    @property
+    def features(self) -> dict[str, tuple[str, ...]]:
+        """Names of the components of inputs and outputs, where ``export(features=)`` was told them."""
+        return dict(self._features)
 
     @property
     def tolerance(self) -> Tolerance:
@@ -304,7 +310,7 @@ class Bundle:
         found = self._opened.manifest
         ranges = found.ranges if found is not None else {}
         finite, ranged = bool(self._options["check_finite"]), self._options["check_range"]
-        return Function(spec, self._backend, Guard(spec.name, finite, ranged, ranges))
+        return Function(spec, self._backend, Guard(spec.name, finite, ranged, ranges), self._features)
 
     def _missing(self, name: str) -> Callable[..., Any]:
         def missing(*args: Any, **named: Any) -> Any:

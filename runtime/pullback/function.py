@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pullback.backends import Array
@@ -62,13 +62,16 @@ class Function:
     A seed (``adj_y``, ``fwd_x``) may have a leading axis of ``k`` directions; every result then has it too.
     """
 
-    def __init__(self, spec: FunctionSpec, backend: Backend, guard: Guard) -> None:
+    def __init__(
+        self, spec: FunctionSpec, backend: Backend, guard: Guard, features: Mapping[str, tuple[str, ...]] | None = None
+    ) -> None:
+        """``features``: names of the components of inputs, which the columns of a table must have."""
         self.spec = spec
         self.__name__ = spec.name
         self.__signature__ = signature(spec)
         self._backend = backend
         self._guard = None if guard.idle else guard
-        self._binder = Binder(spec)
+        self._binder = Binder(spec, features)
         self._outputs = tuple(tensor.name for tensor in spec.outputs)
         self._default = spec.default_outputs
         self._directions = Directions(spec, self._binder) if spec.seeds else None

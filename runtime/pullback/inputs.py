@@ -24,8 +24,9 @@ Array = npt.NDArray[Any]
 class Binder:
     """Turns the arguments of one function into feeds; built once, used at every call."""
 
-    def __init__(self, spec: FunctionSpec) -> None:
+    def __init__(self, spec: FunctionSpec, features: Mapping[str, tuple[str, ...]] | None = None) -> None:
         self._function = spec.name
+        self._features = features or {}
         self._specs = {tensor.name: tensor for tensor in inputs_of(spec)}
         self._following = sizes_that_follow(spec)
         self._rows = tuple(_row(tensor) for tensor in spec.inputs)
@@ -90,6 +91,8 @@ class Binder:
     def convert(self, name: str, value: Any) -> Array:
         """``value`` as a C-ordered array of the input's dtype, of whatever shape; raises ``InputError``."""
         tensor = self._specs[name]
+        if name in self._features:
+            self._check_columns(name, value)
         array = self._array(tensor, value)
         wanted = np.dtype(tensor.dtype)
         if array.dtype == wanted:
@@ -145,6 +148,16 @@ class Binder:
         if array.dtype.kind not in "fiub":
             raise self._error(tensor, _shown(value))
         return array
+
+    def _check_columns(self, name: str, value: Any) -> None:
+        """A table whose columns stand in another order would give a wrong answer without a word."""
+        columns = getattr(value, "column_names", None) or getattr(value, "columns", None)
+        if columns is None or callable(columns) or tuple(columns) == self._features[name]:
+            return
+        raise InputError(
+            f"{self._function}: input {name!r} takes the columns {', '.join(self._features[name])}, in this order; got"
+            f" {', '.join(map(str, columns))}. pullback.integrations.tables.evaluate(bundle, table) finds them by name"
+        )
 
     def _check_conversion(self, tensor: TensorSpec, array: Array, converted: Array) -> None:
         if converted.dtype.kind == "f":

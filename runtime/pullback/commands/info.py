@@ -52,6 +52,8 @@ def lines(bundle: Bundle) -> list[str]:
     for function in bundle.functions.values():
         text += ["", *_function_lines(function.spec)]
     text += ["", f"tolerance: float32 {bundle.tolerance.float32:g}, float64 {bundle.tolerance.float64:g}"]
+    for name, columns in sorted(bundle.features.items()):
+        text.append(f"features of {name}: {', '.join(columns)}")
     if found:
         for name, (low, high) in sorted(found.ranges.items()):
             text.append(f"parity was measured for {name} in [{low:g}, {high:g}]")
