@@ -19,7 +19,7 @@ from pullback.errors import InputError
 class Rows(Protocol):
     """What ``evaluate`` reads from a table."""
 
-    names: Sequence[str]  # of its columns, those of other tables than pandas' are unique
+    names: list[str]  # of its columns, those of other tables than pandas' are unique
     rows: int
 
     def column(self, name: str) -> tuple[Array, Array]:
