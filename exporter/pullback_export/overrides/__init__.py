@@ -16,6 +16,7 @@ from pullback_export.overrides.block_lstm_gradient import own_gate_order
 from pullback_export.overrides.cumulative_logsumexp import twice_differentiable_logsumexp
 from pullback_export.overrides.dilated_convolution import kernels_with_zeros
 from pullback_export.overrides.dropped_gradients import complete_gradients
+from pullback_export.overrides.empty_convolution import checked_sizes
 from pullback_export.overrides.indexed_slices import dense_gradients
 from pullback_export.overrides.no_kernel_gradient import input_gradients
 from pullback_export.overrides.silent_gradients import kept_gradients
@@ -27,6 +28,7 @@ Override = Callable[[], contextlib.AbstractContextManager[None]]
 OVERRIDES: tuple[Override, ...] = (
     equal_batches,
     kernels_with_zeros,
+    checked_sizes,
     safe_convolution,
     input_gradients,
     own_gate_order,

@@ -45,19 +45,23 @@ def _without_kernel(by_input: Callable[..., Any], attributes: tuple[str, ...]) -
     return replace
 
 
-def _conv2d_by_input(**options: Any) -> Any:
-    """As TensorFlow's own gradient asks for it: :mod:`~pullback_export.overrides.dilated_convolution` has its say."""
-    from tensorflow.python.ops import gen_nn_ops
+def _by_input(name: str) -> Callable[..., Any]:
+    """The function that TensorFlow's own gradient calls, as other overrides left it: they look it up by its name."""
 
-    return gen_nn_ops.conv2d_backprop_input(**options)
+    def gradient(**options: Any) -> Any:
+        from tensorflow.python.ops import gen_nn_ops
+
+        return getattr(gen_nn_ops, name)(**options)
+
+    return gradient
 
 
 _GEOMETRY = ("strides", "padding", "data_format", "dilations")
 _CHANGES = tuple(
     replaced_gradient(op_type, _without_kernel(by_input, _GEOMETRY + further))
     for op_type, by_input, further in (
-        ("Conv2D", _conv2d_by_input, ("explicit_paddings", "use_cudnn_on_gpu")),
+        ("Conv2D", _by_input("conv2d_backprop_input"), ("explicit_paddings", "use_cudnn_on_gpu")),
         ("DepthwiseConv2dNative", tf.raw_ops.DepthwiseConv2dNativeBackpropInput, ("explicit_paddings",)),
-        ("Conv3D", tf.raw_ops.Conv3DBackpropInputV2, ()),
+        ("Conv3D", _by_input("conv3d_backprop_input_v2"), ()),
     )
 )

@@ -133,6 +133,16 @@ def dilated_convolution() -> bool:
     return False
 
 
+def empty_convolution() -> bool:
+    """The gradient of a convolution without output crashes: a process that ends here has the defect."""
+    x, kernel = tf.ones([2, 2, 5, 2]), tf.ones([3, 3, 2, 4])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = tf.nn.conv2d(x, kernel, 2, "VALID")
+    tape.gradient(value, x)
+    return False
+
+
 def strided_1x1_convolution() -> bool:
     """The input gradient of a 1x1 convolution with a stride writes outside of its buffer: a crash, sooner or later."""
     x, kernel = tf.random.normal([1, 16, 16, 4], seed=1), tf.random.normal([1, 1, 4, 8], seed=2)
@@ -170,6 +180,7 @@ DEFECTS: dict[str, Callable[[], bool]] = {
         cumulative_logsumexp,
         dilated_convolution,
         dropped_gradients,
+        empty_convolution,
         indexed_slices,
         letter_case,
         no_kernel_gradient,
