@@ -26,6 +26,7 @@ from pullback_export.failures import as_export_errors
 from pullback_export.gate.check import check
 from pullback_export.gate.finite_differences import surrogate_ops
 from pullback_export.gate.samples import open_samples
+from pullback_export.gate.sampling.aborting_kernels import aborting_kernel
 from pullback_export.gate.supervision import limits
 from pullback_export.gate.target_precision import check_precision, in_precision
 from pullback_export.gate.verdicts.bounds import Bounds, checked_tolerance
@@ -126,7 +127,7 @@ def export(
         say(f"tracing {', '.join(function.name for function in functions)}")
         retyped = in_precision(source, [trace(function) for function in functions], precision)
         traced = retyped.traced
-        drawn = open_samples(retyped.source, samples)
+        drawn = open_samples(retyped.source, samples, aborting_kernel(traced[0].concrete.graph))
         source = drawn.source
         say("lowering to ONNX")
         with bundle_writer.staged(target, overwrite) as staging:

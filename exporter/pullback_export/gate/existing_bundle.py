@@ -21,6 +21,7 @@ from pullback_export.errors import ExportError
 from pullback_export.gate.check import check
 from pullback_export.gate.finite_differences import surrogate_ops
 from pullback_export.gate.samples import open_samples
+from pullback_export.gate.sampling.aborting_kernels import aborting_kernel
 from pullback_export.gate.supervision import limits
 from pullback_export.gate.target_precision import in_precision
 from pullback_export.gate.verdicts.bounds import Bounds, checked_tolerance
@@ -79,7 +80,8 @@ def compare(
         source = _renamed(source, [spec.name for spec in evaluate.inputs], plain)
         traced = [trace(function) for function in Derivatives(source, requests, "zero").functions()]
         retyped = in_precision(source, traced, _precision(evaluate, traced[0]))
-        drawn = open_samples(_with_names(retyped.source, evaluate), samples)
+        aborting = aborting_kernel(traced[0].concrete.graph)
+        drawn = open_samples(_with_names(retyped.source, evaluate), samples, aborting)
         return check(
             drawn.source,
             retyped.traced,

@@ -39,12 +39,17 @@ class Sample:
 
 @dataclasses.dataclass(frozen=True)
 class Samples:
-    """Where samples of ``source`` come from; ``notes`` say what the caller should know of it."""
+    """Where samples of ``source`` come from; ``notes`` say what the caller should know of it.
+
+    ``aborting`` is an operator of the model that no other sizes are tried on, see
+    :mod:`pullback_export.gate.sampling.aborting_kernels`; empty where there is none.
+    """
 
     source: Source
     given: tuple[Given, ...]
     sampler: Sampler
     notes: tuple[str, ...]
+    aborting: str = ""
 
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:
@@ -57,8 +62,10 @@ class Samples:
         return found
 
 
-def open_samples(source: Source, samples: Any) -> Samples:
+def open_samples(source: Source, samples: Any, aborting: str = "") -> Samples:
     """Reads the caller's ``samples``, or finds out what the model takes; ``source`` then names axes that go together.
+
+    With an operator that is ``aborting``, axes go together only as ``axes=`` says.
 
     Raises :class:`ExportError` where the caller's do not fit the inputs, or where it takes nothing drawn for it.
     """
@@ -70,8 +77,9 @@ def open_samples(source: Source, samples: Any) -> Samples:
     else:
         sampler = domain_search.search(source, given[0] if given else None)
         notes = (f"drawn at random ({sampler}); real samples would prove more: samples={{...}}",)
-    source = with_found_axes(source, sampler, [sizes_of(source, item.arrays) for item in given])
-    return Samples(source, tuple(given), sampler.renamed(source), (*notes, *_shared(source)))
+    if not aborting:
+        source = with_found_axes(source, sampler, [sizes_of(source, item.arrays) for item in given])
+    return Samples(source, tuple(given), sampler.renamed(source), (*notes, *_shared(source)), aborting)
 
 
 def _shared(source: Source) -> list[str]:
@@ -92,6 +100,11 @@ def draw_samples(samples: Samples) -> tuple[list[Sample], list[str]]:
     source, sampler = samples.source, samples.sampler
     found = [_given(source, sampler, item) for item in samples.given]
     found += _batches(sampler, bool(found)) if source.batched else _whole(sampler, bool(found))
+    if samples.aborting and sampler.sizes:
+        return found, [
+            f"free axes were compared at the sizes of the samples only: TensorFlow's kernel of {samples.aborting} ends the"
+            " process at sizes that it cannot take; samples=[{...}, {...}] of several sizes prove more"
+        ]
     known: dict[str, set[int]] = {}
     for item in found:
         if item.given is not None:

@@ -73,7 +73,7 @@ def test_a_signal_of_free_length_exports(tmp_path: pathlib.Path) -> None:
     model = keras.Model(inputs, keras.layers.Dense(1, name="y")(keras.layers.GlobalMaxPooling1D()(hidden)))
     samples = {"x": np.random.default_rng(2).normal(size=(5, 7, 2)).astype(np.float32)}
     bundle = export(model, tmp_path / "bundle", "gradient(y, x)", samples=samples)
-    assert bundle.evaluate(samples["x"][:, :3])["dy_dx"].shape == (5, 3, 2)
+    assert bundle(samples["x"][:, :3]).dy_dx.shape == (5, 3, 2)
     replayed = pullback.load(tmp_path / "bundle", backend="saved_model")
     with pytest.raises(Exception, match="no output here"):
-        replayed.evaluate(samples["x"][:, :2])
+        replayed(samples["x"][:, :2])
