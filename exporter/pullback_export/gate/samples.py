@@ -102,8 +102,8 @@ def draw_samples(samples: Samples) -> tuple[list[Sample], list[str]]:
     found += _batches(sampler, bool(found)) if source.batched else _whole(sampler, bool(found))
     if samples.aborting and sampler.sizes:
         return found, [
-            f"free axes were compared at the sizes of the samples only: TensorFlow's kernel of {samples.aborting} ends the"
-            " process at sizes that it cannot take; samples=[{...}, {...}] of several sizes prove more"
+            f"free axes were compared at the sizes of the samples only: TensorFlow's kernel of {samples.aborting} ends"
+            " the process at sizes that it cannot take; samples=[{...}, {...}] of several sizes prove more"
         ]
     known: dict[str, set[int]] = {}
     for item in found:
