@@ -21,6 +21,7 @@ from pullback_export.derivatives.vectorization import (
     unit_seeds,
 )
 from pullback_export.errors import ExportError
+from pullback_export.overrides.known_sizes import declare_sizes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Step:
 
     def vjp(self, seed: Any, select: bool = True) -> Any:
         """``seed`` pulled back to the input; one pass."""
+        declare_sizes(seed, self.target)
         pulled = self.tape.gradient(self.target, self.source, output_gradients=seed)
         if pulled is None:
             pulled = self._unconnected()
@@ -69,6 +71,7 @@ class Step:
             pulled = self.vjp(seed, select=False)
 
         def push(tangent: Any) -> Any:
+            declare_sizes(tangent, self.source)
             pushed = linear.gradient(pulled, seed, output_gradients=tangent)
             return tf.zeros_like(self.target) if pushed is None else tf.convert_to_tensor(pushed)
 

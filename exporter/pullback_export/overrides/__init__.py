@@ -18,6 +18,7 @@ from pullback_export.overrides.dilated_convolution import kernels_with_zeros
 from pullback_export.overrides.dropped_gradients import complete_gradients
 from pullback_export.overrides.empty_convolution import checked_sizes
 from pullback_export.overrides.indexed_slices import dense_gradients
+from pullback_export.overrides.known_sizes import compared_sizes
 from pullback_export.overrides.no_kernel_gradient import input_gradients
 from pullback_export.overrides.silent_gradients import kept_gradients
 from pullback_export.overrides.strided_1x1_convolution import safe_convolution
@@ -26,6 +27,7 @@ Override = Callable[[], contextlib.AbstractContextManager[None]]
 
 # In the order in which they are entered: a later one sees what the ones before it have put in place.
 OVERRIDES: tuple[Override, ...] = (
+    compared_sizes,
     equal_batches,
     kernels_with_zeros,
     checked_sizes,

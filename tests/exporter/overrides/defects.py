@@ -64,6 +64,17 @@ def _jvp_of(function: Callable[[Any], Any], x: Any) -> Any:
     return outer.gradient(pulled, seed, tf.ones_like(x))
 
 
+def known_sizes() -> bool:
+    """A gradient asks at run time whether ``x`` was broadcast to ``tanh(x)``."""
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def gradient(x: Any) -> Any:
+        return tf.gradients(x * tf.tanh(x), x)
+
+    graph = gradient.get_concrete_function(tf.TensorSpec([None, 4])).graph
+    return any(op.type == "BroadcastGradientArgs" for op in graph.get_operations())
+
+
 def silent_gradients() -> bool:
     """A bilinear resize has no forward derivative, and nothing is said."""
     return _jvp_of(lambda x: tf.image.resize(x, [4, 4]), tf.ones([1, 2, 2, 1])) is None
@@ -182,6 +193,7 @@ DEFECTS: dict[str, Callable[[], bool]] = {
         dropped_gradients,
         empty_convolution,
         indexed_slices,
+        known_sizes,
         letter_case,
         no_kernel_gradient,
         silent_gradients,
