@@ -212,11 +212,11 @@ def _einsum(op: Any, index: int, known: Known) -> Partial | None:
 
 _LIKE_FIRST = (
     "Identity StopGradient PreventGradient CheckNumerics Snapshot EnsureShape Cast Neg Abs Sign Exp Expm1 Log Log1p"
-    " Sqrt Rsqrt Square Reciprocal Inv Sin Cos Tan Asin Acos Atan Sinh Cosh Tanh Asinh Acosh Atanh Sigmoid Erf Erfc Erfinv"
-    " Ndtri Lgamma Digamma Floor Ceil Round Rint IsNan IsInf IsFinite LogicalNot Relu Relu6 LeakyRelu Elu Selu Softplus"
-    " Softsign Softmax LogSoftmax BiasAdd ZerosLike OnesLike FusedBatchNormV3 Cumsum Cumprod ReverseV2 Roll LRN AddN"
-    " TanhGrad SigmoidGrad SqrtGrad RsqrtGrad InvGrad ReciprocalGrad MaxPoolGrad MatrixInverse Cholesky MatrixBandPart"
-    " TensorScatterUpdate TensorScatterAdd ClipByValue"
+    " Sqrt Rsqrt Square Reciprocal Inv Sin Cos Tan Asin Acos Atan Sinh Cosh Tanh Asinh Acosh Atanh Sigmoid Erf Erfc"
+    " Erfinv Ndtri Lgamma Digamma Floor Ceil Round Rint IsNan IsInf IsFinite LogicalNot Relu Relu6 LeakyRelu Elu Selu"
+    " Softplus Softsign Softmax LogSoftmax BiasAdd ZerosLike OnesLike FusedBatchNormV3 Cumsum Cumprod ReverseV2 Roll"
+    " LRN AddN TanhGrad SigmoidGrad SqrtGrad RsqrtGrad InvGrad ReciprocalGrad MaxPoolGrad MatrixInverse Cholesky"
+    " MatrixBandPart TensorScatterUpdate TensorScatterAdd ClipByValue"
 )
 # The first operand of these is a cotangent, of which less is known than of the second.
 _LIKE_SECOND = "ReluGrad Relu6Grad EluGrad SeluGrad SoftplusGrad SoftsignGrad LeakyReluGrad FusedBatchNormGradV3"
