@@ -6,6 +6,7 @@ MAIN := .venv
 RUNTIME := .venvs/runtime
 SAVEDMODEL := .venvs/savedmodel
 FRAMEWORKS := .venvs/frameworks
+DOCS := .venvs/docs
 BUNDLE := build/demo/bowl.pullback
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -20,7 +21,7 @@ LIMITED := timeout --kill-after=30 $(RUN_SECONDS)
 PYTEST := -m pytest --timeout=$(TEST_SECONDS)
 XDIST ?= -n 2 --dist loadgroup --max-worker-restart=0
 
-.PHONY: demo test test-all test-main test-runtime test-savedmodel test-frameworks environments bench gate sweep lint format clean
+.PHONY: demo docs package test test-all test-main test-runtime test-savedmodel test-frameworks environments bench gate sweep lint format clean
 
 demo: $(MAIN)/installed
 	$(MAIN)/bin/python -m models.bowl_demo demo
@@ -33,6 +34,7 @@ test: $(MAIN)/installed
 test-all: $(MAIN)/installed
 	$(MAKE) --no-print-directory test MARKED=
 	$(MAKE) --no-print-directory test-frameworks
+	$(MAKE) --no-print-directory docs
 
 # MARKED selects tests; what takes long runs only in test-all.
 MARKED = -m "not slow"
@@ -94,6 +96,17 @@ $(FRAMEWORKS)/installed: build/wheel
 # BENCH are its options: --quick for small networks, --publish to write docs/benchmarks.md and the README's table.
 bench: $(MAIN)/installed
 	$(MAIN)/bin/python -m tests.benchmarks $(BENCH)
+
+# The site, in build/docs/index.html: examples are run, warnings are errors, links inside of it are followed.
+docs: $(DOCS)/installed
+	$(DOCS)/bin/python -m sphinx -b html -W --keep-going -q -d build/doctrees docs build/docs
+	$(DOCS)/bin/python docs/check_links.py build/docs
+
+$(DOCS)/installed: pyproject.toml
+	@$(call require-python)
+	@test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --editable ".[docs]"
+	@touch $@
 
 # The two error rates of the gate: planted faults that it catches, right exports that it refuses. GATE="--every 10" is a
 # quick look; GATE=--publish writes docs/gate.md.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 
 from tests.benchmarks import report, work
 from tests.benchmarks.rounds import Result, Row, spread
 
+ROOT = pathlib.Path(__file__).parents[2]
 ROW = Row(
     "bowl",
     64,
@@ -43,14 +45,31 @@ def test_missed_aim_and_missing_engine_are_named() -> None:
 
 def test_readme_is_written_between_its_markers(tmp_path: pathlib.Path) -> None:
     readme = tmp_path / "README.md"
+    small = dataclasses.replace(ROW, batch=1)
     readme.write_text(f"before\n{report.START}\nstale numbers\n{report.END}\nafter\n")
-    assert report.into_readme(readme, [ROW], HEADER)
+    assert report.into_readme(readme, [ROW, small], HEADER)
     text = readme.read_text()
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
     assert "stale numbers" not in text
-    assert "bowl MLP" in text
-    assert f"(docs/{report.PICTURE})" in text
+    assert "| bowl MLP 1-64-32-32-1 | 1 |" in text and "| 64 |" not in text
+    assert "(docs/benchmarks.md)" in text
+
+
+def test_the_readme_has_six_rows_of_the_page() -> None:
+    """Each number of the README stands in the same row of ``docs/benchmarks.md``."""
+    page = [_cells(line) for line in (ROOT / "docs/benchmarks.md").read_text().splitlines() if line.startswith("|")]
+    text = (ROOT / "README.md").read_text().split(report.START)[1].split(report.END)[0]
+    title, _, *rows = [_cells(line) for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) == 6
+    source = next(line for line in page if line[:2] == title[:2])
+    columns = [source.index(name) for name in title]
+    known = [[line[column] for column in columns] for line in page if len(line) == len(source)]
+    assert all(row in known for row in rows)
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def test_every_row_has_a_kind_and_quick_ones_are_small() -> None:

@@ -1,9 +1,10 @@
-"""The code of README.md and CONTRIBUTING.md runs, in the order in which a reader meets it."""
+"""The code of README.md, CONTRIBUTING.md and the pages of the documentation runs, as a reader would run it."""
 
 from __future__ import annotations
 
 import pathlib
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -13,6 +14,9 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 HEAVY = {"tensorflow", "keras", "onnx"}
+# Pages whose blocks are one program, after the five minutes of docs/start.md. Those of a task take a training each.
+PROGRAMS = ("derivatives", "howto/optimisers", "howto/server", "howto/cluster")
+TASKS = ("howto/forces", "howto/grad_cam", "howto/mpc", "howto/pinn", "howto/calibration", "howto/tabular")
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -22,17 +26,36 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def python(code: str, folder: pathlib.Path) -> str:
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    (folder / "program.py").write_text(code)
+    done = subprocess.run([sys.executable, "program.py"], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, f"{code}\n{done.stderr[-3000:]}"
     return done.stdout
 
 
+def run_commands(page: str, folder: pathlib.Path) -> int:
+    """Runs the lines of a page that begin with one of our commands; returns how many there are."""
+    lines = [line for block in blocks(page, "sh") for line in block.splitlines() if line.startswith("pullback")]
+    for line in lines:
+        command, *arguments = shlex.split(line, comments=True)
+        script = pathlib.Path(sys.executable).with_name(command)
+        done = subprocess.run([script, *arguments], cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
+    return len(lines)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """Where a reader would have done what the page says, up to the quick start's first block."""
+    """Where a reader would have done what the five minutes say, up to the block that runs the bundle."""
     folder = tmp_path_factory.mktemp("readme")
-    python("\n".join(block for block in blocks("README.md", "python") if "import keras" in block), folder)
+    exporting, _ = blocks("docs/start.md", "python")
+    python(exporting, folder)
     return folder
+
+
+@pytest.fixture
+def copy(folder: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
+    """What that folder holds, for a page that writes beside it."""
+    return shutil.copytree(folder, tmp_path / "copy")
 
 
 def test_export_wrote_what_the_page_says(folder: pathlib.Path) -> None:
@@ -41,36 +64,35 @@ def test_export_wrote_what_the_page_says(folder: pathlib.Path) -> None:
 
 
 def test_running_needs_no_keras(folder: pathlib.Path) -> None:
-    (block,) = (block for block in blocks("README.md", "python") if "pullback.load" in block)
+    _, block = blocks("docs/start.md", "python")
     printed = python(f"{block}\nimport sys; print('heavy:', {HEAVY!r} & sys.modules.keys())", folder)
     assert "heavy: set()" in printed
     slopes = np.array(printed.replace("[", " ").replace("]", " ").split()[:2], float)
     np.testing.assert_allclose(slopes, (-0.36, 0.36), atol=0.1)
 
 
-def test_every_other_block_runs(folder: pathlib.Path) -> None:
-    others = [
-        block for block in blocks("README.md", "python") if "import keras" not in block and "pullback.load" not in block
-    ]
-    assert others
-    for block in others:
-        python(f"import numpy as np\nfrom pullback_export import export\n{block}", folder)
+def test_the_two_commands_and_three_lines_of_the_readme(copy: pathlib.Path) -> None:
+    shutil.rmtree(copy / "bowl.pullback")
+    assert run_commands("README.md", copy) == 1
+    (block,) = blocks("README.md", "python")
+    assert python(f"{block}\nprint(abs(dy_dx + [[0.36], [-0.36]]).max() < 0.1)", copy).strip() == "True"
 
 
-def test_commands_run(folder: pathlib.Path) -> None:
-    lines = [line for block in blocks("README.md", "sh") for line in block.splitlines() if line.startswith("pullback")]
-    assert len(lines) >= 5
-    for line in lines:
-        command, *arguments = shlex.split(line, comments=True)
-        script = pathlib.Path(sys.executable).with_name(command)
-        done = subprocess.run([script, *arguments], cwd=folder, capture_output=True, text=True)
-        assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
+@pytest.mark.parametrize("page", [*PROGRAMS, *[pytest.param(task, marks=pytest.mark.slow) for task in TASKS]])
+def test_the_blocks_of_a_page_are_a_program(page: str, copy: pathlib.Path) -> None:
+    code = "\n".join(blocks(f"docs/{page}.md", "python"))
+    assert code
+    python(f"import numpy as np\nfrom pullback_export import export\n{code}", copy)
+
+
+def test_the_commands_of_the_page_run(copy: pathlib.Path) -> None:
+    assert run_commands("docs/commands.md", copy) >= 5
 
 
 def test_the_table_of_kinds_is_complete() -> None:
     from pullback_export.derivatives.kinds import KINDS
 
-    table = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `")]
+    table = [line for line in (ROOT / "docs/derivatives.md").read_text().splitlines() if line.startswith("| `")]
     assert set(KINDS) <= {line.split("`")[1].split("(")[0] for line in table}
 
 

@@ -1,7 +1,7 @@
 """What every derivative kind says of itself. A kind is one class: adding one takes the class, its row and its law.
 
-``docs/format.md`` and the table in the README name the kinds; :data:`pullback_export.derivatives.kinds.KINDS` holds
-them.
+``docs/format.md`` and the table in ``docs/derivatives.md`` name the kinds;
+:data:`pullback_export.derivatives.kinds.KINDS` holds them.
 """
 
 from __future__ import annotations
