@@ -3,7 +3,7 @@ Where a physics-informed network breaks its law
 ===============================================
 
 A physics-informed network is trained to satisfy a differential equation, here that of Burgers,
-:math:`u_t + u u_x = \\nu u_{xx}`. How well it does is its residual: first and second derivatives with respect to the
+``u_t + u u_x = nu u_xx``. How well it does is its residual: first and second derivatives with respect to the
 coordinates, at points that it was not trained on. With a bundle this check needs neither TensorFlow nor the training code.
 """
 
