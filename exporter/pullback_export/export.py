@@ -24,7 +24,7 @@ from pullback_export.derivatives.tracing import trace
 from pullback_export.errors import ExportError, ParityWarning
 from pullback_export.failures import as_export_errors
 from pullback_export.gate.check import check
-from pullback_export.gate.finite_differences import surrogate_ops
+from pullback_export.gate.differences.conventions import Conventions
 from pullback_export.gate.samples import open_samples
 from pullback_export.gate.sampling.aborting_kernels import aborting_kernel
 from pullback_export.gate.supervision import limits
@@ -125,7 +125,9 @@ def export(
         ]
         functions = Derivatives(source, requests, unconnected).functions()
         say(f"tracing {', '.join(function.name for function in functions)}")
-        retyped = in_precision(source, [trace(function) for function in functions], precision)
+        first = [trace(function) for function in functions]
+        conventions = Conventions(first[0])
+        retyped = in_precision(source, first, precision)
         traced = retyped.traced
         drawn = open_samples(retyped.source, samples, aborting_kernel(traced[0].concrete.graph))
         source = drawn.source
@@ -151,9 +153,8 @@ def export(
                 say("writing the SavedModel")
                 saved_model.write(staging.path / "saved_model", traced, specs, limit, source.trackable)
             say("comparing with the live model")
-            surrogates = surrogate_ops(traced[0].concrete.graph)
             checked = check(
-                source, traced, staging.path, chosen, drawn, Bounds(limit), training, surrogates, retyped.witness
+                source, traced, staging.path, chosen, drawn, Bounds(limit), training, conventions, retyped.witness
             )
             checked = dataclasses.replace(checked, report=checked.report + _converted_by(foreign))
             _tell(checked.report, progress)

@@ -27,6 +27,7 @@ from pullback.parity import Report, Row
 from pullback_export.derivatives.plan import Function
 from pullback_export.derivatives.tracing import Traced
 from pullback_export.errors import ExportError
+from pullback_export.gate.differences.conventions import Conventions
 from pullback_export.gate.exact_source import ExactSource
 from pullback_export.gate.laws import laws
 from pullback_export.gate.live_answers import Judged, ask
@@ -74,14 +75,14 @@ def check(
     samples: Samples,
     bounds: Bounds,
     training: bool,
-    surrogates: Sequence[str] = (),
+    conventions: Conventions | None = None,
     witness: Witness | None = None,
 ) -> Checked:
     """Compares every artifact in ``folder`` with the live ``source``; the report may hold failures.
 
-    ``traced`` are the functions with the graphs that artifacts are made of, the truth's too. ``surrogates``: ops of the
-    model whose gradient is not their derivative, see :func:`finite_differences.surrogate_ops`. ``witness`` is the model
-    in its own precision, where that of ``source`` is another.
+    ``traced`` are the functions with the graphs that artifacts are made of, the truth's too. ``conventions``
+    knows what of the model has a gradient that is not its derivative. ``witness`` is the model in its own precision,
+    where that of ``source`` is another.
 
     Raises :class:`ExportError` where samples of a "batched" model influence each other.
     """
@@ -102,7 +103,7 @@ def check(
         exact = ExactSource.of(source if witness is None else witness.source, traced)
         try:
             live = ask(source, functions, exact, drawn, inputs, bounds.usual, training)
-            measured = [live.measured(index, surrogates) for index in range(len(functions))]
+            measured = [live.measured(index, conventions) for index in range(len(functions))]
         finally:
             told.set()
         for index, function in enumerate(functions):

@@ -19,7 +19,7 @@ from pullback_export.derivatives.requests import parse_request
 from pullback_export.derivatives.tracing import Traced, trace
 from pullback_export.errors import ExportError
 from pullback_export.gate.check import check
-from pullback_export.gate.finite_differences import surrogate_ops
+from pullback_export.gate.differences.conventions import Conventions
 from pullback_export.gate.samples import open_samples
 from pullback_export.gate.sampling.aborting_kernels import aborting_kernel
 from pullback_export.gate.supervision import limits
@@ -90,7 +90,7 @@ def compare(
             drawn,
             bounds,
             training,
-            surrogate_ops(traced[0].concrete.graph),
+            Conventions(traced[0]),
             retyped.witness,
         ).report
 

@@ -13,7 +13,8 @@ from pullback.parity import Report, compare
 
 from pullback_export.derivatives.plan import Function
 from pullback_export.errors import ExportError
-from pullback_export.gate import finite_differences
+from pullback_export.gate.differences import finite_differences
+from pullback_export.gate.differences.conventions import Conventions
 from pullback_export.gate.exact_source import ExactSource
 from pullback_export.gate.live_model import Arrays, Refused, refusal_of_given, rows_of, values
 from pullback_export.gate.references import references
@@ -106,13 +107,13 @@ class Live:
             )
         )
 
-    def measured(self, index: int, surrogates: Sequence[str]) -> Report:
+    def measured(self, index: int, conventions: Conventions | None) -> Report:
         """Its derivatives against central differences; where those at a drawn sample object, the caller's decides."""
         function, answers = self.functions[index], self.answers[index]
         chosen = last_finite(self.samples, answers, self.centre)
         if not function.requests or answers[chosen] is None:
             return Report()
-        report = self._measured_at(index, chosen, surrogates)
+        report = self._measured_at(index, chosen, conventions)
         own = next(
             (i for i, item in enumerate(self.samples) if item.given is not None and answers[i] is not None), None
         )
@@ -120,9 +121,9 @@ class Live:
             return report or Report()
         label = self.samples[chosen].label
         note = f"{label}: central differences are off or cannot be had there; left out, those at the caller's decide"
-        return Report(notes=(note,)) + (self._measured_at(index, own, surrogates) or Report())
+        return Report(notes=(note,)) + (self._measured_at(index, own, conventions) or Report())
 
-    def _measured_at(self, index: int, chosen: int, surrogates: Sequence[str]) -> Report | None:
+    def _measured_at(self, index: int, chosen: int, conventions: Conventions | None) -> Report | None:
         """None where the live model refuses a neighbour of the sample, of which an assertion may be the cause."""
         sample, inputs, reference = self.samples[chosen], self.inputs[index][chosen], self.answers[index][chosen]
         assert reference is not None
@@ -135,7 +136,7 @@ class Live:
         answers = reference | truth
         try:
             return finite_differences.check(
-                self.source, exact, function, sample, inputs, answers, self.interacting, surrogates, known
+                self.source, exact, function, sample, inputs, answers, self.interacting, conventions, known
             )
         except (tf.errors.OpError, ArithmeticError, ValueError, OverLimit) as problem:
             said = " ".join(str(problem).split())

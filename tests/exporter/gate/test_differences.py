@@ -16,9 +16,10 @@ from pullback_export.derivatives.kinds import Jacobian
 from pullback_export.derivatives.plan import Derivatives, Function
 from pullback_export.derivatives.requests import parse_request
 from pullback_export.derivatives.tracing import trace
-from pullback_export.gate import finite_differences, live_model
+from pullback_export.gate import live_model
+from pullback_export.gate.differences import finite_differences
+from pullback_export.gate.differences.attempts import FLOAT64
 from pullback_export.gate.exact_source import ExactSource
-from pullback_export.gate.finite_differences import FLOAT64
 from pullback_export.gate.live_model import live
 from pullback_export.gate.samples import Sample
 from pullback_export.sources.opening import open_source

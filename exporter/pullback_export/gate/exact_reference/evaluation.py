@@ -15,6 +15,7 @@ from tensorflow.python.eager import cancellation, context, execute
 from tensorflow.python.framework import errors
 
 from pullback_export.derivatives.tracing import Traced
+from pullback_export.gate.exact_reference.holding import Hold
 from pullback_export.gate.exact_reference.operators import TO_FLOAT64, Retyping
 from pullback_export.gate.exact_reference.rewriting import Coverage, Rewritten, rewrite
 
@@ -26,11 +27,13 @@ _MOST_UNSUITABLE = 16
 class ExactFunction:
     """A traced function in another precision: ``function(inputs)`` gives its results by name.
 
-    Arrays that are handed in or captured may have any precision. Variables are read when it runs.
+    Arrays that are handed in or captured may have any precision. Variables are read when it runs. ``held``: what passes
+    through a ``StopGradient`` keeps the values of the first call, which gives all results that are ever wanted.
     """
 
-    def __init__(self, traced: Traced, retyping: Retyping = TO_FLOAT64) -> None:
+    def __init__(self, traced: Traced, retyping: Retyping = TO_FLOAT64, held: bool = False) -> None:
         self._traced = traced
+        self._hold = Hold() if held else None
         self._retyping = retyping
         self._unsuitable: frozenset[str] = frozenset()
         self._library = library_of(traced.concrete)
@@ -66,6 +69,8 @@ class ExactFunction:
                 self._known.clear()
 
     def _run(self, registered: _Registered, inputs: Mapping[str, Any]) -> list[Any]:
+        if self._hold is not None:
+            self._hold.begin()
         given = [inputs[spec.name] for spec in self._traced.function.inputs]
         tensors = [
             _tensor(value, dtype) for value, dtype in zip([*given, *self._captured], registered.inputs, strict=True)
@@ -80,6 +85,9 @@ class ExactFunction:
             flat = sorted(self.names)  # the traced function returns a dictionary, which TensorFlow sorts
             definition = _restricted(self._library[self._traced.concrete.function_def.signature.name], flat, wanted)
             rewritten = rewrite(definition, self._library.get, self._retyping, self._unsuitable)
+            if self._hold is not None:
+                self._hold = Hold()
+                rewritten = self._hold.applied(rewritten)
             self._known[wanted] = _Registered(rewritten)
         return self._known[wanted]
 

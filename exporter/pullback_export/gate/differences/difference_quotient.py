@@ -14,7 +14,7 @@ from pullback.selection import Selection
 from pullback_export.derivatives.kinds.request import Request
 from pullback_export.derivatives.plan import Derivatives
 from pullback_export.derivatives.vectorization import mostly_one_by_one
-from pullback_export.gate.exact_source import ExactSource
+from pullback_export.gate.exact_source import ExactSource, HeldSource
 from pullback_export.gate.live_model import in_pieces, row_count, rows_at_once, rows_of
 from pullback_export.gate.sampling.tangents import tangent
 from pullback_export.gate.supervision.limits import watched
@@ -38,13 +38,18 @@ class Judge:
     inputs: dict[str, Array]
     parted: bool
     known: Mapping[str, Array] = dataclasses.field(default_factory=dict)
-    exact: ExactSource | None = None
+    exact: ExactSource | HeldSource | None = None
     eps: float = float(np.finfo(np.float64).eps)
 
     @property
     def is_large(self) -> bool:
         """Whether there are more rows than go through the model at once."""
-        return row_count(self.inputs) > rows_at_once(self.inputs)
+        return self._in_pieces and row_count(self.inputs) > rows_at_once(self.inputs)
+
+    @property
+    def _in_pieces(self) -> bool:
+        """Whether rows may go through the model in any company."""
+        return self.parted and not isinstance(self.exact, HeldSource)
 
     def first_row(self) -> Judge:
         """The same of the first row alone."""
@@ -99,7 +104,7 @@ class Judge:
 
         names = [*(spec.name for spec in self.source.inputs), *(seed.name for seed in self.request.seeds)]
         wanted = {name: inputs[name] for name in names}
-        found = in_pieces(at_once, wanted, rows_at_once(self.inputs)) if self.parted else at_once(wanted)
+        found = in_pieces(at_once, wanted, rows_at_once(self.inputs)) if self._in_pieces else at_once(wanted)
         assert found is not None
         return found["result"]
 
@@ -161,7 +166,7 @@ class Judge:
         seeds = [] if self._request_below is None else [seed.name for seed in self._request_below.seeds]
         wanted = {name: inputs[name] for name in [*(spec.name for spec in self.source.inputs), *seeds]}
         size = rows_at_once(self.inputs)
-        found = in_pieces(self._at_once, wanted, size) if self.parted else self._at_once(wanted)
+        found = in_pieces(self._at_once, wanted, size) if self._in_pieces else self._at_once(wanted)
         assert found is not None
         return found["below"]
 
