@@ -93,7 +93,7 @@ def in_precision(source: Source, traced: Sequence[Traced], precision: str | None
     if precision == "float32" and source.dtype == "float64":
         raise ExportError("precision='float32': the model is in float64, and a bundle is never less exact than it")
     retyping = PRECISIONS[precision]
-    exact = [ExactFunction(one, retyping) for one in traced]
+    exact = [ExactFunction(one, retyping, composed=False) for one in traced]
     if not any(item.coverage.operators for item in exact):
         return Retyped(source, tuple(traced))
     for item in exact:

@@ -119,6 +119,7 @@ def test_a_wrong_rule_beside_a_convention_is_refused(
             assert bundle.verify().ok
 
 
+@pytest.mark.filterwarnings("ignore::pullback_export.errors.ParityWarning")
 def test_what_is_not_linear_is_a_warning_of_its_own_request(tmp_path: pathlib.Path) -> None:
     def model(x: Any) -> dict[str, Any]:
         return {**total(clipped(3 * x) ** 2), "z": tf.reduce_sum(tf.tanh(x), 1)}

@@ -29,11 +29,15 @@ class ExactFunction:
 
     Arrays that are handed in or captured may have any precision. Variables are read when it runs. ``held``: what passes
     through a ``StopGradient`` keeps the values of the first call, which gives all results that are ever wanted.
+    ``composed``: formulas take the place of operators without a kernel.
     """
 
-    def __init__(self, traced: Traced, retyping: Retyping = TO_FLOAT64, held: bool = False) -> None:
+    def __init__(
+        self, traced: Traced, retyping: Retyping = TO_FLOAT64, held: bool = False, composed: bool = True
+    ) -> None:
         self._traced = traced
         self._hold = Hold() if held else None
+        self._composed = composed
         self._retyping = retyping
         self._unsuitable: frozenset[str] = frozenset()
         self._library = library_of(traced.concrete)
@@ -84,7 +88,9 @@ class ExactFunction:
         if wanted not in self._known:
             flat = sorted(self.names)  # the traced function returns a dictionary, which TensorFlow sorts
             definition = _restricted(self._library[self._traced.concrete.function_def.signature.name], flat, wanted)
-            rewritten = rewrite(definition, self._library.get, self._retyping, self._unsuitable)
+            rewritten = rewrite(
+                definition, self._library.get, self._retyping, self._unsuitable, composed=self._composed
+            )
             if self._hold is not None:
                 self._hold = Hold()
                 rewritten = self._hold.applied(rewritten)

@@ -1,8 +1,9 @@
 """Rewrites a traced function, and whatever it calls, so that its floats have another dtype.
 
-Every tensor of a dtype that is rewritten has the new one afterwards, everywhere. An operator that cannot follow
-computes as before between two casts. What float32 derived stays: a constant keeps its value, a variable is read and
-then cast, so that the result is what the trained weights mean and not what other weights would.
+Every tensor of a dtype that is rewritten has the new one afterwards, everywhere. An operator that cannot follow is
+composed of others, where there is a formula for it, or else computes as before between two casts. What float32 derived
+stays: a constant keeps its value, a variable is read and then cast, so that the result is what the trained weights mean
+and not what other weights would.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import attr_value_pb2, function_pb2, node_def_pb2
+from tensorflow.core.framework import attr_value_pb2, function_pb2, node_def_pb2, types_pb2
 from tensorflow.python.framework import tensor_util
 
 from pullback_export.gate.exact_reference import operators
+from pullback_export.gate.exact_reference.compositions import Composition, composition
 from pullback_export.gate.exact_reference.late_casts import late_casts
 from pullback_export.gate.exact_reference.operators import HALF_TO_FLOAT32, Retyping
 
@@ -67,25 +69,34 @@ def rewrite(
     retyping: Retyping,
     unsuitable: frozenset[str] = frozenset(),
     variables: bool = False,
+    composed: bool = False,
 ) -> Rewritten:
     """``function``, a ``FunctionDef``, with ``retyping`` applied; ``find(name)`` gives what it calls, or None.
 
     ``unsuitable`` names operators that keep their dtype, although there is a kernel in the new one. ``variables``: the
-    function will be given variables of the new dtype, and need not cast what it reads of them.
+    function will be given variables of the new dtype, and need not cast what it reads of them. ``composed``: operators
+    without a float64 kernel become calls of functions, of which TensorFlow does not infer shapes.
     """
-    return _Rewriter(find, retyping, unsuitable, variables).all_of(function)
+    return _Rewriter(find, retyping, unsuitable, variables, composed).all_of(function)
 
 
 class _Rewriter:
     """One function and all that it calls."""
 
     def __init__(
-        self, find: Callable[[str], Any], retyping: Retyping, unsuitable: frozenset[str], variables: bool
+        self,
+        find: Callable[[str], Any],
+        retyping: Retyping,
+        unsuitable: frozenset[str],
+        variables: bool,
+        composed: bool,
     ) -> None:
         self.find = find
         self.retyping = retyping
         self.unsuitable = unsuitable
         self.variables = variables
+        self.composed = composed and retyping.get(types_pb2.DT_FLOAT) == types_pb2.DT_DOUBLE
+        self.compositions: dict[tuple[Any, ...], Any] = {}
         self.names: dict[str, str] = {}
         self.waiting: list[Any] = []
         # Operators with their dtypes, of which a graph has few, and what becomes of them.
@@ -98,6 +109,7 @@ class _Rewriter:
         done: list[Any] = []
         while self.waiting:
             done.append(self._function(self.waiting.pop()))
+        done += self.compositions.values()
         return Rewritten(name, tuple(reversed(done)), Coverage(self.operators, dict(sorted(self.left.items()))))
 
     def called(self, name: str) -> str:
@@ -163,6 +175,10 @@ class _Body:
         ):
             self.nodes.append(node)
             return
+        made = composition(op, attributes, before[0]) if touched and self.rewriter.composed else None
+        if made is not None:
+            self._compose(node, op, attributes, made, before[1])
+            return
         retyping = self._retyping(op, attributes)
         _retype(node, attributes, retyping, op)
         attributes = _with_defaults(op, node.attr)
@@ -172,6 +188,27 @@ class _Body:
         self._cast_inputs(node, before[0], after[0])
         self.nodes.append(node)
         self._cast_outputs(node, list(operators.operand_names(op.output_arg, attributes)), before[1], after[1])
+
+    def _compose(
+        self, node: Any, op: Any, attributes: Mapping[str, Any], made: Composition, results: list[int]
+    ) -> None:
+        """A call of a function, in the place of an operator."""
+        rewriter = self.rewriter
+        rewriter.operators += 1
+        key = op.name, *(value.SerializeToString(deterministic=True) for _, value in sorted(attributes.items()))
+        if key not in rewriter.compositions:
+            rewriter.compositions[key] = made.definition(attributes)
+        definition = rewriter.compositions[key]
+        node.op = "PartitionedCall"
+        node.attr.clear()
+        node.attr["f"].func.name = definition.signature.name
+        node.attr["Tin"].list.type.extend(argument.type for argument in definition.signature.input_arg)
+        node.attr["Tout"].list.type.extend(argument.type for argument in definition.signature.output_arg)
+        self.nodes.append(node)
+        flowing = [rewriter.retyping.get(dtype, dtype) for dtype in results]
+        assert flowing == list(node.attr["Tout"].list.type)
+        for index, (name, number) in enumerate(operators.operand_names(op.output_arg, attributes)):
+            self.replaced[f"{node.name}:{name}:{number}"] = f"{node.name}:output:{index}"
 
     def _add_call(self, node: Any) -> None:
         """A function that is called by its name, as ``tf.compat.v1`` writes it: its signature follows its body."""
