@@ -56,11 +56,13 @@ def _for_any_batch(traced: Traced) -> Any:
     specs = dict(traced.concrete.structured_outputs)
 
     def none(tensors: Sequence[Any]) -> dict[str, Any]:
-        if all(spec.shape[1:].is_fully_defined() for spec in specs.values()):
+        shared = traced.function.shared
+        if not shared and all(spec.shape[1:].is_fully_defined() for spec in specs.values()):
             return {name: tf.zeros([0, *spec.shape[1:]], spec.dtype) for name, spec in specs.items()}
-        # Free sizes follow from those of the inputs, which only the function itself knows.
+        # Free sizes follow from those of the inputs, and what has no batch axis is the same: the function itself knows.
         padded = [tf.pad(tensor, [[0, 1]] + [[0, 0]] * (tensor.shape.rank - 1)) for tensor in tensors]
-        return {name: result[:0] for name, result in traced.concrete(*padded).items()}
+        results = traced.concrete(*padded)
+        return {name: result if name in shared else result[:0] for name, result in results.items()}
 
     def serve(*tensors: Any) -> dict[str, Any]:
         found = tf.cond(tf.shape(tensors[0])[0] > 0, lambda: traced.concrete(*tensors), lambda: none(tensors))

@@ -39,7 +39,10 @@ def trace_function(function: Callable[..., Any], inputs: Sequence[tf.TensorSpec]
 
 @dataclasses.dataclass(frozen=True)
 class Function:
-    """One graph to be: ``evaluate``, or one of products. ``compute(vectorize, *tensors)`` is its meaning."""
+    """One graph to be: ``evaluate``, or one of products. ``compute(vectorize, *tensors)`` is its meaning.
+
+    ``shared`` names the outputs that have no batch axis although the function has one: they are one for all rows.
+    """
 
     name: str
     inputs: tuple[tf.TensorSpec, ...]
@@ -48,6 +51,7 @@ class Function:
     compute: Callable[..., list[Any]]
     all_requests: tuple[Request, ...] = ()
     values: Callable[..., dict[Selection, Any]] | None = None
+    shared: frozenset[str] = frozenset()
 
     def owner(self, seed: str) -> str | None:
         """The output, inner layer or input whose shape ``seed`` has; None for what is no seed, or belongs to a part."""
@@ -106,12 +110,19 @@ class Derivatives:
         """``evaluate`` and, where they were asked for, the products: ``vjp``, ``jvp``, ``hvp``, ..."""
         seedless = tuple(request for request in self.requests if not request.seeds)
         names = (*self.source.outputs, *self.layers, *(request.name for request in seedless))
-        functions = [Function("evaluate", self.source.inputs, names, seedless, self._evaluate, self.requests)]
+        evaluate = Function("evaluate", self.source.inputs, names, seedless, self._evaluate, self.requests)
+        functions = [dataclasses.replace(evaluate, shared=self._shared)]
         for name in PRODUCTS:
             chosen = tuple(request for request in self.requests if request.function == name)
             if chosen:
                 functions.append(self._seeded(name, chosen))
         return tuple(functions)
+
+    @property
+    def _shared(self) -> frozenset[str]:
+        """The outputs whose first axis is not the batch, as their shapes say."""
+        shapes = {name: self.specs[Selection(name)].shape.as_list() for name in self.source.outputs}
+        return frozenset(name for name, shape in shapes.items() if self.lead and (not shape or shape[0] is not None))
 
     def _seeded(self, name: str, requests: tuple[Request, ...]) -> Function:
         seeds: dict[str, tf.TensorSpec] = {}

@@ -108,9 +108,10 @@ def check_shapes(request: Request, specs: Mapping[Selection, tf.TensorSpec], lea
                 " for tokens, name the embedding layer instead"
             )
     out = specs[request.of].shape.as_list()
-    if lead and not out:
+    whole = specs[Selection(request.of.name)].shape.as_list()
+    if lead and (not whole or whole[0] is not None):
         raise ExportError(
-            f"{request}: {request.of} has no batch axis; export with batched=False for whole-tensor derivatives"
+            f"{request}: {request.of.name} has no batch axis; export with batched=False for whole-tensor derivatives"
         )
     into = [_picked(item, tuple(specs[Selection(item.name)].shape.as_list()[lead:]), lead) for item in request.wrt]
     request.check_shapes(tuple(out[lead:]), into, lead)

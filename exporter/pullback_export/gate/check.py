@@ -15,7 +15,7 @@ import functools
 import math
 import pathlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -111,7 +111,7 @@ def check(
             compared, left_out = _compare_all(function, judged, written[index], answered, bounds)
             report += live.left_out(index) + compared + live.truths[index].report + measured[index]
             cases[function.name] = [
-                _golden(item.inputs, item.best, None if live.interacting else item.sample.rows)
+                _golden(item.inputs, item.best, None if live.interacting else item.sample.rows, function.shared)
                 for number, item in judged.items()
                 if item.sample.golden and number not in left_out
             ]
@@ -256,13 +256,18 @@ def _left_out(judged: Judged, name: str, rows: Sequence[int]) -> str:
     )
 
 
-def _golden(inputs: Arrays, reference: Arrays, rows: int | None) -> golden.Case:
-    """The case, cut to as many rows as fit :data:`GOLDEN_BYTES` where there are rows."""
+def _golden(inputs: Arrays, reference: Arrays, rows: int | None, shared: Collection[str]) -> golden.Case:
+    """The case, cut to as many rows as fit :data:`GOLDEN_BYTES` where there are rows.
+
+    Outputs that are ``shared`` by the rows, of which there is one for each here, are what the bundle gives.
+    """
+    once = {name: array[0] for name, array in reference.items() if name in shared}
     if not rows:
-        return golden.Case(dict(inputs), reference)
+        return golden.Case(dict(inputs), reference | once)
     size = sum(array.nbytes for array in (*inputs.values(), *reference.values())) / rows
     kept = int(max(1, min(rows, GOLDEN_ROWS, GOLDEN_BYTES // max(size, 1))))
-    return golden.Case({k: a[:kept] for k, a in inputs.items()}, {k: a[:kept] for k, a in reference.items()})
+    cut = {name: array[:kept] for name, array in reference.items()}
+    return golden.Case({name: array[:kept] for name, array in inputs.items()}, cut | once)
 
 
 def _without_repeated_warnings(report: Report) -> Report:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -16,7 +16,7 @@ from pullback_export.errors import ExportError
 from pullback_export.gate.differences import finite_differences
 from pullback_export.gate.differences.conventions import Conventions
 from pullback_export.gate.exact_source import ExactSource
-from pullback_export.gate.live_model import Arrays, Refused, refusal_of_given, rows_of, values
+from pullback_export.gate.live_model import Arrays, Refused, in_every_row, refusal_of_given, rows_of, values
 from pullback_export.gate.references import references
 from pullback_export.gate.samples import Sample, last_finite
 from pullback_export.gate.supervision.limits import OverLimit
@@ -196,21 +196,27 @@ def samples_interact(
     per_sample = [request for function in functions for request in function.requests]
     if sample is None or sample.rows is None:
         return False
+    shared = functions[0].shared
     for name in source.outputs:
-        lacks_axis = whole[name].ndim == 0 or (whole[name].dtype.kind == "f" and whole[name].shape[0] != sample.rows)
-        if lacks_axis:
+        if name not in shared and (whole[name].ndim == 0 or whole[name].shape[0] != sample.rows):
             raise ExportError(
                 f"output {name!r} has no batch axis; export with batched=False for whole-tensor derivatives, or leave"
                 " it out of what the model returns"
             )
-    alone = _in_parts(source, sample)
+    alone = _in_parts(source, sample, shared)
+    whole = in_every_row(whole, shared, sample.inputs)
     for name in source.outputs if alone is not None else ():
-        if whole[name].dtype.kind != "f":
+        if whole[name].dtype.kind != "f" and name not in shared:
             continue
         loose = Tolerance(max(1e-3, tolerance.float32), max(1e-7, tolerance.float64))
         part = (alone or {})[name]
         if compare({name: whole[name][: len(part)]}, {name: part}, loose).ok:
             continue
+        if name in shared:
+            raise ExportError(
+                f"output {name!r} has no batch axis and changes with the samples of the batch: export with"
+                " batched=False, or leave it out of what the model returns"
+            )
         if training and all(request.sums_over_batch for request in per_sample):
             return True
         raise ExportError(
@@ -234,12 +240,13 @@ def _first_taken(source: Source, drawn: Sequence[Sample]) -> tuple[Sample | None
     return None, {}
 
 
-def _in_parts(source: Source, sample: Sample) -> Arrays | None:
+def _in_parts(source: Source, sample: Sample, shared: Collection[str]) -> Arrays | None:
     """Values of the first rows, computed one at a time, or two where the model does not take one alone; else None."""
     for size in (1, 2):
         rows = min(sample.rows or 0, 4) // size * size
         try:
-            parts = [values(source, rows_of(sample.inputs, slice(at, at + size))) for at in range(0, rows, size)]
+            some = [rows_of(sample.inputs, slice(at, at + size)) for at in range(0, rows, size)]
+            parts = [in_every_row(values(source, part), shared, part) for part in some]
         except Refused:
             continue
         if rows:

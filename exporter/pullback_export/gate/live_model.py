@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,8 @@ def answer(function: Function, inputs: Mapping[str, Any], whole: bool = False) -
     with refusals(f"answer {function.name}", whole):
         tensors = [tf.constant(inputs[spec.name], spec.dtype) for spec in function.inputs]
         results = function.compute(mostly_one_by_one, *tensors)
-        return {name: np.asarray(result) for name, result in zip(function.outputs, results, strict=True)}
+        found = {name: np.asarray(result) for name, result in zip(function.outputs, results, strict=True)}
+    return in_every_row(found, function.shared, inputs)
 
 
 def live_rows(function: Function, inputs: Mapping[str, Any]) -> Arrays | None:
@@ -85,6 +86,15 @@ def row_count(inputs: Mapping[str, np.ndarray[Any, Any]]) -> int:
     """The batch size: the length of any input; 1 where the first one is a number, which has no rows."""
     first = next(iter(inputs.values()))
     return len(first) if np.ndim(first) else 1
+
+
+def in_every_row(answer: Mapping[str, Any], shared: Collection[str], inputs: Mapping[str, Any]) -> Arrays:
+    """``answer`` with the outputs that are ``shared`` by all rows once for each row, as the gate compares them."""
+    rows = row_count(inputs)
+    return {
+        name: np.broadcast_to(array, (rows, *np.shape(array))).copy() if name in shared else array
+        for name, array in answer.items()
+    }
 
 
 def rows_of(inputs: Mapping[str, Any], rows: Any) -> Arrays:

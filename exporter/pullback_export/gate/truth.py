@@ -13,7 +13,7 @@ from pullback.parity import Report, Row
 
 from pullback_export.derivatives.plan import Function
 from pullback_export.gate.exact_reference import ExactFunction
-from pullback_export.gate.live_model import Arrays, in_pieces, row_count, rows_at_once, rows_of
+from pullback_export.gate.live_model import Arrays, in_every_row, in_pieces, row_count, rows_at_once, rows_of
 from pullback_export.gate.samples import Sample
 from pullback_export.gate.supervision import limits
 
@@ -108,8 +108,12 @@ _REFUSALS = (tf.errors.OpError, limits.OverLimit)
 
 def _watched(exact: ExactFunction, inputs: Arrays, parted: bool) -> Arrays:
     """``exact(inputs)`` within the limits of an evaluation."""
+
+    def run(some: Arrays) -> Arrays:
+        return in_every_row(exact(some), exact.shared, some)
+
     with limits.watched(f"truth {','.join(exact.names)}"):
-        answer = in_pieces(exact, inputs, rows_at_once(inputs)) if parted else exact(inputs)
+        answer = in_pieces(run, inputs, rows_at_once(inputs)) if parted else run(inputs)
     assert answer is not None
     return answer
 

@@ -16,6 +16,7 @@ from pullback import onednn
 
 from pullback_export.derivatives.plan import Function
 from pullback_export.errors import ExportError
+from pullback_export.gate.live_model import in_every_row
 from pullback_export.gate.supervision.child import child
 from pullback_export.gate.supervision.freed_memory import give_back, is_large, trim
 from pullback_export.gate.supervision.limits import OverLimit, watched
@@ -63,13 +64,13 @@ class Artifact:
 
     def again(self, sample: Mapping[str, Any]) -> Arrays:
         """What it gives where it has all of the time."""
-        return self.opened()(sample, True)
+        return in_every_row(self.opened()(sample, True), self.function.shared, sample)
 
     def _answer(self, run: Run, sample: Mapping[str, Any], number: int) -> Answer:
         if number in self.endless:
             return functools.partial(_raise, self.endless[number])
         try:
-            arrays = run(sample, False)
+            arrays = in_every_row(run(sample, False), self.function.shared, sample)
         except Exception as problem:  # whatever it is, it is raised where the answer is wanted
             if isinstance(problem, OverLimit):
                 self.endless[number] = problem

@@ -187,7 +187,7 @@ ROWS = (
     Row("LSTM", keras_net((4, 3), lambda d: layers.LSTM(3, dtype=d)), (None, 4, 3)),
     Row("GRU", keras_net((4, 3), lambda d: layers.GRU(3, dtype=d)), (None, 4, 3), ("vjp(y, x)",)),
     Row("attention", attention, (None, 4, 6)),
-    Row("no kernel", largest, (None, 4, 4, 4, 2), left=("MaxPool3D", "MaxPool3DGrad"), bound=1e-6),
+    Row("no kernel", largest, (None, 4, 4, 4, 2), left=("MaxPool3D", "MaxPool3DGrad", "MaxPool3DGradGrad"), bound=1e-6),
     Row("a formula for a kernel", pooled, (None, 4, 4, 4, 2)),
     Row("module with variables in a loop", Affine, (None, 3)),
     Row("branch", of(branch), (None, 3)),

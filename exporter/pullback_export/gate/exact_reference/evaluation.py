@@ -51,6 +51,11 @@ class ExactFunction:
         return self._traced.function.outputs
 
     @property
+    def shared(self) -> frozenset[str]:
+        """The results that have no batch axis although the function has one."""
+        return self._traced.function.shared
+
+    @property
     def coverage(self) -> Coverage:
         """How much of the function is in the new precision."""
         return self._registered(self.names).coverage

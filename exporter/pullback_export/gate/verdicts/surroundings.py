@@ -15,7 +15,7 @@ import numpy as np
 
 from pullback_export.derivatives.plan import Function
 from pullback_export.gate.exact_reference import ExactFunction
-from pullback_export.gate.live_model import Arrays, live, live_rows, row_count, rows_of
+from pullback_export.gate.live_model import Arrays, in_every_row, live, live_rows, row_count, rows_of
 from pullback_export.gate.sampling.resizing import is_mask
 from pullback_export.gate.verdicts.verdict import LARGEST_LIVE_ERROR, Array, Expected
 
@@ -68,8 +68,11 @@ class Surroundings:
         if key not in self._known:
             points = [self._point((number, index), step, rows) for index, step in enumerate(STEPS[number])]
             found = [(point, answer) for point, answer in zip(points, self._live(points), strict=True) if answer]
-            self._known[key] = [(answer, exact(point) if exact is not None else answer) for point, answer in found]
+            self._known[key] = [(answer, self._best(exact, point, answer)) for point, answer in found]
         return self._known[key]
+
+    def _best(self, exact: ExactFunction | None, point: Arrays, answer: Arrays) -> Arrays:
+        return answer if exact is None else in_every_row(exact(point), exact.shared, point)
 
     def _live(self, points: Sequence[Arrays]) -> Sequence[Arrays | None]:
         if not self.parted:
