@@ -196,6 +196,11 @@ def _run(
     except PullbackError:
         raise
     except Exception as error:
+        if "Invalid input shape" in str(error):  # of a convolution, in conv_attributes.h
+            raise InputError(
+                f"{name}: an axis of an input is shorter than the kernel of a convolution that slides along it; pass"
+                f" longer ones (ONNX Runtime: {_first_line(error)})"
+            ) from error
         raise PullbackError(f"{name}: ONNX Runtime failed: {_first_line(error)}{_remedy(error)}") from error
 
 

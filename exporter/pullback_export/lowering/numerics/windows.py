@@ -156,6 +156,31 @@ def pad(op: OpContext, x: Value, windows: Sequence[Window], number: float = 0.0)
     return op.Pad(x, op.Concat(*befores, *afters, axis=0), fill, axes)
 
 
+def only_results(op: OpContext, pooled: Value, windows: Sequence[Window]) -> Value:
+    """``pooled`` without the window that ONNX Runtime finds on an axis shorter than it.
+
+    It rounds ``(size - reach) / stride`` towards zero, and so counts one window where up to ``stride - 1`` elements are
+    missing. TensorFlow counts none (``GetWindowedOutputSize``).
+    """
+    axes = [2 + index for index, window in enumerate(windows) if may_be_short(window) and window.stride > 1]
+    if not axes:
+        return pooled
+    on = [windows[axis - 2] for axis in axes]
+    # Nobody may read the number of windows from what has one too many.
+    pooled.shape = tuple(
+        op.graph.fresh_size("windows") if axis in axes else size for axis, size in enumerate(pooled.dims)
+    )
+    room = op.sizes([window.size + (window.stride - window.reach) for window in on])
+    counts = op.Max(op.Div(room, [window.stride for window in on]), [0])
+    found: Value = op.Slice(pooled, [0] * len(axes), counts, axes)
+    return found
+
+
+def may_be_short(window: Window) -> bool:
+    """Whether an axis of free size has no room for a window, as far as is known."""
+    return not isinstance(window.size, int) and window.pads == (0, 0) and window.reach > 1
+
+
 def tap(op: OpContext, x: Value, axis: int, window: Window, index: int) -> Value:
     """Element ``index`` of every window on one padded axis: ``result`` elements, ``stride`` apart."""
     start = index * window.dilation
@@ -163,6 +188,8 @@ def tap(op: OpContext, x: Value, axis: int, window: Window, index: int) -> Value
         return x
     last = (window.result - 1) * window.stride + (start + 1)
     end = [last] if isinstance(last, int) else op.sizes([last])
+    if may_be_short(window) and window.stride > 1:
+        end = op.Max(end, [0])  # less than 0 would count from the end
     part = op.Slice(x, [start], end, [axis], [window.stride])
     part.refine((*x.dims[:axis], window.result, *x.dims[axis + 1 :]))
     return part

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from pullback_export.graph.dims import Size, broadcast, known, minimum, without_rest
+from pullback_export.graph.dims import Dim, Size, broadcast, known, minimum, product, without_rest
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.flows.complex_value import ComplexValue, each, real_of
@@ -43,8 +44,25 @@ def reshape(op: OpContext, x: Value, shape: Value) -> Value:
     if shape.sizes is None:
         return op.Reshape(x, shape, allowzero=1)
     sizes = without_rest(x.dims, shape.sizes) if -1 in shape.sizes else list(shape.sizes)
-    exact = 0 in sizes or (x.shape is None and -1 not in sizes)  # a free size may turn out to be 0
+    unsaid = -1 in sizes and x.shape is not None
+    if unsaid:
+        sizes[sizes.index(-1)] = _rest(x.dims, sizes)
+    exact = 0 in sizes or ((x.shape is None or unsaid) and -1 not in sizes)  # a free size may turn out to be 0
     return op.Reshape(x, op.sizes(sizes), allowzero=1 if exact else None)
+
+
+def _rest(old: Sequence[Size], sizes: Sequence[Size]) -> Size:
+    """What takes the place of the -1 among ``sizes``, where these and ``old`` share an axis that may be empty.
+
+    That axis cancels, so that the others decide (tensorflow/core/kernels/reshape_op.h), and ONNX cannot know it.
+    """
+    before, after = list(old), [size for size in sizes if size != -1]
+    shared = [size for size in after if isinstance(size, Dim) and size in before]
+    for size in shared:
+        before.remove(size)
+        after.remove(size)
+    rest, by = product(before), product(after)
+    return rest // by if shared and isinstance(by, int) and by else -1
 
 
 @lowers("ExpandDims", complex_parts=True)

@@ -30,6 +30,9 @@ def slice_(op: OpContext, x: Value, begin: Value, size: Value) -> Value:
         if isinstance(count, Value):  # a -1 that is only known when the graph runs
             rest = op.sizes([x.dims[axis]]) - lift(op, start)
             count = op.Where(count < 0, rest, count)
+        elif isinstance(count, Dim) and isinstance(start, int | Dim) and not never_negative(count):
+            # -1 means the rest, whatever it was computed from; less than that TensorFlow refuses.
+            count = sizes[axis] = count + maximum(-count, 0) * (x.dims[axis] - start + 1)
         whole = isinstance(count, int) and count == -1
         ends.append(_END if whole else plus(op, start, count))
     axes = [axis for axis in range(x.rank) if starts[axis] != 0 or ends[axis] not in (_END, x.dims[axis])]

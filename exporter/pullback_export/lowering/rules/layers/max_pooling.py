@@ -141,7 +141,7 @@ def _maxima(op: OpContext, x: Value, windows: Sequence[Window], indices: bool = 
             results = [results[0], _unpadded(op, results[1], x, padded, windows)]
     else:
         results = op.MaxPool(x, **shape, outputs=2 if indices else None, **win.pad_attributes(windows))
-    values: list[Value] = list(results) if indices else [results]
+    values: list[Value] = [win.only_results(op, item, windows) for item in (results if indices else [results])]
     for value in values:
         value.refine((*x.dims[:2], *[window.result for window in windows]))
     return values

@@ -52,7 +52,7 @@ def _stride_one(op: OpContext, share: Value, windows: Sequence[Window]) -> Value
 def _mean_node(op: OpContext, x: Value, windows: Sequence[Window]) -> Value:
     kernel, strides = [window.kernel for window in windows], [window.stride for window in windows]
     pooled: Value = op.AveragePool(x, kernel_shape=kernel, strides=strides, **win.pad_attributes(windows))
-    return pooled
+    return win.only_results(op, pooled, windows)
 
 
 def _means(op: OpContext, x: Value, windows: Sequence[Window]) -> Value:
