@@ -17,7 +17,7 @@ from pullback_export.derivatives.plan import Derivatives
 from pullback_export.derivatives.tracing import Traced, trace
 from pullback_export.gate.exact_reference import Coverage, ExactFunction
 from pullback_export.gate.exact_reference.evaluation import library_of
-from pullback_export.overrides.held_gradients import NotHeldError, held_gradients, is_custom
+from pullback_export.overrides.declared.held_gradients import NotHeldError, held_gradients, is_custom
 from pullback_export.sources.source import Source
 
 Array = np.ndarray[Any, Any]

@@ -17,7 +17,7 @@ import tensorflow as tf
 from pullback import ParityError
 from pullback_export import export
 from pullback_export.gate.exact_source import HeldSource
-from pullback_export.overrides.held_gradients import NotHeldError
+from pullback_export.overrides.declared.held_gradients import NotHeldError
 from pullback_export.overrides.registered_gradient import replaced_gradient
 from pullback_export.sources.opening import open_source
 

@@ -16,7 +16,7 @@ from pullback_export.overrides import OVERRIDES
 from tests.exporter.overrides.defects import DEFECTS
 
 # Files of the folder that change nothing by themselves.
-TOOLS = {"__init__", "held_gradients", "registered_gradient", "temporary_change"}
+TOOLS = {"__init__", "registered_gradient", "temporary_change"}
 # Defects that are looked for in a process of their own, which may crash; those of oneDNN are only in builds for x86.
 CRASHING = {"batched_product", "empty_convolution", "strided_1x1_convolution"}
 ON_AVX512 = {"batched_product"}

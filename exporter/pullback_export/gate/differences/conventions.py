@@ -15,7 +15,7 @@ from pullback_export.derivatives.kinds.request import Request
 from pullback_export.derivatives.tracing import Traced
 from pullback_export.gate.exact_reference.evaluation import library_of
 from pullback_export.gate.verdicts.excuses import SURROGATES
-from pullback_export.overrides.held_gradients import is_custom
+from pullback_export.overrides.declared.held_gradients import is_custom
 
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 CUSTOM = "tf.custom_gradient"

@@ -40,7 +40,7 @@ from pullback_export.gate.differences.extrapolation import Outcome, extrapolated
 from pullback_export.gate.exact_source import ExactSource, HeldSource
 from pullback_export.gate.samples import Sample
 from pullback_export.gate.verdicts.excuses import HELD
-from pullback_export.overrides.held_gradients import NotHeldError
+from pullback_export.overrides.declared.held_gradients import NotHeldError
 from pullback_export.sources.source import Source
 
 Array = np.ndarray[Any, Any]

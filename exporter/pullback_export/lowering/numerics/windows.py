@@ -167,9 +167,8 @@ def only_results(op: OpContext, pooled: Value, windows: Sequence[Window]) -> Val
         return pooled
     on = [windows[axis - 2] for axis in axes]
     # Nobody may read the number of windows from what has one too many.
-    pooled.shape = tuple(
-        op.graph.fresh_size("windows") if axis in axes else size for axis, size in enumerate(pooled.dims)
-    )
+    several = [op.graph.fresh_size("windows") if axis in axes else size for axis, size in enumerate(pooled.dims)]
+    pooled.refine(tuple(several))
     room = op.sizes([window.size + (window.stride - window.reach) for window in on])
     counts = op.Max(op.Div(room, [window.stride for window in on]), [0])
     found: Value = op.Slice(pooled, [0] * len(axes), counts, axes)
