@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import pathlib
+import subprocess
+import sys
 from typing import Any
 
 import casadi
@@ -11,10 +15,18 @@ import pullback
 import pytest
 import scipy.optimize
 import tensorflow as tf
-from pullback.integrations.casadi import function
+from pullback.cli import main
+from pullback.integrations import casadi as ours_of
+from pullback.integrations.casadi import native
 from pullback_export import export
 
 A, B = np.array([0.3, -0.5]), np.array([0.8, 0.2])
+
+
+@pytest.fixture(params=["native", "callback"])
+def function(request: pytest.FixtureRequest) -> Any:
+    """Without Python in the loop, and by callbacks."""
+    return functools.partial(ours_of.function, backend=request.param)
 
 
 def symbolic_pair() -> Any:
@@ -41,7 +53,7 @@ def second(folder: pathlib.Path) -> pullback.Bundle:
     return export(mixed, folder / "second.pullback", wanted, inputs=inputs, unconnected="zero")
 
 
-def test_every_derivative_is_that_of_casadi(second: pullback.Bundle) -> None:
+def test_every_derivative_is_that_of_casadi(second: pullback.Bundle, function: Any) -> None:
     """Values, Jacobian, Jacobian of the Jacobian, reverse mode, and its Jacobian; two inputs and two outputs."""
     ours, theirs = function(second, of=["u", "s"]), symbolic_pair()
     jacobians = (ours.jacobian(), theirs.jacobian())
@@ -53,16 +65,16 @@ def test_every_derivative_is_that_of_casadi(second: pullback.Bundle) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_directions_are_those_of_casadi(second: pullback.Bundle, count: int) -> None:
+def test_directions_are_those_of_casadi(second: pullback.Bundle, function: Any, count: int) -> None:
     """Forward and reverse mode along several directions at once, and the Jacobian of reverse mode."""
     rng = np.random.default_rng(count)
     for ours, theirs in [
         (f(second), f(None))
         for f in (
-            lambda b: _model(b).forward(count),
-            lambda b: _model(b).reverse(count),
-            lambda b: _model(b).reverse(count).jacobian(),
-            lambda b: _model(b).reverse(count).forward(2),
+            lambda b: _model(b, function).forward(count),
+            lambda b: _model(b, function).reverse(count),
+            lambda b: _model(b, function).reverse(count).jacobian(),
+            lambda b: _model(b, function).reverse(count).forward(2),
         )
     ]:
         point = [rng.normal(size=ours.size_in(k)) for k in range(ours.n_in())]
@@ -70,13 +82,13 @@ def test_directions_are_those_of_casadi(second: pullback.Bundle, count: int) -> 
             np.testing.assert_allclose(np.array(x), np.array(y), rtol=1e-12, atol=1e-13, err_msg=name)
 
 
-def _model(bundle: pullback.Bundle | None) -> Any:
+def _model(bundle: pullback.Bundle | None, function: Any) -> Any:
     return symbolic_pair() if bundle is None else function(bundle, of=["u", "s"])
 
 
-def test_a_lagrangian(second: pullback.Bundle) -> None:
+def test_a_lagrangian(second: pullback.Bundle, function: Any) -> None:
     found = []
-    for f in (_model(second), _model(None)):
+    for f in (_model(second, function), _model(None, function)):
         a, b = casadi.MX.sym("a", 2), casadi.MX.sym("b", 2)
         u, s = f(a, b)
         energy = casadi.dot(casadi.DM([1.0, -2.0, 0.5]), u) + casadi.sin(s)
@@ -87,12 +99,16 @@ def test_a_lagrangian(second: pullback.Bundle) -> None:
         np.testing.assert_allclose(np.array(x), np.array(y), rtol=1e-12, atol=1e-13)
 
 
-def test_matrices_are_ordered_by_columns(folder: pathlib.Path) -> None:
+@pytest.fixture(scope="module")
+def of_matrices(folder: pathlib.Path) -> pullback.Bundle:
     inputs = [tf.TensorSpec([None, 2, 3], tf.float64, "w")]
-    bundle = export(matrices, folder / "matrices.pullback", ["jacobian(p, w)", "weighted_hessian(p, w)"], inputs=inputs)
+    return export(matrices, folder / "matrices.pullback", ["jacobian(p, w)", "weighted_hessian(p, w)"], inputs=inputs)
+
+
+def test_matrices_are_ordered_by_columns(of_matrices: pullback.Bundle, function: Any) -> None:
     w = casadi.SX.sym("w", 2, 3)
     theirs = casadi.Function("f", [w], [w.T**3 * casadi.DM([[1, 2], [3, 4], [5, 6]])], ["w"], ["p"])
-    ours = function(bundle)
+    ours = function(of_matrices)
     rng = np.random.default_rng(0)
     for left, right in [
         (ours, theirs),
@@ -113,7 +129,7 @@ def _solve(f: Any, n: int, **options: Any) -> tuple[Any, Any]:
     return solver(x0=[-1.2, 1.0, 0.5], lbg=-10, ubg=10), solver.stats()
 
 
-def test_ipopt_with_the_exact_hessian(valley: pullback.Bundle) -> None:
+def test_ipopt_with_the_exact_hessian(valley: pullback.Bundle, function: Any) -> None:
     """A float32 bundle at a tolerance that its rounding allows."""
     single = valley.spec.inputs[0].dtype == "float32"
     options = {"tol": 1e-3 if single else 1e-9}
@@ -126,7 +142,7 @@ def test_ipopt_with_the_exact_hessian(valley: pullback.Bundle) -> None:
         assert stats["n_call_nlp_hess_l"] > 0
 
 
-def test_the_callback_outlives_its_name(valley: pullback.Bundle) -> None:
+def test_the_callback_outlives_its_name(valley: pullback.Bundle, function: Any) -> None:
     import gc
 
     x = casadi.MX.sym("x", 3)
@@ -138,6 +154,7 @@ def test_the_callback_outlives_its_name(valley: pullback.Bundle) -> None:
 
 
 def test_what_is_missing_is_named(products: pullback.Bundle) -> None:
+    function = ours_of.function
     f = function(products, of=["u[1]"], wrt=["a"], given={"b": B})
     assert f.name_in() == ["a"] and f.name_out() == ["u_1"]
     np.testing.assert_allclose(np.array(f.jacobian()(A, 0)), [[0, 2 * A[1]]], atol=1e-15)
@@ -147,3 +164,110 @@ def test_what_is_missing_is_named(products: pullback.Bundle) -> None:
         function(products, of="u")
     with pytest.raises(pullback.PullbackError, match="z"):
         function(products, of=["z"])
+
+
+def test_from_products_alone(products: pullback.Bundle) -> None:
+    """A Jacobian from vjps of unit seeds, one file for each output."""
+    native, symbolic = ours_of.function(products, of=["u", "s"], backend="native"), symbolic_pair()
+    for x, y in zip(native.jacobian()(A, B, 0, 0), symbolic.jacobian()(A, B, 0, 0), strict=True):
+        np.testing.assert_allclose(np.array(x), np.array(y), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("second_order", [("hvp(u, a)",), ("hessian(u, a)",), ("weighted_hessian(u, a)",)])
+def test_second_order_of_each_kind(folder: pathlib.Path, second_order: tuple[str, ...]) -> None:
+    """From products with both seeds, dense Hessians and weighted ones; ``b`` fixed."""
+    from tests.integrations.conftest import mixed
+
+    inputs = [tf.TensorSpec([None, 2], tf.float64, name) for name in "ab"]
+    name = second_order[0].split("(")[0]
+    bundle = export(mixed, folder / f"by_{name}.pullback", ["jvp(u, a)", *second_order], inputs=inputs)
+    f = ours_of.function(bundle, of=["u"], wrt=["a"], given={"b": B}, backend="native")
+    a = casadi.SX.sym("a", 2)
+    theirs = casadi.Function("f", [a], [symbolic_pair()(a, B)[0]], ["a"], ["u"])
+    for left, right in [(f, theirs), (f.jacobian(), theirs.jacobian())]:
+        np.testing.assert_allclose(np.array(left.call([A] + [0] * (left.n_in() - 1))[0]), _at(right), atol=1e-13)
+    np.testing.assert_allclose(
+        np.array(f.jacobian().jacobian()(A, 0, 0)[0]), _at(theirs.jacobian().jacobian()), atol=1e-13
+    )
+
+
+def _at(function: Any) -> Any:
+    return np.array(function.call([A] + [0] * (function.n_in() - 1))[0])
+
+
+def test_a_saved_function_needs_no_pullback(valley: pullback.Bundle, tmp_path: pathlib.Path) -> None:
+    """``function(bundle).save(...)`` is loaded by CasADi alone, with its derivatives."""
+    f = ours_of.function(valley, backend="native")
+    f.save(str(tmp_path / "f.casadi"))
+    program = (
+        "import casadi, sys; f = casadi.Function.load(sys.argv[1]); x = casadi.MX.sym('x', 3)\n"
+        "h = casadi.Function('h', [x], [casadi.hessian(f(x), x)[0]]); print(h([1, 1, 1]).full().tolist())\n"
+        "assert 'pullback' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "f.casadi")], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(ast.literal_eval(done.stdout), scipy.optimize.rosen_hess(np.ones(3)), rtol=1e-5)
+
+
+def test_the_command_writes_what_casadi_opens(products: pullback.Bundle, tmp_path: pathlib.Path) -> None:
+    """Bare files: values, blocks of the Jacobian, and any number of seeds by the names that CasADi looks for."""
+    assert main(["casadi", str(products.path), str(tmp_path / "out"), "--of", "u,s"]) == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"f.onnx", "jac_f.onnx", "adj_f.onnx", "fwd_f.onnx", "f.casadi"} <= names
+    theirs, rng = symbolic_pair(), np.random.default_rng(0)
+    for kind, of in (("adj", lambda f: f.reverse(3)), ("fwd", lambda f: f.forward(3))):
+        f = casadi.GraphBuilder(str(tmp_path / "out" / f"{kind}_f.onnx")).create("f", ["a", "b"], ["u", "s"])
+        left, right = of(f), of(theirs)
+        point = [rng.normal(size=right.size_in(k)) for k in range(right.n_in())]
+        for x, y in zip(f(A, B), theirs(A, B), strict=True):
+            np.testing.assert_allclose(np.array(x), np.array(y), rtol=1e-13)
+        for name, x, y in zip(right.name_out(), left.call(point), right.call(point), strict=True):
+            np.testing.assert_allclose(np.array(x), np.array(y), rtol=1e-12, atol=1e-13, err_msg=name)
+    assert main(["casadi", str(products.path), str(tmp_path / "out")]) == 2  # files are there
+    assert main(["casadi", str(products.path), str(tmp_path / "out"), "--overwrite"]) == 0
+
+
+def test_a_perceptron_as_symbols_and_c(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """The value graph is read into expressions: CasADi differentiates them itself, and writes C."""
+    layers = [tf.keras.layers.Dense(8, "tanh"), tf.keras.layers.Dense(2)]
+    model = tf.keras.Sequential([tf.keras.Input((3,), name="x", dtype="float64"), *layers])
+    bundle = export(model, folder / "mlp.pullback", ["jacobian(y, x)"], outputs=["y"], precision="float64")
+    assert main(["casadi", str(bundle.path), str(tmp_path / "out")]) == 0
+    builder = casadi.GraphBuilder(str(tmp_path / "out" / "f.onnx"))
+    f = builder.create("f", ["x"], ["y"], {"symbolic": True})
+    x = np.array([0.2, -0.4, 0.9])
+    want = bundle(x[None])
+    np.testing.assert_allclose(np.array(f(x)).ravel(), want.y[0], rtol=1e-12)
+    np.testing.assert_allclose(np.array(f.jacobian()(x, 0)), want.dy_dx[0], rtol=1e-12, atol=1e-14)
+    generator = casadi.CodeGenerator("f.c")
+    generator.add(f)
+    generator.add(f.jacobian())
+    generator.generate(f"{tmp_path}/")
+    text = (tmp_path / "f.c").read_text()
+    assert "jac_f" in text and "Python" not in text
+
+
+def test_a_missing_hessian_is_named(products: pullback.Bundle, capfd: pytest.CaptureFixture[str]) -> None:
+    """First order works; numbers of second order say what to export."""
+    f = ours_of.function(products, of=["s"], wrt=["a"], given={"b": B}, backend="native")
+    a = casadi.MX.sym("a", 2)
+    h = casadi.Function("h", [a], [casadi.hessian(f(a), a)[0]])
+    with pytest.raises(Exception, match=r"'hessian\(s, a\)|jac_jac_f"):
+        h(A)
+    problem = {"x": a, "f": (f(a) - 0.1) ** 2 + casadi.sumsqr(a)}
+    quiet = {"print_time": False, "ipopt": {"print_level": 0, "sb": "yes", "hessian_approximation": "limited-memory"}}
+    solver = casadi.nlpsol("solver", "ipopt", problem, quiet)
+    solver(x0=A)
+    assert solver.stats()["success"]
+
+
+def test_without_the_backend(valley: pullback.Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wheel without the plugin: callbacks, or the name of what to install."""
+    monkeypatch.setattr(native, "is_available", lambda: False)
+    assert "Node" in repr(type(ours_of.function(valley)))
+    with pytest.raises(pullback.MissingDependencyError, match=r"casadi>=3\.8"):
+        ours_of.function(valley, backend="native")
+    with pytest.raises(pullback.InputError, match="backend must be one of"):
+        ours_of.function(valley, backend="onnx")

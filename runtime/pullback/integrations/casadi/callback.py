@@ -1,4 +1,4 @@
-"""A bundle as a function of CasADi, with exact first and second derivatives. Needs ``pip install "pullback[casadi]"``.
+"""A bundle as a function of CasADi by callbacks into Python: of any output, component or free axis that ``flat`` takes.
 
 CasADi's vectors are column-major and its derivatives are blocks: ``jac_<out>_<in>`` of ``(numel(out), numel(in))``.
 The order of every block is made here, once, from the C order of the bundle.
@@ -13,11 +13,10 @@ import numpy as np
 
 from pullback.backends import Array
 from pullback.bundle import Bundle
-from pullback.errors import InputError, MissingDependencyError
+from pullback.errors import MissingDependencyError
 from pullback.flat.layout import Shapes
 from pullback.flat.view import Flat
-from pullback.integrations.casadi_matrices import Matrix, input_matrix, output_matrix
-from pullback.integrations.whole_derivatives import inputs_of, values_of
+from pullback.integrations.casadi.matrices import Matrix, input_matrix, output_matrix
 
 try:
     import casadi
@@ -31,41 +30,18 @@ _ALIVE: list[Any] = []
 
 def function(
     bundle: Bundle,
-    name: str = "f",
-    of: Sequence[str] | None = None,
-    wrt: Sequence[str] | None = None,
-    given: Mapping[str, Any] | None = None,
-    shape: Shapes | None = None,
+    name: str,
+    of: Sequence[str],
+    wrt: Sequence[str],
+    given: Mapping[str, Any],
+    shape: Shapes | None,
 ) -> Any:
-    """A ``casadi.Function`` of the inputs ``wrt`` with the outputs ``of``, under their names, one sample at a time.
-
-    A sample ``(n,)`` is a column, ``(r, c)`` a matrix, of higher rank a column in C order; a number is 1 x 1. Reverse
-    mode takes ``vjp`` or the Jacobian, second order the weighted Hessian of what is asked: whatever the bundle holds.
-    Numbers are computed in the dtype of the bundle: IPOPT's default tolerance of 1e-8 needs a float64 one.
-
-    Args:
-        bundle: a loaded bundle.
-        name: of the function.
-        of: outputs, or components and sums of them (``"y[2]"``); None: every output.
-        wrt: inputs; None: every float input that is not given.
-        given: the other inputs, fixed; of one sample.
-        shape: where inputs have free axes, see :meth:`pullback.Bundle.flat`.
-
-    Raises:
-        InputError, NotExportedError: as ``Bundle.flat``. A derivative that the bundle cannot give is told when CasADi
-            asks for it, with the request to export.
-    """
-    given = dict(given or {})
-    tensors = [tensor for tensor in inputs_of(bundle) if tensor.name not in given]
-    chosen = tuple(wrt) if wrt is not None else tuple(t.name for t in tensors if t.dtype.startswith("float"))
-    outputs = tuple(of) if of is not None else tuple(tensor.name for tensor in values_of(bundle))
-    if isinstance(of, str) or isinstance(wrt, str):
-        raise InputError("of and wrt are lists of names: of=['y'], wrt=['x']")
-    flats = [bundle.flat(of=text, wrt=chosen, given=given, shape=shape) for text in outputs]
-    return _Model(bundle, flats, outputs, shape).function(name)
+    """The function by callbacks into Python; see :func:`pullback.integrations.casadi.function`."""
+    flats = [bundle.flat(of=text, wrt=tuple(wrt), given=given, shape=shape) for text in of]
+    return _Model(bundle, flats, of, shape).function(name)
 
 
-class _Node(casadi.Callback):
+class Node(casadi.Callback):
     """A callback from parts: sparsities by name, what computes it, and what makes its derivatives."""
 
     def __init__(
@@ -131,7 +107,7 @@ class _Model:
 
     def function(self, name: str) -> Any:
         """The values."""
-        return _Node(name, _dense(self._x), _dense(self._y), self._values, self._jac, self._adj)
+        return Node(name, _dense(self._x), _dense(self._y), self._values, self._jac, self._adj)
 
     def _values(self, arguments: list[Array]) -> list[Any]:
         x = _point(arguments[: len(self._x)])
@@ -142,7 +118,7 @@ class _Model:
         blocks = [(y.size, x.size) for y in self._y for x in self._x]
         inputs = dict(zip(inames, _dense([*self._x, *self._y]).values(), strict=True))
         outputs = dict(zip(onames, (casadi.Sparsity.dense(*block) for block in blocks), strict=True))
-        return _Node(name, inputs, outputs, self._jacobians, self._jac_jac, options=options)
+        return Node(name, inputs, outputs, self._jacobians, self._jac_jac, options=options)
 
     def _jacobians(self, arguments: list[Array]) -> list[Any]:
         point = _point(arguments[: len(self._x)])
@@ -159,7 +135,7 @@ class _Model:
         ]
         inputs = dict(zip(inames, matrices, strict=True))
         self._require_second_order()
-        return _Node(name, inputs, dict(zip(onames, blocks, strict=True)), self._hessians, options=options)
+        return Node(name, inputs, dict(zip(onames, blocks, strict=True)), self._hessians, options=options)
 
     def _hessians(self, arguments: list[Array]) -> list[Any]:
         """Rows of a block are the entries of ``jac_y_x``, column-major: all ``y`` for the first ``x``, and so on."""
@@ -187,7 +163,7 @@ class _Model:
         def jacobian(name: str, inames: list[str], onames: list[str], options: Any) -> Any:
             return self._jac_adj(nadj, name, inames, onames, options)
 
-        return _Node(name, inputs, outputs, compute, jacobian, options=options)
+        return Node(name, inputs, outputs, compute, jacobian, options=options)
 
     def _jac_adj(self, nadj: int, name: str, inames: list[str], onames: list[str], options: Any) -> Any:
         """The derivative of ``adj_x`` by ``x``, a weighted Hessian, and by ``adj_y``, the transposed Jacobian."""
@@ -214,7 +190,7 @@ class _Model:
                 results += [np.kron(np.eye(nadj), block) for block in transposed]
             return results
 
-        return _Node(name, inputs, dict(zip(onames, blocks, strict=True)), compute, options=options)
+        return Node(name, inputs, dict(zip(onames, blocks, strict=True)), compute, options=options)
 
     def _seeded(self, arguments: list[Array], nadj: int) -> tuple[Array, list[list[tuple[Flat, Array]]]]:
         """The point, and for each direction each output with its seed, ``(m,)`` in C order."""
