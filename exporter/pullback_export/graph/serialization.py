@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
+from pullback.storage.onnx_cut import CONDITION_OF_SOME
 
 from pullback_export.errors import ExportError
 from pullback_export.graph.graph import Graph
@@ -172,6 +173,8 @@ class _Writer:
         if node.op_type in _ML:
             proto.domain = ML_OPSET[0]
             self.domains.add(ML_OPSET)
+        if node.condition_of_some is not None and id(node.condition_of_some) in self.names:
+            proto.doc_string = CONDITION_OF_SOME + self.names[id(node.condition_of_some)]
         proto.attribute.extend(attributes)
         return proto
 

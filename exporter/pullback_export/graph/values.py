@@ -85,6 +85,9 @@ class Node:
     inputs: list[Value | None]
     attributes: dict[str, Attribute]
     outputs: list[Value] = dataclasses.field(default_factory=list)
+    condition_of_some: Value | None = None
+    """Of an ``If`` whose branches give the same: the condition that is faster where not all of it is wanted. It is
+    among what the condition is made of, and stands in the file for ``pullback.storage.onnx_cut``."""
 
     def bodies(self) -> Iterator[Region]:
         """The graphs of a loop or branch."""

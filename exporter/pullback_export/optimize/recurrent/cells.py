@@ -1,0 +1,198 @@
+"""Which cell of Keras, PyTorch or ONNX the body of a ``Scan`` is, by its equations and not by its names.
+
+* LSTM: ``c' = f * c + i * g``, ``h' = o * tanh(c')``
+* GRU: ``h' = z * h + (1 - z) * g``, where ``g`` holds ``r * (h @ U + b)`` or ``(r * h) @ U``
+* simple: ``h' = tanh(x @ W + h @ U + b)``
+
+``i``, ``f``, ``o``, ``g``, ``z`` and ``r`` are activations of such sums. Gates and activations have the names of
+https://onnx.ai/onnx/operators/onnx__LSTM.html , `onnx__GRU.html` and `onnx__RNN.html`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from pullback_export.graph.values import Node, Region, Value
+from pullback_export.optimize.recurrent.affine import Term, terms_of
+from pullback_export.optimize.rewrite import made_by, other_operand
+
+# Bounded ones, with which no finite input gives a NaN: on the way to it the kernels clip, and a NaN would get lost.
+_ACTIVATIONS = {"Sigmoid": "Sigmoid", "Tanh": "Tanh", "Softsign": "Softsign"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Gate:
+    """An activation of ``rows + state @ matrix + constants``."""
+
+    activation: str
+    rows: tuple[Term, ...]
+    recurrent: Term
+    constants: tuple[Term, ...]
+    recurrent_constants: tuple[Term, ...] = ()
+    """Of the candidate of a GRU: what joins the product before the reset gate scales it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """``gates`` in ONNX's order; ``hidden`` and ``cell`` are positions among the states."""
+
+    operator: str
+    gates: tuple[Gate, ...]
+    activations: tuple[str, ...]
+    hidden: int
+    hidden_after: Value
+    cell: int | None = None
+    cell_after: Value | None = None
+    kept: Value | None = None
+    """Of an LSTM: ``f`` and, in ``added``, ``i * g``."""
+    added: Value | None = None
+    resets_before: bool = False
+
+
+class Body:
+    """The body of a ``Scan`` with its states and rows."""
+
+    def __init__(self, region: Region, states: int) -> None:
+        self.region = region
+        self.states = [value for _, value in region.inputs[:states]]
+        self.rows = [value for _, value in region.inputs[states:]]
+        self.following = [through(value) for _, value in region.outputs[:states]]
+
+    def gate(self, value: Value, state: Value) -> Gate | None:
+        """``value`` as an activation of rows, one product of ``state`` and constants."""
+        node = made_by(value, *_ACTIVATIONS)
+        source = node.inputs[0] if node is not None else None
+        terms = self.terms(source) if source is not None else None
+        return None if node is None or terms is None else self.gate_of(node.op_type, terms, state)
+
+    def terms(self, value: Value) -> list[Term] | None:
+        return terms_of(value, lambda item: any(item is row for row in self.rows))
+
+    def gate_of(self, activation: str, terms: list[Term], state: Value) -> Gate | None:
+        """The same for an operator and what it is applied to."""
+        products = [term for term in terms if term.matrix is not None]
+        rows = tuple(term for term in terms if term.matrix is None and not term.is_constant)
+        if len(products) != 1 or products[0].value is not state or not rows:
+            return None
+        constants = tuple(term for term in terms if term.is_constant)
+        return Gate(_ACTIVATIONS[activation], rows, products[0], constants)
+
+
+def through(value: Value) -> Value:
+    """What an ``Identity`` hands on."""
+    while (node := made_by(value, "Identity")) is not None and node.inputs[0] is not None:
+        value = node.inputs[0]
+    return value
+
+
+def cell_of(region: Region, states: int) -> Cell | None:
+    """The cell that ``region``, the body of a ``Scan``, computes in a step."""
+    body = Body(region, states)
+    if any(value.shape is None or len(value.shape) != 2 for value in (*body.states, *body.rows)):
+        return None
+    if states == 2:
+        return _lstm(body, 0, 1) or _lstm(body, 1, 0)
+    if states == 1:
+        return _gru(body) or _simple(body)
+    return None
+
+
+def _factors(value: Value | None) -> Iterator[tuple[Value, Value]]:
+    node = made_by(value, "Mul")
+    return other_operand(node) if node is not None else iter(())
+
+
+def _summands(value: Value) -> Iterator[tuple[Value, Value]]:
+    node = made_by(value, "Add")
+    return other_operand(node) if node is not None else iter(())
+
+
+def _lstm(body: Body, hidden: int, cell: int) -> Cell | None:
+    h, c = body.states[hidden], body.states[cell]
+    after, c_after = body.following[hidden], body.following[cell]
+    for kept, added in _summands(c_after):
+        for f_value, state in _factors(kept):
+            for i_value, g_value in _factors(added):
+                for o_value, shown in _factors(after):
+                    output = made_by(shown, *_ACTIVATIONS)
+                    if state is not c or output is None or output.inputs[0] is not c_after:
+                        continue
+                    gates = [body.gate(value, h) for value in (i_value, o_value, f_value, g_value)]
+                    found = [gate for gate in gates if gate is not None]
+                    if len(found) < 4 or len({gate.activation for gate in found[:3]}) > 1:
+                        continue
+                    names = (found[0].activation, found[3].activation, _ACTIVATIONS[output.op_type])
+                    return Cell("LSTM", tuple(found), names, hidden, after, cell, c_after, f_value, added)
+    return None
+
+
+def _gru(body: Body) -> Cell | None:
+    (h,), (after,) = body.states, body.following
+    for kept, new in _summands(after):
+        for z_value, state in _factors(kept):
+            for rest, g_value in _factors(new):
+                update = body.gate(z_value, h)
+                if state is not h or update is None or not _is_rest(rest, z_value):
+                    continue
+                cell = _candidate(body, h, g_value, update, after)
+                if cell is not None:
+                    return cell
+    return None
+
+
+def _is_rest(value: Value, gate: Value) -> bool:
+    """``1 - gate``"""
+    node = made_by(value, "Sub")
+    return node is not None and node.inputs[1] is gate and getattr(node.inputs[0], "fill", None) == 1
+
+
+def _candidate(body: Body, h: Value, value: Value, update: Gate, after: Value) -> Cell | None:
+    node = made_by(value, *_ACTIVATIONS)
+    source = node.inputs[0] if node is not None else None
+    if node is None or source is None:
+        return None
+    reset_candidate = _reset_after(body, h, node, source) or _reset_before(body, h, node, source)
+    if reset_candidate is None:
+        return None
+    reset, gate = reset_candidate
+    if reset.activation != update.activation:
+        return None
+    before = gate.recurrent.value is not h
+    names = (update.activation, gate.activation)
+    return Cell("GRU", (update, reset, gate), names, 0, after, resets_before=before)
+
+
+def _reset_after(body: Body, h: Value, node: Node, source: Value) -> tuple[Gate, Gate] | None:
+    """``act(rows + r * (h @ U + b))``"""
+    for outside, scaled in _summands(source):
+        for r_value, product in _factors(scaled):
+            reset, inside, rows = body.gate(r_value, h), body.terms(product), body.terms(outside)
+            if reset is None or inside is None or rows is None or any(term.matrix is not None for term in rows):
+                continue
+            products = [term for term in inside if term.matrix is not None]
+            others = tuple(term for term in inside if term.matrix is None)
+            if len(products) != 1 or products[0].value is not h or not all(term.is_constant for term in others):
+                continue
+            constants = tuple(term for term in rows if term.is_constant)
+            varying = tuple(term for term in rows if not term.is_constant)
+            return reset, Gate(_ACTIVATIONS[node.op_type], varying, products[0], constants, others)
+    return None
+
+
+def _reset_before(body: Body, h: Value, node: Node, source: Value) -> tuple[Gate, Gate] | None:
+    """``act(rows + (r * h) @ U)``"""
+    terms = body.terms(source)
+    products = [term for term in terms or () if term.matrix is not None]
+    if terms is None or len(products) != 1:
+        return None
+    for r_value, state in _factors(products[0].value):
+        reset, gate = body.gate(r_value, h), body.gate_of(node.op_type, terms, products[0].value)
+        if state is h and reset is not None and gate is not None:
+            return reset, gate
+    return None
+
+
+def _simple(body: Body) -> Cell | None:
+    gate = body.gate(body.following[0], body.states[0])
+    return None if gate is None else Cell("RNN", (gate,), (gate.activation,), 0, body.following[0])

@@ -1,0 +1,168 @@
+"""The operator of a recurrent layer beside the loop that it stands for, and the condition under which it is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from pullback_export.graph.graph import Graph
+from pullback_export.graph.values import Node, Value
+from pullback_export.optimize.recurrent.all_steps import AllSteps
+from pullback_export.optimize.recurrent.cells import Cell, through
+from pullback_export.optimize.recurrent.loop_view import LoopView
+from pullback_export.optimize.recurrent.series import before, moved, rows_of_sums, turned
+from pullback_export.optimize.recurrent.weights import Operands
+
+# Inputs of this size on average, and states that sum to it, times weights below 1e6 do not overflow in float32.
+_LARGEST_MEAN = 1e15
+
+# The kernel of ``RNN`` takes 4 times as long as a loop at 32 rows, and two thirds of it for one: its activation is a
+# call for each number (``rnn.cc``).
+_MOST_ROWS_OF_RNN = 2
+
+# Up to so many numbers in a state, and for so few rows at any size, the operator and the gates once more take less time
+# than a loop that collects them; measured with 48 and 64 units.
+_SMALL_STATE = 384
+_FEW_ROWS = 4
+
+_FLOAT = np.dtype(np.float32)
+_DEFAULTS = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}
+
+
+def beside_loop(graph: Graph, loop: LoopView, cell: Cell, operands: Operands, size: int) -> Node | None:
+    """An ``If`` that gives what the loop gives, whose condition is written to ``graph``; it is not.
+
+    None where the operator's hidden states do not suffice for what the loop collects.
+    """
+    some, none = Graph(graph), Graph(graph)
+    with some.writing():
+        hidden, results = _call(some, loop, cell, operands)
+        copies: dict[int, Value] = {}
+        series = {key: _copied(value, operands.x, some, copies) for key, value in loop.series.items()}
+        for row in _rows(some, loop, cell, hidden, series):
+            if row is None:
+                return None
+            results.append(row)
+    some.outputs = [("result", value) for value in results]
+    safe = _safe(graph, loop, cell, operands)
+    collects = len(results) > loop.states
+    few = _at_most(graph, operands.x, max(_FEW_ROWS, _SMALL_STATE // size))
+    condition = graph.emit("And", [safe, few]) if collects else safe
+    outputs = loop.holder.outputs
+    _move_loop(none, loop, operands)
+    node = Node("If", [condition], {"then_branch": some, "else_branch": none}, outputs)
+    node.condition_of_some = safe if collects else None
+    for value in outputs:
+        value.node = node
+    return node
+
+
+def _safe(graph: Graph, loop: LoopView, cell: Cell, operands: Operands) -> Value:
+    """Whether there are rows and steps, and no sum of a gate can be anything but finite."""
+    x = operands.x
+    total = graph.emit("ReduceL1", [x], {"keepdims": 0})
+    if not all(isinstance(size, int) and size > 0 for size in x.dims):  # of no numbers the mean is 0 / 0
+        total = graph.emit("Div", [total, graph.emit("Cast", [graph.emit("Size", [x])], {"to": _FLOAT})])
+    for value in loop.initial:
+        if value.fill is None:
+            total = graph.emit("Add", [total, graph.emit("ReduceL1", [value], {"keepdims": 0})])
+    condition = graph.emit("Less", [total, graph.constant(_LARGEST_MEAN, _FLOAT)])
+    if cell.operator == "RNN":
+        condition = graph.emit("And", [condition, _at_most(graph, x, _MOST_ROWS_OF_RNN)])
+    return condition
+
+
+def _at_most(graph: Graph, x: Value, most: int) -> Value:
+    """Whether ``x`` (T, B, I) has at most so many rows."""
+    rows = graph.emit("Shape", [x], {"start": 1, "end": 2})
+    few = graph.emit("LessOrEqual", [rows, graph.constant([most], np.int64)])
+    return graph.emit("Reshape", [few, graph.constant(np.zeros(0, np.int64))])
+
+
+def _call(graph: Graph, loop: LoopView, cell: Cell, operands: Operands) -> tuple[Value, list[Value]]:
+    """The operator: the hidden states of all steps, and the last ones by state, without the axis of directions."""
+    inputs = [operands.x, operands.weights, operands.recurrent, operands.bias, None]
+    order = [cell.hidden] if cell.cell is None else [cell.hidden, cell.cell]
+    axis = graph.constant([0], np.int64)
+    for state in order:
+        value = loop.initial[state]
+        inputs.append(None if value.fill == 0 else graph.emit("Unsqueeze", [value, axis]))
+    while inputs[-1] is None:
+        inputs.pop()
+    steps, dims = operands.x.dims[0], loop.initial[cell.hidden].dims
+    raw = [Value(graph, _FLOAT, (steps, 1, *dims)), *(Value(graph, _FLOAT, (1, *dims)) for _ in order)]
+    graph.place(cell.operator, inputs, _attributes(loop, cell, dims[-1]), raw)
+    finals = {state: graph.emit("Squeeze", [last, axis]) for state, last in zip(order, raw[1:], strict=True)}
+    hidden = graph.emit("Squeeze", [raw[0], graph.constant([1], np.int64)])
+    return hidden, [finals[state] for state in sorted(finals)]
+
+
+def _rows(graph: Graph, loop: LoopView, cell: Cell, hidden: Value, series: dict[int, Value]) -> Iterator[Value | None]:
+    """What the loop collects, from the ``hidden`` states of all steps; both are in the order of its inputs."""
+    reverse = bool(loop.directions[0])
+    steps = AllSteps(graph, loop.body, series)
+    steps.known[id(cell.hidden_after)] = hidden
+    states, start = [value for _, value in loop.body.inputs], loop.initial[cell.hidden]
+    steps.later[id(states[cell.hidden])] = lambda: before(graph, hidden, start, reverse)
+    if cell.cell is not None and cell.cell_after is not None:
+        first, after = loop.initial[cell.cell], cell.cell_after
+        steps.later[id(after)] = lambda: _cells(graph, steps, cell, first, reverse)
+        steps.later[id(states[cell.cell])] = lambda: _cells_before(graph, steps, after, first, reverse)
+    collected = [value for _, value in loop.body.outputs[loop.states :]]
+    for value, direction in zip(collected, loop.output_directions, strict=True):
+        rows = steps.of(through(value))
+        yield rows if rows is None or direction == loop.directions[0] else turned(graph, rows)
+
+
+def _cells(graph: Graph, steps: AllSteps, cell: Cell, first: Value, reverse: bool) -> Value | None:
+    kept = steps.of(cell.kept) if cell.kept is not None else None
+    added = steps.of(cell.added) if cell.added is not None else None
+    return None if kept is None or added is None else rows_of_sums(graph, kept, added, first, reverse)
+
+
+def _cells_before(graph: Graph, steps: AllSteps, after: Value, first: Value, reverse: bool) -> Value | None:
+    rows = steps.of(after)
+    return None if rows is None else before(graph, rows, first, reverse)
+
+
+def _attributes(loop: LoopView, cell: Cell, size: object) -> dict[str, object]:
+    attributes: dict[str, object] = {"hidden_size": size}
+    if cell.activations != _DEFAULTS[cell.operator]:
+        attributes["activations"] = list(cell.activations)
+    if loop.directions[0]:
+        attributes["direction"] = "reverse"
+    if cell.operator == "GRU" and not cell.resets_before:
+        attributes["linear_before_reset"] = 1
+    return attributes
+
+
+def _move_loop(graph: Graph, loop: LoopView, operands: Operands) -> None:
+    """The loop as it was, in ``graph`` and with results of its own; its inputs are projected here."""
+    scan, holder = loop.scan, loop.holder
+    inside = graph if holder is scan else holder.attributes["then_branch"]
+    copies: dict[int, Value] = {}
+    kept, inside.nodes = inside.nodes, []
+    for position in range(loop.states, len(scan.inputs)):
+        value = scan.inputs[position]
+        assert value is not None
+        scan.inputs[position] = _copied(value, operands.x, inside, copies)
+    inside.nodes += kept
+    moved(holder, graph)
+    graph.nodes.append(holder)
+    holder.outputs = [Value(graph, value.dtype, value.shape, holder) for value in holder.outputs]
+    graph.outputs = [("result", value) for value in holder.outputs]
+
+
+def _copied(value: Value, source: Value, graph: Graph, copies: dict[int, Value]) -> Value:
+    """``value`` computed once more in ``graph`` from ``source``: only this branch needs it."""
+    node = value.node
+    if value is source or node is None or node.op_type not in ("Add", "MatMul", "Gemm", "Split", "Slice", "Identity"):
+        return value
+    if id(value) not in copies:
+        inputs = [None if item is None else _copied(item, source, graph, copies) for item in node.inputs]
+        outputs = [Value(graph, item.dtype, item.shape) for item in node.outputs]
+        graph.place(node.op_type, inputs, node.attributes, outputs)
+        for old, new in zip(node.outputs, outputs, strict=True):
+            copies[id(old)] = new
+    return copies[id(value)]
