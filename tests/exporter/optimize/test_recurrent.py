@@ -1,0 +1,212 @@
+"""ONNX's recurrent operators in the place of loops: where they stand, and that the numbers are those of the loops."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+import pytest
+import tensorflow as tf
+from pullback.storage.onnx_cut import cut
+from pullback_export.optimize import pipeline
+
+from tests.exporter.optimize.test_counts import exported, types_of
+from tests.exporter.optimize.test_scan_steps import run_all
+
+L = keras.layers
+Layer = Callable[[str], Any]
+OPERATORS = ("LSTM", "GRU", "RNN")
+
+
+def layer(kind: str, **options: Any) -> Layer:
+    """The layer with four units, biases that are not zero and the dtype that it is given."""
+    return lambda dtype: getattr(L, kind)(4, dtype=dtype, bias_initializer="random_normal", **options)
+
+
+def both(kind: str, **options: Any) -> Layer:
+    return lambda dtype: L.Bidirectional(layer(kind, **options)(dtype), dtype=dtype)
+
+
+def stacked(dtype: str) -> Any:
+    return keras.Sequential([layer("LSTM", return_sequences=True)(dtype), layer("GRU")(dtype)])
+
+
+@keras.saving.register_keras_serializable("pullback_recurrent")
+class OwnCell(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+    """The equations of an LSTM under other names, with its gates in another order and one kernel for each."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.state_size, self.output_size = [4, 4], 4
+
+    def build(self, shape: Any) -> None:
+        names = "abcd"
+        self.of_input = [self.add_weight(shape=(shape[-1], 4), name=f"w{name}") for name in names]
+        self.of_state = [self.add_weight(shape=(4, 4), name=f"u{name}") for name in names]
+
+    def call(self, x: Any, states: Any) -> Any:
+        memory, shown = states
+        sums = [x @ w + shown @ u for w, u in zip(self.of_input, self.of_state, strict=True)]
+        opened, new, forget, written = (
+            keras.ops.sigmoid(sums[0]),
+            keras.ops.tanh(sums[1]),
+            *map(keras.ops.sigmoid, sums[2:]),
+        )
+        memory = written * new + memory * forget
+        shown = keras.ops.tanh(memory) * opened
+        return shown, [memory, shown]
+
+
+# Name, layer, and the operators that stand in its graph.
+ROWS: list[tuple[str, Layer, dict[str, int]]] = [
+    ("lstm", layer("LSTM"), {"LSTM": 1}),
+    ("lstm of sequences", layer("LSTM", return_sequences=True), {"LSTM": 1}),
+    ("lstm backwards", layer("LSTM", go_backwards=True, return_sequences=True), {"LSTM": 1}),
+    ("lstm with sigmoid", layer("LSTM", activation="sigmoid", use_bias=False), {"LSTM": 1}),
+    ("gru", layer("GRU"), {"GRU": 1}),
+    ("gru of sequences", layer("GRU", return_sequences=True), {"GRU": 1}),
+    ("gru that resets before", layer("GRU", reset_after=False), {"GRU": 1}),
+    ("gru with softsign", layer("GRU", activation="softsign", go_backwards=True), {"GRU": 1}),
+    ("simple", layer("SimpleRNN", return_sequences=True), {"RNN": 1}),
+    ("both directions", both("LSTM", return_sequences=True), {"LSTM": 2}),
+    ("both directions of gru", both("GRU"), {"GRU": 2}),
+    ("stacked", stacked, {"LSTM": 1, "GRU": 1}),
+    # An unbounded activation can overflow, and ONNX Runtime's ``relu`` makes 0 of a NaN: the loop stays.
+    ("lstm with relu", layer("LSTM", activation="relu"), {}),
+    ("simple with relu", layer("SimpleRNN", activation="relu"), {}),
+]
+
+
+def network(build: Layer, steps: int | None, dtype: str = "float32") -> Any:
+    keras.utils.set_random_seed(1)
+    x = keras.Input((steps, 3), name="x", dtype=dtype)
+    hidden = build(dtype)(x)
+    if len(hidden.shape) == 3:
+        hidden = L.GlobalAveragePooling1D(dtype=dtype)(hidden) if steps is None else L.Flatten(dtype=dtype)(hidden)
+    return keras.Model(x, L.Dense(1, dtype=dtype, name="y")(hidden))
+
+
+def inputs(steps: int | None, dtype: str = "float32") -> Iterator[Any]:
+    """Batches, also none and one too large for the gates once more; also no steps, where they are free."""
+    for rows in (0, 1, 2, 7, 100):
+        for length in (6,) if steps else (0, 1, 6, 11):
+            yield np.random.default_rng(rows).normal(size=(rows, length, 3)).astype(dtype)
+
+
+def without_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    loops = [row for row in pipeline.LOOPS if row.name not in ("fused", "linear_steps")]
+    monkeypatch.setattr(pipeline, "LOOPS", tuple(loops))
+
+
+def assert_same(actual: list[Any], expected: list[Any], tolerance: float = 5e-6) -> None:
+    for mine, theirs in zip(actual, expected, strict=True):
+        assert mine.shape == theirs.shape
+        finite = theirs[np.isfinite(theirs)]
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=tolerance * max(0.1, np.abs(finite).max(initial=0)))
+
+
+def found(model: onnx.ModelProto) -> dict[str, int]:
+    return {name: count for name, count in types_of(model.graph).items() if name in OPERATORS}
+
+
+@pytest.mark.parametrize("steps", [6, None], ids=["fixed", "free"])
+@pytest.mark.parametrize(("build", "expected"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+def test_operator_in_the_place_of_a_loop(
+    build: Layer, expected: dict[str, int], steps: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the rewrites and without them: value and gradient, and the value alone as the runtime cuts it."""
+    model = exported(network(build, steps), "gradient(y, x)")
+    assert found(model) == expected
+    without_operators(monkeypatch)
+    plain = exported(network(build, steps), "gradient(y, x)")
+    assert found(plain) == {}
+    alone = onnx.load_from_string(cut(model.SerializeToString(), {"y"}, "model"))
+    assert found(alone) == expected
+    for x in inputs(steps):
+        expected_values = run_all(plain, x)
+        assert_same(run_all(model, x), expected_values)
+        assert_same(run_all(alone, x), expected_values[:1])
+
+
+@pytest.mark.parametrize(("build", "expected"), [ROWS[0][1:], ROWS[4][1:], ROWS[8][1:]], ids=["lstm", "gru", "simple"])
+def test_what_the_operator_would_lose(build: Layer, expected: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A NaN, an infinity and sums that overflow: the loop computes them."""
+    model = exported(network(build, 6), "gradient(y, x)")
+    without_operators(monkeypatch)
+    plain = exported(network(build, 6), "gradient(y, x)")
+    for number in (np.nan, np.inf, -np.inf, 3e38):
+        x = np.random.default_rng(0).normal(size=(2, 6, 3)).astype(np.float32)
+        x[0, 2, 1] = number
+        assert_same(run_all(model, x), run_all(plain, x))
+    x[:] = 3e38
+    assert_same(run_all(model, x), run_all(plain, x))
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
+def test_float64_keeps_the_loop(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime has no such kernels; the backward steps are shorter in float64 too."""
+    model = exported(network(layer(kind), 6, "float64"), "gradient(y, x)")
+    assert found(model) == {}
+    without_operators(monkeypatch)
+    plain = exported(network(layer(kind), 6, "float64"), "gradient(y, x)")
+    for x in inputs(6, "float64"):
+        assert_same(run_all(model, x), run_all(plain, x), 1e-14)
+
+
+def test_cell_is_known_by_its_equations(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(dtype: str) -> Any:
+        return L.RNN(OwnCell(dtype=dtype), dtype=dtype, return_sequences=True)
+
+    model = exported(network(build, None), "gradient(y, x)")
+    assert found(model) == {"LSTM": 1}
+    without_operators(monkeypatch)
+    plain = exported(network(build, None), "gradient(y, x)")
+    for x in inputs(None):
+        assert_same(run_all(model, x), run_all(plain, x))
+
+
+def test_states_of_the_user_reach_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Initial and final states, and a NaN among the initial ones."""
+
+    def build(dtype: str) -> Any:
+        def call(x: Any) -> Any:
+            start = [x[:, 0, :1] * tf.ones((1, 4)), x[:, 1, 1:2] * tf.ones((1, 4))]
+            whole, hidden, cell = lstm(x, initial_state=start)
+            return tf.concat([whole[:, 2], hidden, cell], axis=-1)
+
+        lstm = layer("LSTM", return_state=True, return_sequences=True)(dtype)
+        lstm.build((None, 6, 3))
+        return L.Lambda(call, output_shape=(12,))
+
+    model = exported(network(build, 6), "gradient(y, x)")
+    assert found(model) == {"LSTM": 1}
+    without_operators(monkeypatch)
+    plain = exported(network(build, 6), "gradient(y, x)")
+    for x in inputs(6):
+        assert_same(run_all(model, x), run_all(plain, x))
+    x = np.ones((2, 6, 3), np.float32)
+    x[1, 0, 0] = np.nan
+    assert_same(run_all(model, x), run_all(plain, x))
+
+
+def test_large_weights_are_stored_once() -> None:
+    """The operator's order of gates is made from the loop's when the session opens."""
+    keras.utils.set_random_seed(1)
+    x = keras.Input((4, 40), name="x")
+    model = exported(keras.Model(x, L.Dense(1)(L.GRU(40)(L.LSTM(40, return_sequences=True)(x)))), "gradient(y, x)")
+    sizes = Counter(len(item.raw_data) for item in model.graph.initializer if len(item.raw_data) > 4 * 4096)
+    assert sizes == {4 * 40 * 160: 2, 4 * 40 * 120: 2}
+
+
+def test_value_alone_runs_nothing_of_the_gradient() -> None:
+    model = exported(network(layer("LSTM"), 6), "gradient(y, x)")
+    alone = onnx.load_from_string(cut(model.SerializeToString(), {"y"}, "model"))
+    (choice,) = (node for node in alone.graph.node if node.op_type == "If")
+    branches = {item.name: types_of(item.g) for item in choice.attribute}
+    assert branches["then_branch"] == {"LSTM": 1, "Squeeze": 1}
+    assert len(choice.output) == 1
+    assert types_of(alone.graph)["LessOrEqual"] == 0
