@@ -207,6 +207,6 @@ def test_value_alone_runs_nothing_of_the_gradient() -> None:
     alone = onnx.load_from_string(cut(model.SerializeToString(), {"y"}, "model"))
     (choice,) = (node for node in alone.graph.node if node.op_type == "If")
     branches = {item.name: types_of(item.g) for item in choice.attribute}
-    assert branches["then_branch"] == {"LSTM": 1, "Squeeze": 1}
+    assert branches["then_branch"] == {"LSTM": 1, "Reshape": 1}
     assert len(choice.output) == 1
     assert types_of(alone.graph)["LessOrEqual"] == 0
