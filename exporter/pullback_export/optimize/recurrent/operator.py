@@ -17,10 +17,6 @@ from pullback_export.optimize.recurrent.weights import Operands
 # Inputs of this size on average, and states that sum to it, times weights below 1e6 do not overflow in float32.
 _LARGEST_MEAN = 1e15
 
-# The kernel of ``RNN`` takes 4 times as long as a loop at 32 rows, and two thirds of it for one: its activation is a
-# call for each number (``rnn.cc``).
-_MOST_ROWS_OF_RNN = 2
-
 # Up to so many numbers in a state, and for so few rows at any size, the operator and the gates once more take less time
 # than a loop that collects them; measured with 48 and 64 units.
 _SMALL_STATE = 384
@@ -45,7 +41,7 @@ def beside_loop(graph: Graph, loop: LoopView, cell: Cell, operands: Operands, si
                 return None
             results.append(row)
     some.outputs = [("result", value) for value in results]
-    safe = _safe(graph, loop, cell, operands)
+    safe = _safe(graph, loop, operands)
     collects = len(results) > loop.states
     few = _at_most(graph, operands.x, max(_FEW_ROWS, _SMALL_STATE // size))
     condition = graph.emit("And", [safe, few]) if collects else safe
@@ -58,7 +54,7 @@ def beside_loop(graph: Graph, loop: LoopView, cell: Cell, operands: Operands, si
     return node
 
 
-def _safe(graph: Graph, loop: LoopView, cell: Cell, operands: Operands) -> Value:
+def _safe(graph: Graph, loop: LoopView, operands: Operands) -> Value:
     """Whether there are rows and steps, and no sum of a gate can be anything but finite."""
     x = operands.x
     total = graph.emit("ReduceL1", [x], {"keepdims": 0})
@@ -67,10 +63,7 @@ def _safe(graph: Graph, loop: LoopView, cell: Cell, operands: Operands) -> Value
     for value in loop.initial:
         if value.fill is None:
             total = graph.emit("Add", [total, graph.emit("ReduceL1", [value], {"keepdims": 0})])
-    condition = graph.emit("Less", [total, graph.constant(_LARGEST_MEAN, _FLOAT)])
-    if cell.operator == "RNN":
-        condition = graph.emit("And", [condition, _at_most(graph, x, _MOST_ROWS_OF_RNN)])
-    return condition
+    return graph.emit("Less", [total, graph.constant(_LARGEST_MEAN, _FLOAT)])
 
 
 def _at_most(graph: Graph, x: Value, most: int) -> Value:
