@@ -32,11 +32,11 @@ def fused(root: Graph) -> None:
             for body in node.bodies():
                 assert isinstance(body, Graph)
                 fused(body)
-        root.nodes.append(found or node)
+            root.nodes.append(node)
 
 
 def _as_operator(graph: Graph, loop: LoopView) -> Node | None:
-    """What takes the place of the loop, if it is a known cell that the operator computes exactly."""
+    """Writes what takes the place of the loop, if it is a known cell that the operator computes exactly."""
     values = (*loop.initial, *loop.rows)
     if len(set(loop.directions)) != 1 or any(value.dtype != np.float32 or value.shape is None for value in values):
         return None

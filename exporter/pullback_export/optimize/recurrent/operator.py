@@ -27,7 +27,7 @@ _DEFAULTS = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "R
 
 
 def beside_loop(graph: Graph, loop: LoopView, cell: Cell, operands: Operands, size: int) -> Node | None:
-    """An ``If`` that gives what the loop gives, whose condition is written to ``graph``; it is not.
+    """An ``If`` that gives what the loop gives, written to ``graph`` with its condition.
 
     None where the operator's hidden states do not suffice for what the loop collects.
     """
@@ -47,10 +47,8 @@ def beside_loop(graph: Graph, loop: LoopView, cell: Cell, operands: Operands, si
     condition = graph.emit("And", [safe, few]) if collects else safe
     outputs = loop.holder.outputs
     _move_loop(none, loop, operands)
-    node = Node("If", [condition], {"then_branch": some, "else_branch": none}, outputs)
+    node = graph.place("If", [condition], {"then_branch": some, "else_branch": none}, outputs)
     node.condition_of_some = safe if collects else None
-    for value in outputs:
-        value.node = node
     return node
 
 
