@@ -173,6 +173,13 @@ class Bundle:
             raise NotExportedError(f"{self.path}: a bare file carries no golden samples; load the bundle folder")
         return golden.read(self._opened.golden(), self._opened.functions, str(self.path / "golden.npz"))
 
+    def graph(self, function: str = "evaluate") -> bytes:
+        """The ONNX file of a function; raises ``NotExportedError`` where the bundle has none."""
+        chosen = self.function(function)
+        if (found := self._opened.graphs.get(chosen.spec.name)) is None:
+            raise NotExportedError(f"{self.path}: it holds no ONNX graphs; export it with formats=('onnx',)")
+        return found.read()
+
     def pack(self, path: str | os.PathLike[str]) -> None:
         """Write the bundle as one zip file, which loads as the folder does; raises ``BundleError`` where it changed."""
         opening.pack(self._opened, Path(path))

@@ -1,0 +1,1 @@
+"""A bundle behind HTTP, by the Open Inference Protocol: ``pullback serve``."""

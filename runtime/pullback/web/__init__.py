@@ -1,0 +1,1 @@
+"""A bundle as a web page that computes in the browser: ``pullback web``."""
