@@ -61,7 +61,7 @@ class Analysis:
             current = waiting[-1]
             if current.name not in self._found:
                 try:
-                    self._found[current.name] = self._sizes(current)
+                    self._found[current.name] = self._worked_out(current)
                 except Missing as before:
                     waiting.append(before.tensor)
                     continue
@@ -75,7 +75,7 @@ class Analysis:
             self._found[tensor.name] = tuple(tensor.shape.as_list())
         return self._found[tensor.name]
 
-    def _sizes(self, tensor: Any) -> Sizes | None:
+    def _worked_out(self, tensor: Any) -> Sizes | None:
         if tensor.shape.rank is None:
             return None
         stated = tensor.shape.as_list()
