@@ -50,10 +50,16 @@ def test_top_level_is_tidy() -> None:
     assert {path.relative_to(ROOT).parts[0] for path in tracked()} <= known
 
 
+def test_links_into_the_gallery_name_an_example() -> None:
+    for page in (path for path in tracked() if path.suffix == ".md"):
+        for example in re.findall(r"\]\((?:\.\./)?gallery/(\w+)\.rst", page.read_text()):
+            assert (ROOT / "docs" / "examples" / f"{example}.py").exists(), f"{page.relative_to(ROOT)}: {example}"
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     for page in (path for path in tracked() if path.suffix == ".md"):
         for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
-            if "://" not in target:
+            if "://" not in target and "gallery/" not in target:  # the site makes the gallery from docs/examples
                 assert (page.parent / target).exists(), f"{page.relative_to(ROOT)}: {target}"
 
 
