@@ -28,6 +28,18 @@ class BundleError(PullbackError, ValueError):
         super().__init__(*(_CONTROL.sub(_escaped, item) if isinstance(item, str) else item for item in args))
 
 
+class DamagedError(BundleError):
+    """A file breaks the format: it was cut off, changed or forged, or Pullback did not write it.
+
+    Nothing in it can be mended by hand, so each message ends with the same advice.
+    """
+
+    ADVICE = "; copy or export the bundle again"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message if message.endswith(self.ADVICE) else message + self.ADVICE)
+
+
 class FormatVersionError(BundleError):
     """The bundle was written in a format version that this runtime does not read."""
 

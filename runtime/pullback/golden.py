@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from pullback.errors import BundleError
+from pullback.errors import BundleError, DamagedError
 from pullback.manifest import Dim, FunctionSpec, TensorSpec
 
 Array = npt.NDArray[Any]
@@ -62,23 +62,23 @@ def read(content: bytes, functions: Sequence[FunctionSpec], where: str) -> dict[
     except BundleError:
         raise
     except Exception as error:  # damage makes zipfile raise BadZipFile, zlib.error, ValueError, RuntimeError ...
-        raise BundleError(f"{where}: not a readable archive ({error}); it is damaged") from error
+        raise DamagedError(f"{where}: not a readable archive ({error}); it is damaged") from error
     if members:
-        raise BundleError(f"{where}: {min(members)!r} belongs to no input or output")
+        raise DamagedError(f"{where}: {min(members)!r} belongs to no input or output")
     return found
 
 
 def _members(archive: zipfile.ZipFile, where: str) -> dict[str, zipfile.ZipInfo]:
     entries = archive.infolist()
     if len(entries) > MAX_MEMBERS:
-        raise BundleError(f"{where}: {len(entries)} arrays, at most {MAX_MEMBERS} are read")
+        raise DamagedError(f"{where}: {len(entries)} arrays, at most {MAX_MEMBERS} are read")
     if sum(entry.file_size for entry in entries) > MAX_BYTES:
-        raise BundleError(f"{where}: larger than {MAX_BYTES} bytes when unpacked; this is no set of samples")
+        raise DamagedError(f"{where}: larger than {MAX_BYTES} bytes when unpacked; this is no set of samples")
     members: dict[str, zipfile.ZipInfo] = {}
     for entry in entries:
         key = entry.filename.removesuffix(".npy")
         if key in members or key == entry.filename:
-            raise BundleError(f"{where}: {entry.filename!r} is there twice or is no array")
+            raise DamagedError(f"{where}: {entry.filename!r} is there twice or is no array")
         members[key] = entry
     return members
 
@@ -94,12 +94,12 @@ def _cases(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], spec: 
             for tensor in tensors:
                 key = f"{prefix}/{way}/{tensor.name}"
                 if key not in members:
-                    raise BundleError(f"{where}: {key!r} is missing")
+                    raise DamagedError(f"{where}: {key!r} is missing")
                 arrays[tensor.name] = _array(archive, members.pop(key), tensor, free, f"{where}: {key}")
             groups.append(arrays)
         cases.append(Case(*groups))
     if not cases:
-        raise BundleError(f"{where}: no sample for function {spec.name!r}")
+        raise DamagedError(f"{where}: no sample for function {spec.name!r}")
     return cases
 
 
@@ -110,11 +110,11 @@ def _array(
         shape, fortran, dtype = _header(stream.read(_MAX_HEADER), where)
     wanted = np.dtype(tensor.dtype)
     if dtype != wanted or not fits(shape, tensor.shape, free):
-        raise BundleError(f"{where}: it holds {dtype} {shape}, the specification says {tensor}")
+        raise DamagedError(f"{where}: it holds {dtype} {shape}, the specification says {tensor}")
     size = math.prod(shape) * wanted.itemsize
     data = archive.read(member)  # never more than member.file_size, which is limited
     if not size <= len(data) - 10 <= size + _MAX_HEADER:
-        raise BundleError(f"{where}: {len(data)} bytes cannot hold {dtype} {shape}; it is damaged")
+        raise DamagedError(f"{where}: {len(data)} bytes cannot hold {dtype} {shape}; it is damaged")
     flat = np.frombuffer(data, dtype=dtype, offset=len(data) - size)
     return flat.reshape(shape, order="F" if fortran else "C").astype(wanted, order="C")
 
@@ -126,9 +126,9 @@ def _header(start: bytes, where: str) -> tuple[tuple[int, ...], bool, np.dtype[A
         reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
         shape, fortran, dtype = reader(stream, max_header_size=_MAX_HEADER)
     except Exception as error:  # a forged header makes NumPy raise all sorts, tokenize.TokenError among them
-        raise BundleError(f"{where}: not a plain NumPy array ({error})") from error
+        raise DamagedError(f"{where}: not a plain NumPy array ({error})") from error
     if dtype.hasobject or any(type(size) is not int or size < 0 for size in shape):
-        raise BundleError(f"{where}: it holds {dtype} {shape}, which is no array of numbers")
+        raise DamagedError(f"{where}: it holds {dtype} {shape}, which is no array of numbers")
     return shape, fortran, dtype
 
 

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from pullback import schema
-from pullback.errors import BundleError, FormatVersionError
+from pullback.errors import BundleError, DamagedError, FormatVersionError
 from pullback.selection import Selection, arguments
 
 FORMAT_VERSION = 1
@@ -88,9 +88,9 @@ class DerivativeSpec:
         of, wrt = _selections(self.request)
         wrt = wrt * len(self.wrt) if len(wrt) == 1 else wrt
         if self.of and self.wrt and (of.name, *(item.name for item in wrt)) != (self.of, *self.wrt):
-            raise BundleError(
+            raise DamagedError(
                 f"derivative {self.name!r}: the request {self.request!r} is not of {self.of!r} with respect to"
-                f" {', '.join(map(repr, self.wrt))}; the file is damaged or not ours"
+                f" {', '.join(map(repr, self.wrt))}; the file is damaged, or Pullback did not write it"
             )
         object.__setattr__(self, "of_selection", of)
         object.__setattr__(self, "wrt_selections", wrt)
@@ -210,9 +210,13 @@ def _selections(request: str) -> tuple[Selection, tuple[Selection, ...]]:
     try:
         parts = [Selection.parse(part) for part in arguments(match[1])] if match else []
     except ValueError as problem:
-        raise BundleError(f"request {request[:200]!r}: {problem}; the file is damaged or not ours") from problem
+        raise DamagedError(
+            f"request {request[:200]!r}: {problem}; the file is damaged, or Pullback did not write it"
+        ) from problem
     if len(parts) < 2:
-        raise BundleError(f"request {request[:200]!r} names no output and input; the file is damaged or not ours")
+        raise DamagedError(
+            f"request {request[:200]!r} names no output and input; the file is damaged, or Pullback did not write it"
+        )
     return parts[0], tuple(parts[1:])
 
 
@@ -273,7 +277,7 @@ def from_metadata_props(props: dict[str, str], where: str) -> tuple[FunctionSpec
     """The inverse of ``metadata_props``; raises ``BundleError`` for a file that is not ours."""
     missing = [k for k in (METADATA_FORMAT_VERSION, METADATA_FUNCTION, METADATA_TOLERANCE) if k not in props]
     if missing:
-        raise BundleError(f"{where}: no {missing[0]!r} in its metadata; it was not written by pullback_export")
+        raise DamagedError(f"{where}: no {missing[0]!r} in its metadata; Pullback did not write it")
     version = schema.read_json(props[METADATA_FORMAT_VERSION], f"{where}: {METADATA_FORMAT_VERSION}")
     _check_version({"format_version": version}, where)
     spec = function_from_json(props[METADATA_FUNCTION], f"{where}: {METADATA_FUNCTION}")
@@ -299,7 +303,9 @@ def functions_from_json(text: str | bytes, where: str = SAVED_MODEL_SPEC) -> Fun
 def _check_version(value: object, where: str) -> None:
     version = value.get("format_version") if isinstance(value, dict) else None
     if type(version) is not int:
-        raise BundleError(f"{where}: 'format_version' must be a whole number, got {version!r}; this is not ours")
+        raise DamagedError(
+            f"{where}: 'format_version' must be a whole number, got {version!r}; Pullback did not write it"
+        )
     if version not in READABLE_VERSIONS:
         known = ", ".join(map(str, READABLE_VERSIONS))
         raise FormatVersionError(
@@ -310,22 +316,22 @@ def _check_version(value: object, where: str) -> None:
 
 def _check_manifest(manifest: Manifest, where: str) -> None:
     if not manifest.name:
-        raise BundleError(f"{where}: 'name' is empty")
+        raise DamagedError(f"{where}: 'name' is empty")
     _check_functions(tuple(graph.function for graph in manifest.functions), where)
     for graph in manifest.functions:
         place = f"{where}: {graph.function.name}"
         if graph.file is None and not manifest.saved_model:
-            raise BundleError(f"{place} has neither an ONNX file nor a SavedModel")
+            raise DamagedError(f"{place} has neither an ONNX file nor a SavedModel")
         if not 1 <= graph.opset <= 1000:
-            raise BundleError(f"{place}: opset {graph.opset} does not exist")
+            raise DamagedError(f"{place}: opset {graph.opset} does not exist")
     for file in manifest.files:
         _check_file(file, where)
     paths = [file.path for file in manifest.files] + ["manifest.json"]
     repeated = {path for path in paths if paths.count(path) > 1} if len(paths) < 1000 else set()
     if repeated or len(set(paths)) < len(paths):
-        raise BundleError(f"{where}: file {min(repeated or paths)!r} is listed twice")
+        raise DamagedError(f"{where}: file {min(repeated or paths)!r} is listed twice")
     if any(not file.path.startswith("saved_model/") for file in manifest.saved_model):
-        raise BundleError(f"{where}: a file of the SavedModel lies outside saved_model/")
+        raise DamagedError(f"{where}: a file of the SavedModel lies outside saved_model/")
     _check_tolerance(manifest.tolerance, where)
     _check_ranges(manifest, where)
 
@@ -334,9 +340,9 @@ def _check_ranges(manifest: Manifest, where: str) -> None:
     inputs = {spec.name for graph in manifest.functions for spec in graph.function.inputs}
     for name, (low, high) in manifest.ranges.items():
         if name not in inputs:
-            raise BundleError(f"{where}: range of {name!r}, which is no input")
+            raise DamagedError(f"{where}: range of {name!r}, which is no input")
         if not low <= high:
-            raise BundleError(f"{where}: range of {name!r} is empty: [{low}, {high}]")
+            raise DamagedError(f"{where}: range of {name!r} is empty: [{low}, {high}]")
 
 
 def _check_function_set(found: FunctionSet, where: str) -> None:
@@ -347,22 +353,22 @@ def _check_function_set(found: FunctionSet, where: str) -> None:
 def _check_functions(functions: tuple[FunctionSpec, ...], where: str) -> None:
     names = [function.name for function in functions]
     if "evaluate" not in names:
-        raise BundleError(f"{where}: there is no function 'evaluate'")
+        raise DamagedError(f"{where}: there is no function 'evaluate'")
     if len(set(names)) < len(names):
-        raise BundleError(f"{where}: a function is listed twice: {', '.join(names)}")
+        raise DamagedError(f"{where}: a function is listed twice: {', '.join(names)}")
     for function in functions:
         _check_function(function, f"{where}: {function.name}")
 
 
 def _check_function(spec: FunctionSpec, where: str) -> None:
     if spec.name not in FUNCTION_NAMES:
-        raise BundleError(f"{where}: function {spec.name!r} is none of {', '.join(FUNCTION_NAMES)}")
+        raise DamagedError(f"{where}: function {spec.name!r} is none of {', '.join(FUNCTION_NAMES)}")
     if not spec.inputs or not spec.outputs:
-        raise BundleError(f"{where}: a function needs an input and an output")
+        raise DamagedError(f"{where}: a function needs an input and an output")
     for tensors in (spec.inputs, spec.outputs):
         names = [tensor.name for tensor in tensors]
         if len(set(names)) < len(names):
-            raise BundleError(f"{where}: two arrays share a name: {', '.join(names)}")
+            raise DamagedError(f"{where}: two arrays share a name: {', '.join(names)}")
         for tensor in tensors:
             _check_tensor(tensor, where)
     for derivative in spec.derivatives:
@@ -371,26 +377,26 @@ def _check_function(spec: FunctionSpec, where: str) -> None:
 
 def _check_derivative(derivative: DerivativeSpec, spec: FunctionSpec, where: str) -> None:
     if derivative.kind not in KINDS:
-        raise BundleError(f"{where}: derivative kind {derivative.kind!r} is none of {', '.join(KINDS)}")
+        raise DamagedError(f"{where}: derivative kind {derivative.kind!r} is none of {', '.join(KINDS)}")
     if derivative.name not in {tensor.name for tensor in spec.outputs}:
-        raise BundleError(f"{where}: derivative {derivative.name!r} is not among the outputs")
+        raise DamagedError(f"{where}: derivative {derivative.name!r} is not among the outputs")
     if derivative.seed is not None and derivative.seed not in {tensor.name for tensor in spec.inputs}:
-        raise BundleError(f"{where}: seed {derivative.seed!r} is not among the inputs")
+        raise DamagedError(f"{where}: seed {derivative.seed!r} is not among the inputs")
     if not derivative.of or not derivative.wrt:
-        raise BundleError(f"{where}: derivative {derivative.name!r} must say of what and with respect to what")
+        raise DamagedError(f"{where}: derivative {derivative.name!r} must say of what and with respect to what")
 
 
 def _check_tensor(tensor: TensorSpec, where: str) -> None:
     check_name(tensor.name, where)
     if tensor.dtype not in DTYPES:
-        raise BundleError(f"{where}: {tensor.name!r} has dtype {tensor.dtype!r}; known are {', '.join(DTYPES)}")
+        raise DamagedError(f"{where}: {tensor.name!r} has dtype {tensor.dtype!r}; known are {', '.join(DTYPES)}")
     if len(tensor.shape) > MAX_RANK:
-        raise BundleError(f"{where}: {tensor.name!r} has {len(tensor.shape)} axes, at most {MAX_RANK} are read")
+        raise DamagedError(f"{where}: {tensor.name!r} has {len(tensor.shape)} axes, at most {MAX_RANK} are read")
     fixed = [dim for dim in tensor.shape if isinstance(dim, int)]
     if any(dim < 0 for dim in fixed) or math.prod(fixed) > MAX_SIZE:
-        raise BundleError(f"{where}: {tensor.name!r} cannot have shape {shape_text(tensor.shape)}")
+        raise DamagedError(f"{where}: {tensor.name!r} cannot have shape {shape_text(tensor.shape)}")
     if any(isinstance(dim, str) and not re.fullmatch(r"[A-Za-z_]\w{0,63}", dim, re.ASCII) for dim in tensor.shape):
-        raise BundleError(f"{where}: {tensor.name!r} has a free axis that is no name: {tensor.shape!r}")
+        raise DamagedError(f"{where}: {tensor.name!r} has a free axis that is no name: {tensor.shape!r}")
 
 
 def check_name(name: str, where: str) -> None:
@@ -405,7 +411,7 @@ def check_name(name: str, where: str) -> None:
 def _check_tolerance(tolerance: Tolerance, where: str) -> None:
     for name, bound in (("float32", tolerance.float32), ("float64", tolerance.float64)):
         if not 0 < bound < 1:
-            raise BundleError(f"{where}: tolerance {name} must lie between 0 and 1, got {bound}")
+            raise DamagedError(f"{where}: tolerance {name} must lie between 0 and 1, got {bound}")
 
 
 def _check_file(file: FileSpec, where: str) -> None:
@@ -414,8 +420,8 @@ def _check_file(file: FileSpec, where: str) -> None:
         any(part in ("", ".", "..") for part in parts) or any(c in file.path for c in "\\:\0") or len(file.path) > 1024
     )
     if bad:
-        raise BundleError(f"{where}: file path {file.path!r} is not a plain relative path inside the bundle")
+        raise DamagedError(f"{where}: file path {file.path!r} is not a plain relative path inside the bundle")
     if not re.fullmatch(r"[0-9a-f]{64}", file.sha256):
-        raise BundleError(f"{where}: {file.path}: sha256 must be 64 hexadecimal digits")
+        raise DamagedError(f"{where}: {file.path}: sha256 must be 64 hexadecimal digits")
     if file.size < 0:
-        raise BundleError(f"{where}: {file.path}: size {file.size} is negative")
+        raise DamagedError(f"{where}: {file.path}: size {file.size} is negative")

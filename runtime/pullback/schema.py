@@ -14,7 +14,7 @@ import types
 import typing
 from typing import Any, TypeVar, Union
 
-from pullback.errors import BundleError
+from pullback.errors import DamagedError
 
 MAX_BYTES = 16 * 2**20
 MAX_DEPTH = 32
@@ -32,13 +32,15 @@ def read_json(text: str | bytes, where: str) -> Any:
     """
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     if len(raw) > MAX_BYTES:
-        raise BundleError(f"{where}: {len(raw)} bytes of JSON, at most {MAX_BYTES} are read")
+        raise DamagedError(f"{where}: {len(raw)} bytes of JSON, at most {MAX_BYTES} are read")
     if _depth(raw) > MAX_DEPTH:
-        raise BundleError(f"{where}: JSON is nested deeper than {MAX_DEPTH} levels")
+        raise DamagedError(f"{where}: JSON is nested deeper than {MAX_DEPTH} levels")
     try:
         return json.loads(raw.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"{where}: not valid JSON ({error}); the file is damaged or not ours") from error
+        raise DamagedError(
+            f"{where}: not valid JSON ({error}); the file is damaged, or Pullback did not write it"
+        ) from error
 
 
 def _depth(raw: bytes) -> int:
@@ -101,10 +103,10 @@ def decode(cls: type[T], value: object, where: str) -> T:
     fields = _fields(typing.cast("Any", cls))
     unknown = sorted(set(value) - set(fields))
     if unknown:
-        raise BundleError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(sorted(fields))}")
+        raise DamagedError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(sorted(fields))}")
     missing = sorted(name for name, (_, optional) in fields.items() if not optional and name not in value)
     if missing:
-        raise BundleError(f"{where}: key {missing[0]!r} is missing")
+        raise DamagedError(f"{where}: key {missing[0]!r} is missing")
     return cls(**{name: _decode(fields[name][0], item, f"{where}: {name}") for name, item in value.items()})
 
 
@@ -155,6 +157,6 @@ def _decode_scalar(kind: Any, value: object, where: str) -> Any:
     return value
 
 
-def _wrong(where: str, want: str, value: object) -> BundleError:
+def _wrong(where: str, want: str, value: object) -> DamagedError:
     shown = repr(value)
-    return BundleError(f"{where} must be {want}, got {shown if len(shown) < 60 else shown[:57] + '...'}")
+    return DamagedError(f"{where} must be {want}, got {shown if len(shown) < 60 else shown[:57] + '...'}")

@@ -68,7 +68,7 @@ ATTACKS: list[tuple[str, Callable[[bytes], bytes], str]] = [
     ("evil graph merged into the first", lambda c: field(GRAPH, node("Run", "evil")) + c, "evil::Run"),
     ("no graph", drop(GRAPH), "0 graphs"),
     ("custom opset", lambda c: c + field(OPSET, [field(1, "evil"), field(2, 1)]), "operators of 'evil'"),
-    ("no metadata", drop(METADATA), "not written by pullback_export"),
+    ("no metadata", drop(METADATA), "Pullback did not write it"),
     ("metadata twice", lambda c: c + field(METADATA, [field(1, "pullback.function"), field(2, "{}")]), "given twice"),
     ("extra input", in_graph(field(INPUT, [field(1, "z")])), "its inputs are x, z"),
     ("extra output", in_graph(field(OUTPUT, [field(1, "z")])), "its outputs are dy_dx, y, z"),

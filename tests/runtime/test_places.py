@@ -60,7 +60,8 @@ def test_a_listed_file_may_be_a_link_to_anywhere(folder: Path) -> None:
     assert bundle.verify().ok
     (folder.parent / "elsewhere-golden.npz").write_bytes(b"other")
     with pytest.raises(
-        BundleError, match=r"a symbolic link leads out of the bundle to it\. If the bundle was replaced"
+        BundleError,
+        match=r"a symbolic link leads out of the bundle to it; copy or export the bundle again\. If the bundle was replaced",
     ):
         bundle.verify()
 

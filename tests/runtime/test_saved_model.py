@@ -121,7 +121,7 @@ FAULTS: list[tuple[str, Callable[[Path], Any], str]] = [
 ]
 
 ALONE: list[tuple[str, str | None, type[PullbackError], str]] = [
-    ("no specification", None, BundleError, "not one of ours"),
+    ("no specification", None, BundleError, "which Pullback did not write"),
     ("no JSON", "x", BundleError, "not valid JSON"),
     ("a list", "[]", BundleError, "'format_version'"),
     ("another version", '{"format_version": 2}', FormatVersionError, "format version 2"),

@@ -162,7 +162,10 @@ class OnnxBackend:
             return ort.InferenceSession(content, options, providers=self._providers)
         except Exception as error:
             version = ort.__version__
-            raise BundleError(f"{name}: ONNX Runtime {version} cannot open its graph: {_first_line(error)}") from error
+            raise BundleError(
+                f"{name}: ONNX Runtime {version} cannot open its graph: {_first_line(error)}; upgrade onnxruntime, or"
+                " export the model again with a lower opset="
+            ) from error
 
 
 class _Later:

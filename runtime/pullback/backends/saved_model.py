@@ -65,7 +65,10 @@ def _load(program: Program) -> Any:
     except BundleError:
         raise
     except Exception as error:
-        raise BundleError(f"{program.path}: TensorFlow cannot load this SavedModel: {_one_line(error)}") from error
+        raise BundleError(
+            f"{program.path}: TensorFlow cannot load this SavedModel: {_one_line(error)}; upgrade TensorFlow to the"
+            " version that wrote it, or export the model again"
+        ) from error
 
 
 def _run(name: str, signature: Any, outputs: tuple[str, ...], feeds: dict[str, Array]) -> list[Array]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
-from pullback.errors import BundleError
+from pullback.errors import BundleError, DamagedError
 from pullback.manifest import FileSpec
 from pullback.storage import Place, content
 
@@ -43,7 +43,7 @@ class Archive:
             stream.close()
             if isinstance(error, BundleError):
                 raise
-            raise BundleError(f"{self.name}: not a readable zip file ({error}); it is damaged") from error
+            raise DamagedError(f"{self.name}: not a readable zip file ({error}); it is damaged") from error
 
     def where(self, relative: str) -> str:
         """The archive and the member."""
@@ -66,12 +66,12 @@ class Archive:
         """By path relative to the bundle; raises ``BundleError``."""
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
         if len(entries) > MAX_MEMBERS:
-            raise BundleError(f"{self.name}: {len(entries)} members, at most {MAX_MEMBERS} are read")
+            raise DamagedError(f"{self.name}: {len(entries)} members, at most {MAX_MEMBERS} are read")
         found: dict[str, zipfile.ZipInfo] = {}
         for entry in entries:
             self._check_name(entry)
             if entry.filename in found:
-                raise BundleError(f"{self.name}: member {entry.filename!r} is there twice")
+                raise DamagedError(f"{self.name}: member {entry.filename!r} is there twice")
             found[entry.filename] = entry
         top = self._top(found)
         for entry in entries:
@@ -83,12 +83,12 @@ class Archive:
         name = entry.filename
         parts = name.split("/")
         if any(part in ("", ".", "..") for part in parts) or any(c in entry.orig_filename for c in "\\:\0"):
-            raise BundleError(f"{self.name}: member {name!r} is not a plain relative path inside the bundle")
+            raise DamagedError(f"{self.name}: member {name!r} is not a plain relative path inside the bundle")
 
     def _check_form(self, entry: zipfile.ZipInfo) -> None:
         name = entry.filename
         if entry.flag_bits & 0x1:
-            raise BundleError(f"{self.name}: member {name!r} is encrypted; no bundle needs that")
+            raise DamagedError(f"{self.name}: member {name!r} is encrypted; no bundle needs that")
         if stat.S_ISLNK(entry.external_attr >> 16):
             raise BundleError(f"{self.name}: member {name!r} is a symbolic link; pack the file itself")
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
@@ -101,7 +101,7 @@ class Archive:
         end = 0
         for entry in sorted(entries, key=lambda entry: entry.header_offset):
             if entry.header_offset < end:
-                raise BundleError(f"{self.name}: member {entry.filename!r} overlaps another; the file is forged")
+                raise DamagedError(f"{self.name}: member {entry.filename!r} overlaps another; the file is forged")
             end = entry.header_offset + entry.file_size + 30  # and the names, which are not empty
 
     def _top(self, members: dict[str, zipfile.ZipInfo]) -> str:
@@ -111,7 +111,7 @@ class Archive:
             name.removesuffix(MANIFEST) for name in members if name.endswith(f"/{MANIFEST}") and name.count("/") == 1
         ]
         if len(tops) != 1:
-            raise BundleError(f"{self.name}: no {MANIFEST} in it, or several; it is damaged, or no bundle")
+            raise DamagedError(f"{self.name}: no {MANIFEST} in it, or several; it is damaged, or no bundle")
         return tops[0]
 
 

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from pullback.errors import BundleError
+from pullback.errors import BundleError, DamagedError
 from pullback.manifest import FileSpec
 from pullback.storage import Place
 
@@ -21,7 +21,7 @@ _POINTER = b"version https://git-lfs.github.com/spec/v1"
 def read(place: Place, file: FileSpec, limit: int = MAX_GRAPH_BYTES) -> bytes:
     """The whole content of ``file``, checked; raises ``BundleError``."""
     if file.size > limit:
-        raise BundleError(f"{place.where(file.path)}: {file.size} bytes, at most {limit} are read")
+        raise DamagedError(f"{place.where(file.path)}: {file.size} bytes, at most {limit} are read")
     return b"".join(blocks(place, file))
 
 
@@ -46,11 +46,11 @@ def blocks(place: Place, file: FileSpec) -> Iterator[bytes]:
         refuse_pointer(start, where)
     if size != file.size:
         more = "more than " if size > file.size else ""
-        raise BundleError(
+        raise DamagedError(
             f"{where}: {more}{min(size, file.size)} bytes, the manifest says {file.size}; it is damaged{link}"
         )
     if digest.hexdigest() != file.sha256:
-        raise BundleError(f"{where}: its SHA-256 is not the one in the manifest; it was changed or damaged{link}")
+        raise DamagedError(f"{where}: its SHA-256 is not the one in the manifest; it was changed or damaged{link}")
 
 
 def read_limited(place: Place, relative: str, limit: int, named: bool = False) -> bytes:
@@ -64,7 +64,7 @@ def read_limited(place: Place, relative: str, limit: int, named: bool = False) -
         while len(content) <= limit and (block := stream.read(min(_BLOCK, limit + 1 - len(content)))):
             content += block
     if len(content) > limit:
-        raise BundleError(f"{where}: larger than {limit} bytes; this is not a file of a bundle")
+        raise DamagedError(f"{where}: larger than {limit} bytes; this is not a file of a bundle")
     refuse_pointer(bytes(content[: len(_POINTER)]), where)
     return bytes(content)
 
@@ -100,4 +100,4 @@ def _readable(where: str) -> Iterator[None]:
     except BundleError:
         raise
     except Exception as error:
-        raise BundleError(f"{where}: cannot be read ({error})") from error
+        raise BundleError(f"{where}: cannot be read ({error}); check who may read it") from error

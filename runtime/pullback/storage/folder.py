@@ -65,28 +65,28 @@ class Folder:
         except FileNotFoundError as error:
             raise BundleError(f"{path}: missing; the bundle is incomplete, copy or export it again") from error
         except (OSError, RuntimeError) as error:
-            raise BundleError(f"{path}: cannot be opened ({error})") from error
+            raise BundleError(f"{path}: cannot be opened ({error}); check who may read it") from error
         # Only the file itself may be a link: a folder that is one leads everything below it elsewhere.
         if inside or (home.is_relative_to(self.root.resolve()) and (promised or target.parent == _blobs(self.root))):
             return path
-        raise BundleError(f"{path}: a symbolic link leads out of the bundle, to {target}")
+        raise BundleError(f"{path}: a symbolic link leads out of the bundle, to {target}; copy the file itself")
 
 
 def open_regular(path: Path) -> BinaryIO:
     """A file that is no folder, pipe or device; raises ``BundleError``."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise BundleError(f"{path}: not a regular file")
+            raise BundleError(f"{path}: not a regular file; copy or export the bundle again")
         # What took its place since then may not make us wait, as a pipe without a writer would.
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         stream = os.fdopen(os.open(path, flags), "rb")
     except (OSError, ValueError) as error:
         if isinstance(error, BundleError):
             raise
-        raise BundleError(f"{path}: cannot be read ({error})") from error
+        raise BundleError(f"{path}: cannot be read ({error}); check who may read it") from error
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         stream.close()
-        raise BundleError(f"{path}: not a regular file")
+        raise BundleError(f"{path}: not a regular file; copy or export the bundle again")
     return stream
 
 

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from pullback.errors import BundleError
+from pullback.errors import DamagedError
 from pullback.manifest import FunctionSpec, TensorSpec, shape_text
 from pullback.storage import wire
 
@@ -65,9 +65,9 @@ def screen(content: bytes, where: str) -> Screened:
             _metadata(wire.message(value, where), where, found.metadata)
         elif number in (20, 25):
             what = "training information" if number == 20 else "functions of its own"
-            raise BundleError(f"{where}: it holds {what}, which no bundle needs; it was not written by pullback_export")
+            raise DamagedError(f"{where}: it holds {what}, which no bundle needs; Pullback did not write it")
     if graphs != 1:
-        raise BundleError(f"{where}: it holds {graphs} graphs instead of one; it is damaged or not an ONNX file")
+        raise DamagedError(f"{where}: it holds {graphs} graphs instead of one; it is damaged or not an ONNX file")
     return found
 
 
@@ -75,7 +75,7 @@ def check_signature(found: Screened, spec: FunctionSpec, where: str) -> None:
     """The file's inputs and outputs must be those of ``spec``; raises ``BundleError``."""
     for kind, theirs, ours in (("inputs", found.inputs, spec.inputs), ("outputs", found.outputs, spec.outputs)):
         if sorted(name for name, _, _ in theirs) != sorted(tensor.name for tensor in ours):
-            raise BundleError(
+            raise DamagedError(
                 f"{where}: its {kind} are {_names(name for name, _, _ in theirs)}, "
                 f"its specification says {_names(tensor.name for tensor in ours)}"
             )
@@ -83,7 +83,7 @@ def check_signature(found: Screened, spec: FunctionSpec, where: str) -> None:
         for name, dtype, shape in theirs:
             if dtype != by_name[name].dtype or not _same_shape(shape, by_name[name]):
                 shown = "any shape" if shape is None else shape_text(["?" if d is None else d for d in shape])
-                raise BundleError(f"{where}: {name!r} is {dtype} {shown}, its specification says {by_name[name]}")
+                raise DamagedError(f"{where}: {name!r} is {dtype} {shown}, its specification says {by_name[name]}")
 
 
 def _same_shape(shape: tuple[int | None, ...] | None, tensor: TensorSpec) -> bool:
@@ -96,7 +96,7 @@ def _names(names: object) -> str:
 
 def _graph(graph: memoryview, where: str, depth: int, found: Screened | None) -> None:
     if depth > MAX_DEPTH:
-        raise BundleError(f"{where}: graphs are nested deeper than {MAX_DEPTH} levels")
+        raise DamagedError(f"{where}: graphs are nested deeper than {MAX_DEPTH} levels")
     for number, _, value in wire.fields(graph, where):
         if number == 1:
             _node(wire.message(value, where), where, depth)
@@ -122,7 +122,7 @@ def _node(node: memoryview, where: str, depth: int) -> None:
             _attribute(wire.message(value, where), where, depth)
     for domain in domains:
         if domain not in STANDARD_DOMAINS:
-            raise BundleError(
+            raise DamagedError(
                 f"{where}: operator {domain}::{op} is not a standard ONNX operator; bundles hold none of those"
             )
 
@@ -136,7 +136,7 @@ def _attribute(attribute: memoryview, where: str, depth: int) -> None:
         elif number in (22, 23):
             _sparse_tensor(wire.message(value, where), where)
         elif number == 21:
-            raise BundleError(f"{where}: an attribute refers to a function that encloses it, and there is none")
+            raise DamagedError(f"{where}: an attribute refers to a function that encloses it, and there is none")
 
 
 def _sparse_tensor(tensor: memoryview, where: str) -> None:
@@ -154,7 +154,7 @@ def _tensor(tensor: memoryview, where: str, found: Screened | None = None) -> No
         elif number == 2:
             code = wire.number(value, where)
         if number == 13 or (number == 14 and wire.number(value, where) != 0):
-            raise BundleError(f"{where}: it keeps weights in another file; a bundle holds them in the graph itself")
+            raise DamagedError(f"{where}: it keeps weights in another file; a bundle holds them in the graph itself")
 
     if found is not None:
         found.weights.append((_DTYPES.get(code, ""), tuple(dims)))
@@ -164,7 +164,7 @@ def _opset_import(entry: memoryview, where: str) -> None:
     for number, _, value in wire.fields(entry, where):
         if number == 1 and wire.text(value, where) not in STANDARD_DOMAINS:
             domain = wire.text(value, where)
-            raise BundleError(f"{where}: it imports operators of {domain!r}; only standard ONNX operators are run")
+            raise DamagedError(f"{where}: it imports operators of {domain!r}; only standard ONNX operators are run")
 
 
 def _metadata(entry: memoryview, where: str, metadata: dict[str, str]) -> None:
@@ -173,7 +173,7 @@ def _metadata(entry: memoryview, where: str, metadata: dict[str, str]) -> None:
         if number in pair:
             pair[number] = wire.text(value, where)
     if pair[1] in metadata:
-        raise BundleError(f"{where}: metadata {pair[1]!r} is given twice")
+        raise DamagedError(f"{where}: metadata {pair[1]!r} is given twice")
     metadata[pair[1]] = pair[2]
 
 

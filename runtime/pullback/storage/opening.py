@@ -87,14 +87,14 @@ def open_path(path: Path, saved_model: bool) -> Opened:
                 return _open_bundle(archive, path, saved_model)
             return _open_onnx(Folder(path.parent), path.name, path)
         if not path.is_dir():
-            raise BundleError(f"{path}: there is no such file or folder")
+            raise BundleError(f"{path}: there is no such file or folder; check the path")
         if (path / "saved_model.pb").exists() and not (path / MANIFEST).exists():
             return _open_saved_model(path)
         return _open_bundle(Folder(path), path, saved_model)
     except (OSError, ValueError) as error:
         if isinstance(error, BundleError):
             raise
-        raise BundleError(f"{path}: cannot be read ({error})") from error
+        raise BundleError(f"{path}: cannot be read ({error}); check who may read it") from error
 
 
 def open_url(url: str, saved_model: bool) -> Opened:
@@ -156,7 +156,7 @@ def _check_bundle(place: Place, text: bytes, saved_model: bool) -> Opened:
         extra = place.listing(SAVED_MODEL) - {file.path for file in found.saved_model}
         if extra:
             raise BundleError(
-                f"{place.where(min(extra))}: not listed in the manifest; it does not belong to the SavedModel"
+                f"{place.where(min(extra))}: not listed in the manifest; remove it, or copy or export the bundle again"
             )
     return Opened(
         Path(),
@@ -198,7 +198,10 @@ def _open_onnx(place: Place, name: str, path: Path) -> Opened:
 def _open_saved_model(path: Path) -> Opened:
     place, spec = Folder(path), path / manifest.SAVED_MODEL_SPEC
     if not spec.exists():
-        raise BundleError(f"{path}: a SavedModel without {manifest.SAVED_MODEL_SPEC}; it is not one of ours")
+        raise BundleError(
+            f"{path}: a SavedModel without {manifest.SAVED_MODEL_SPEC}, which Pullback did not write; export the model:"
+            f" pullback-export {path.name} BUNDLE"
+        )
     found = manifest.functions_from_json(
         content.read_limited(place, manifest.SAVED_MODEL_SPEC, _MANIFEST_BYTES), str(spec)
     )

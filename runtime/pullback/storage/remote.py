@@ -27,7 +27,7 @@ class Remote:
         except ImportError as error:  # of the package for that kind of URL, which fsspec names
             raise MissingDependencyError(f"{url}: {error}") from error
         except Exception as error:
-            raise BundleError(f"{url}: cannot be opened ({error})") from error
+            raise BundleError(f"{url}: cannot be opened ({error}); check the URL and its credentials") from error
 
     @property
     def local(self) -> Path | None:
@@ -40,12 +40,14 @@ class Remote:
         """Whether the URL is one file; raises ``BundleError``."""
         try:
             if not self._files.exists(self._root):
-                raise BundleError(f"{self.url}: there is no such file or folder")
+                raise BundleError(f"{self.url}: there is no such file or folder; check the URL")
             return bool(self._files.isfile(self._root))
         except BundleError:
             raise
         except Exception as error:  # each kind of storage has its own
-            raise BundleError(f"{self.url}: cannot be reached ({error})") from error
+            raise BundleError(
+                f"{self.url}: cannot be reached ({error}); check the URL, its credentials and the network"
+            ) from error
 
     def open(self, relative: str, promised: bool) -> BinaryIO:
         """A file; the URL itself where ``relative`` is empty."""
@@ -55,7 +57,7 @@ class Remote:
             text = "missing; the bundle is incomplete, copy or export it again"
             raise BundleError(f"{self.where(relative)}: {text}") from error
         except Exception as error:
-            raise BundleError(f"{self.where(relative)}: cannot be read ({error})") from error
+            raise BundleError(f"{self.where(relative)}: cannot be read ({error}); try again") from error
 
     def where(self, relative: str) -> str:
         """Its URL."""
@@ -71,7 +73,7 @@ class Remote:
         try:
             return {str(path).removeprefix(start) for path in self._files.find(f"{self._root}/{relative}")}
         except Exception as error:
-            raise BundleError(f"{self.where(relative)}: cannot be listed ({error})") from error
+            raise BundleError(f"{self.where(relative)}: cannot be listed ({error}); check the credentials") from error
 
     def is_plain(self, relative: str) -> bool:
         """No other program finds the file by a path."""

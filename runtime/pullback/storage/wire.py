@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pullback.errors import BundleError
+from pullback.errors import DamagedError
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
@@ -30,13 +30,13 @@ def fields(message: memoryview, where: str) -> Iterator[Field]:
             elif kind in (FIXED64, FIXED32):
                 size = 8 if kind == FIXED64 else 4
             else:
-                raise BundleError(f"{where}: not an ONNX file (wire type {kind}); it is damaged")
+                raise DamagedError(f"{where}: not an ONNX file (wire type {kind}); it is damaged")
             value = message[position : position + size]
             position += size
             if position > end:
-                raise BundleError(f"{where}: it ends in the middle of a field; it is truncated or damaged")
+                raise DamagedError(f"{where}: it ends in the middle of a field; it is truncated or damaged")
         if number == 0:
-            raise BundleError(f"{where}: not an ONNX file (field number 0); it is damaged")
+            raise DamagedError(f"{where}: not an ONNX file (field number 0); it is damaged")
         yield number, kind, value
 
 
@@ -61,7 +61,7 @@ def _varint(message: memoryview, position: int, where: str) -> tuple[int, int]:
     value = shift = 0
     while True:
         if position >= len(message) or shift > 63:
-            raise BundleError(f"{where}: a number in it is cut off or too long; it is truncated or damaged")
+            raise DamagedError(f"{where}: a number in it is cut off or too long; it is truncated or damaged")
         byte = message[position]
         position += 1
         value |= (byte & 0x7F) << shift
@@ -84,18 +84,18 @@ def text(value: int | memoryview, where: str) -> str:
     try:
         return bytes(message(value, where)).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BundleError(f"{where}: a name in it is not UTF-8; it is damaged") from error
+        raise DamagedError(f"{where}: a name in it is not UTF-8; it is damaged") from error
 
 
 def message(value: int | memoryview, where: str) -> memoryview:
     """A length-delimited field; raises ``BundleError`` when it is a number."""
     if isinstance(value, int):
-        raise BundleError(f"{where}: found a number where bytes belong; the file is damaged")
+        raise DamagedError(f"{where}: found a number where bytes belong; the file is damaged")
     return value
 
 
 def number(value: int | memoryview, where: str) -> int:
     """A varint field as a signed 64-bit integer; raises ``BundleError`` when it is bytes."""
     if not isinstance(value, int):
-        raise BundleError(f"{where}: found bytes where a number belongs; the file is damaged")
+        raise DamagedError(f"{where}: found bytes where a number belongs; the file is damaged")
     return value - 2**64 if value >= 2**63 else value
