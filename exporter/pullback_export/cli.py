@@ -279,9 +279,11 @@ def _samples(path: str | None) -> dict[str, Any] | None:
         with archive:
             return dict(archive)
     except FileNotFoundError as problem:
-        raise ExportError(f"{path}: there is no such file") from problem
+        raise ExportError(f"{path}: there is no such file; check the path") from problem
     except (OSError, ValueError, zipfile.BadZipFile) as problem:
-        raise ExportError(f"{path}: not an npz file of arrays: {problem}") from problem
+        raise ExportError(
+            f"{path}: not an npz file of arrays: {problem}; write one with np.savez(path, x=array)"
+        ) from problem
 
 
 def _silent(line: str) -> None:

@@ -65,7 +65,7 @@ class Binder:
         if len(args) == 1 and isinstance(args[0], Mapping):
             raise InputError(f"{self._function}: inputs by name are passed as **inputs; it takes {self._signature()}")
         if len(args) > len(self._names):
-            raise InputError(f"{self._function}: {len(args)} positional inputs, it takes {self._signature()}")
+            raise InputError(f"{self._function}: {len(args)} positional inputs; it takes {self._signature()}")
         values = dict(zip(self._names, args, strict=False))
         for name, value in named.items():
             if name in values:
@@ -119,7 +119,9 @@ class Binder:
             first, owner = free.setdefault(dim, (size, tensor.name))
             if first != size:
                 same = "it" if owner == tensor.name else f"input {owner!r}"
-                raise self._error(tensor, f"{_shown(value)}: {dim} is {size} here and {first} in {same}")
+                raise self._error(
+                    tensor, f"{_shown(value)}: {dim} is {size} here and {first} in {same}; give arrays of one size"
+                )
 
     def _check_following(
         self, feeds: Mapping[str, Array], values: Mapping[str, Any], free: Mapping[str, tuple[int, str]]

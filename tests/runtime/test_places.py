@@ -61,7 +61,7 @@ def test_a_listed_file_may_be_a_link_to_anywhere(folder: Path) -> None:
     (folder.parent / "elsewhere-golden.npz").write_bytes(b"other")
     with pytest.raises(
         BundleError,
-        match=r"a symbolic link leads out of the bundle to it; copy or export the bundle again\. If the bundle was replaced",
+        match=r"a symbolic link leads out of the bundle to it; copy or export .*\. If the bundle was replaced",
     ):
         bundle.verify()
 

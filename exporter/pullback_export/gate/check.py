@@ -198,7 +198,10 @@ def _answered(answer: Answer, label: str, again: Answer) -> Arrays:
         raise
     except Exception as problem:
         said = " ".join(str(problem).split())
-        raise ExportError(f"{label}: the written file fails on a sample that the live model takes: {said}") from problem
+        raise ExportError(
+            f"{label}: the written file fails on a sample that the live model takes: {said}. Give samples={{...}}"
+            " from the model's domain; if they are, report it as a bug of Pullback"
+        ) from problem
 
 
 def _scales(answers: Sequence[Arrays]) -> dict[str, float]:

@@ -177,7 +177,7 @@ def _renamed(source: Source, inputs: list[str], plain: list[str]) -> Source:
     if len(inputs) != len(source.inputs) or len(outputs) != len(source.outputs):
         raise ExportError(
             f"the bundle has inputs {inputs} and outputs {outputs}, the model {[s.name for s in source.inputs]} and"
-            f" {list(source.outputs)}: it is another model"
+            f" {list(source.outputs)}: it is another model; compare with that of the bundle"
         )
     specs = tuple(tf.TensorSpec(spec.shape, spec.dtype, name) for spec, name in zip(source.inputs, inputs, strict=True))
     return dataclasses.replace(source, inputs=specs, outputs=tuple(outputs))

@@ -108,7 +108,9 @@ def _saved_model(folder: pathlib.Path, function: Function) -> Run:
             with watched(f"SavedModel {function.name}", whole):
                 results = signature(**tensors)
         except tf.errors.OpError as problem:
-            raise ExportError(f"the traced graph fails on a sample that the live model takes: {problem}") from problem
+            raise ExportError(
+                f"the traced graph fails on a sample that the live model takes: {problem}; give samples={{...}}"
+            ) from problem
         return {name: results[name].numpy() for name in function.outputs}
 
     run.keep_alive = loaded  # type: ignore[attr-defined]  # the signature only holds its variables weakly

@@ -62,9 +62,11 @@ def _checked(source: Source, name: str, names: Mapping[Any, Any]) -> dict[int, s
     found = {}
     for axis, label in names.items():
         if not isinstance(axis, int) or isinstance(axis, bool) or not -len(shape) <= axis < len(shape):
-            raise ExportError(f"axes[{name!r}]: {name} of shape {tuple(shape)} has no axis {axis!r}")
+            raise ExportError(f"axes[{name!r}]: {name} of shape {tuple(shape)} has no axis {axis!r}; count from 0")
         if shape[axis] is not None:
-            raise ExportError(f"axes[{name!r}]: axis {axis} of {name} is not free, its size is {shape[axis]}")
+            raise ExportError(
+                f"axes[{name!r}]: axis {axis} of {name} is not free, its size is {shape[axis]}; name free axes only"
+            )
         if not isinstance(label, str) or not re.fullmatch(r"[A-Za-z]\w{0,63}", label, re.ASCII):
             raise ExportError(f"axes[{name!r}]: {label!r} cannot name an axis: use letters, digits and underscores")
         if source.batched and axis % len(shape) == 0:

@@ -51,7 +51,9 @@ def open_source(
             " folder, a tf.Module with __call__, a tf.function, or a function with inputs=[tf.TensorSpec(...)]"
         )
     if signature is not None and source.kind != "saved_model":
-        raise ExportError(f"signature={signature!r}: only a SavedModel has signatures, not a {source.kind} source")
+        raise ExportError(
+            f"signature={signature!r}: only a SavedModel has signatures, not a {source.kind} source; leave it out"
+        )
     source = dataclasses.replace(source, batched=_is_batched(source.inputs) if batched is None else batched)
     _check(source, half)
     return source
@@ -62,7 +64,9 @@ def _load(path: pathlib.Path) -> Any:
         raise ExportError(f"{path}: no such file or folder; give a .keras file or a SavedModel folder")
     if path.is_dir():
         if not (path / "saved_model.pb").is_file():
-            raise ExportError(f"{path}: not a SavedModel folder (it has no saved_model.pb)")
+            raise ExportError(
+                f"{path}: not a SavedModel folder (it has no saved_model.pb); give the folder that has one"
+            )
         return tf.saved_model.load(str(path))
     try:
         import keras

@@ -50,7 +50,9 @@ class SavedModelBackend:
         try:
             signature = self._model.signatures[function.name]
         except KeyError as error:
-            raise NotExportedError(f"{self._program.path}: there is no signature {function.name!r}") from error
+            raise NotExportedError(
+                f"{self._program.path}: there is no signature {function.name!r}; export the bundle again"
+            ) from error
         return Choice(functools.partial(_run, function.name, signature, outputs))
 
     def reset(self) -> None:

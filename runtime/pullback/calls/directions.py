@@ -44,7 +44,9 @@ class Directions:
         counts = {name: len(seed) for name, seed in seeds.items()}
         if len(set(counts.values())) > 1:
             shown = ", ".join(f"{name}: {count}" for name, count in counts.items())
-            raise InputError(f"{self._name}: the seeds differ in their number of directions ({shown})")
+            raise InputError(
+                f"{self._name}: the seeds differ in their number of directions ({shown}); give each as many"
+            )
         return next(iter(counts.values()))
 
 

@@ -83,7 +83,9 @@ def curve(bundle: Bundle) -> Any:
     """Every result over the range of the samples."""
     tensor = curve_input(bundle)
     if tensor is None:
-        raise InputError(f"{bundle.path}: a curve needs a single input of one number per sample")
+        raise InputError(
+            f"{bundle.path}: a curve needs a single input of one number per sample; plot the results of a call"
+        )
     low, high = bundle.span(tensor.name)
     x = np.linspace(low, high, 401)
     results = bundle(x.reshape(-1, *(1 for _ in tensor.shape[1:])).astype(tensor.dtype))
@@ -106,7 +108,7 @@ def saliency(bundle: Bundle) -> Any:
     """A golden image next to the size of the gradient with respect to its pixels."""
     pairs = saliency_pairs(bundle)
     if not pairs:
-        raise InputError(f"{bundle.path}: saliency needs a gradient with respect to an image-like input")
+        raise InputError(f"{bundle.path}: saliency needs a gradient with respect to an image-like input; export one")
     case = bundle.samples()["evaluate"][0]
     figure, axes = _subplots(len(pairs), 2, (7.4, 3.5 * len(pairs)))
     for row, (tensor, name) in enumerate(pairs):

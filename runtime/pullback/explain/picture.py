@@ -38,7 +38,9 @@ def plot(
         raise InputError(f"plot takes (n,), (H, W) or (H, W, C), with batch=True a row of them; got {array.shape}")
     pictures = [None] * len(panels) if x is None else list(np.asarray(x) if batch else np.asarray(x)[None])
     if len(pictures) != len(panels):
-        raise InputError(f"x holds {len(pictures)} samples, and there are attributions of {len(panels)}")
+        raise InputError(
+            f"x holds {len(pictures)} samples, and there are attributions of {len(panels)}; give as many of both"
+        )
     maps = panels[0].ndim == 2
     figure = Figure(figsize=((2.6 if maps else 4.2) * len(panels), 2.8), layout="constrained")
     largest = float(np.abs(panels).max()) or 1.0
@@ -64,7 +66,7 @@ def _map(axes: Any, panel: Array, picture: Any, largest: float) -> None:
 def _bars(axes: Any, panel: Array, names: Sequence[str] | None) -> None:
     labels = [str(index) for index in range(len(panel))] if names is None else list(names)
     if len(labels) != len(panel):
-        raise InputError(f"names: {len(labels)} names for {len(panel)} features")
+        raise InputError(f"names: {len(labels)} names for {len(panel)} features; give one for each")
     axes.barh(range(len(panel)), panel, color=[POSITIVE if number >= 0 else NEGATIVE for number in panel])
     axes.set_yticks(range(len(panel)), labels)
     axes.invert_yaxis()

@@ -159,7 +159,7 @@ class Target:
         try:
             numbers = picked(selection, shape, self.spec.batched)
         except IndexError as error:
-            raise InputError(f"{selection} is not in the shape {shape} of {selection.name}") from error
+            raise InputError(f"{selection} is not in the shape {shape} of {selection.name}; count from 0") from error
         if len(numbers) != 1 and not selection.summed:
             name = selection.name
             raise InputError(
@@ -185,7 +185,7 @@ class Target:
     def _fixed(self, name: str, value: Any) -> Array:
         tensor = next((t for t in self.spec.inputs if t.name == name), None)
         if tensor is None or name == self.wrt:
-            raise InputError(f"given: {name!r} is no other input of the model")
+            raise InputError(f"given: {name!r} is no other input of the model; leave it out")
         array = self._function.convert(name, value)
         if not self.spec.batched:
             return array

@@ -174,7 +174,9 @@ class Layout:
 
     def _size(self, name: str, size: int, what: str) -> None:
         if self.sizes.setdefault(name, size) != size:
-            raise InputError(f"{self._call}: {what}: {name} is {size} here and {self.sizes[name]} elsewhere")
+            raise InputError(
+                f"{self._call}: {what}: {name} is {size} here and {self.sizes[name]} elsewhere; give arrays of one size"
+            )
 
     def _dims(self, tensor: TensorSpec) -> tuple[Dim, ...]:
         return tensor.shape[1:] if self.batched and tensor.shape and tensor.shape[0] in BATCH_NAMES else tensor.shape

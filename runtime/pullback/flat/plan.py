@@ -35,7 +35,7 @@ class Plan:
         try:
             numbers = picked(of, sample, layout.batched)
         except IndexError as error:
-            raise InputError(f"{call}: {of} is not in the shape {sample} of {of.name}") from error
+            raise InputError(f"{call}: {of} is not in the shape {sample} of {of.name}; count from 0") from error
         components = Components(numbers, of.summed, math.prod(sample))
         self.m = components.rows
         self._finder = Finder(functions, layout, of.name, components, sample)
@@ -62,7 +62,9 @@ class Plan:
             elif self._shared is not None:
                 self._run_both(found, point)
             else:
-                raise NotExportedError(f"{self._call}: the bundle holds derivatives of {self._of.name}, not its value")
+                raise NotExportedError(
+                    f"{self._call}: the bundle holds derivatives of {self._of.name}, not its value; export it too"
+                )
         return found["value"]
 
     def jacobian(self, found: Found, point: Array, wanted: str = "jacobian") -> Array:

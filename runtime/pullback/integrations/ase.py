@@ -123,7 +123,7 @@ class BundleCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     def _require_energy(self) -> None:
         names = [tensor.name for tensor in values_of(self._bundle)]
         if self._energy not in names:
-            raise InputError(f"energy={self._energy!r}: the outputs are {', '.join(names)}")
+            raise InputError(f"energy={self._energy!r}: choose one of the outputs, {', '.join(names)}")
 
     def _derivative(self, wrt: str) -> tuple[str, float]:
         """Which result holds the derivative of the energy, and what it is multiplied by."""

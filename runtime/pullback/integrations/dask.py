@@ -33,11 +33,13 @@ def map_blocks(bundle: Bundle, *arrays: Any, function: str = "evaluate", fetch: 
     called = bundle.functions[function]
     spec = called.spec
     if not called.spec.rowwise:
-        raise InputError(f"{spec.name}: blocks need a batch axis in every input and output")
+        raise InputError(f"{spec.name}: blocks need a batch axis in every input and output; call the bundle itself")
     names = [tensor.name for tensor in spec.inputs]
     given = {**dict(zip(names, arrays, strict=False)), **named}
     if len(arrays) + len(named) != len(names) or set(given) != set(names):
-        raise InputError(f"{spec.name}: takes {', '.join(names)}, got {len(arrays)} by position and {sorted(named)}")
+        raise InputError(
+            f"{spec.name}: give {', '.join(names)} each once, got {len(arrays)} by position and {sorted(named)}"
+        )
     inputs = [_rows(given[tensor.name], tensor, spec) for tensor in spec.inputs]
     if len({array.chunks[0] for array in inputs}) != 1:
         raise InputError(f"{spec.name}: the inputs must have the same chunks along the batch; use .rechunk")

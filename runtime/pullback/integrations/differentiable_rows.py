@@ -149,9 +149,7 @@ class DifferentiableRows:
                 )
             found.add(None if got == want else got[0])
         if len(found) != 1:
-            raise InputError(
-                f"{', '.join(self.names)}: all inputs need the same rows, got {[tuple(s) for s in shapes]}"
-            )
+            raise InputError(f"{', '.join(self.names)}: give all inputs as many rows, got {[tuple(s) for s in shapes]}")
         return found.pop()
 
     def require_held(self, name: str, dtype: str) -> None:

@@ -51,7 +51,9 @@ class Store:
         for name, array in arrays.items():
             dtype, shape = self._arrays.setdefault(name, (array.dtype.str, array.shape[1:]))
             if (array.dtype.str, array.shape[1:]) != (dtype, shape):
-                raise InputError(f"{name}: rows of shape {array.shape[1:]} after rows of shape {shape}")
+                raise InputError(
+                    f"{name}: rows of shape {array.shape[1:]} after rows of shape {shape}; write another file"
+                )
             self._file(name).write(np.ascontiguousarray(array).data)
         if bad:
             with open(self.folder / BAD_ROWS, "a", encoding="utf-8", newline="") as stream:

@@ -34,7 +34,7 @@ def open_source(path: Path, tensors: Sequence[TensorSpec]) -> Source:
     if kind is None:
         raise InputError(f"{path}: unknown kind of input; known are {', '.join(kinds)}")
     if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
+        raise InputError(f"{path}: there is no such file; check the path")
     made: Source = kind(path, tensors)
     return made
 
@@ -51,9 +51,9 @@ class _Stream:
         if len(shape) != len(wanted) + 1 or any(
             isinstance(w, int) and w != n for n, w in zip(shape[1:], wanted, strict=True)
         ):
-            raise InputError(f"{path}: shape {shape} does not fit {tensor}")
+            raise InputError(f"{path}: shape {shape} does not fit {tensor}; reshape the array")
         if dtype.kind not in "fiub":
-            raise InputError(f"{path}: dtype {dtype} does not fit {tensor}")
+            raise InputError(f"{path}: dtype {dtype} does not fit {tensor}; convert the array with astype")
         self.rows, self.row_shape, self.dtype = shape[0], shape[1:], dtype
         self.row_bytes = math.prod(self.row_shape) * dtype.itemsize
         self.offset = stream.tell()
@@ -82,7 +82,7 @@ def _npy_header(stream: Any, path: str) -> tuple[tuple[int, ...], bool, np.dtype
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
         shape, fortran, dtype = read(stream)
     except Exception as error:  # a damaged header makes NumPy raise all sorts
-        raise InputError(f"{path}: not a plain NumPy array ({error})") from error
+        raise InputError(f"{path}: not a plain NumPy array ({error}); write one with np.save") from error
     return shape, fortran, dtype
 
 
@@ -123,7 +123,7 @@ class NpzSource:
         try:
             return zipfile.ZipFile(self._path)
         except Exception as error:  # damage makes zipfile raise all sorts
-            raise InputError(f"{self._path}: not an npz file ({error})") from error
+            raise InputError(f"{self._path}: not an npz file ({error}); write one with np.savez") from error
 
     def _streams(self, archive: zipfile.ZipFile) -> list[_Stream]:
         streams = []
@@ -237,7 +237,7 @@ class ParquetSource:
         try:
             file = self._parquet.ParquetFile(path)
         except Exception as error:
-            raise InputError(f"{path}: not a Parquet file ({error})") from error
+            raise InputError(f"{path}: not a Parquet file ({error}); write one with pyarrow or pandas") from error
         missing = [column for column in self._columns if column not in file.schema_arrow.names]
         if missing:
             raise InputError(f"{path}: no column {missing[0]!r}; needed are {', '.join(self._columns)}")
@@ -260,7 +260,7 @@ class ParquetSource:
         try:
             picked = [batch.column(name).cast("float64").to_numpy(zero_copy_only=False) for name in self._columns]
         except Exception as error:
-            raise InputError(f"{self._path}: a column is not numeric ({error})") from error
+            raise InputError(f"{self._path}: a column is not numeric ({error}); encode it as numbers") from error
         table = np.stack(picked, axis=1) if picked else np.empty((batch.num_rows, 0))
         null = np.zeros(len(table), bool)
         for name in self._columns:

@@ -80,7 +80,7 @@ def _array(spec: Any, values: Any, place: str) -> np.ndarray[Any, Any]:
     try:
         array = np.asarray(values)
     except ValueError as problem:
-        raise ExportError(f"{place} is no array: {problem}") from problem
+        raise ExportError(f"{place} is no array: {problem}; give numbers or a NumPy array") from problem
     if array.dtype.kind not in "biuf":
         raise ExportError(f"{place} must be numbers, got {array.dtype}")
     array = array.astype(spec.dtype.as_numpy_dtype)
@@ -96,4 +96,6 @@ def _check_names(source: Source, arrays: Arrays, label: str) -> None:
         for axis, size in list(zip(names, arrays[name].shape if name in arrays else (), strict=False))[start:]:
             first, owner = found.setdefault(str(axis), (size, name))
             if isinstance(axis, str) and first != size:
-                raise ExportError(f"{label}: axis {axis!r} is {size} in {name!r} and {first} in {owner!r}")
+                raise ExportError(
+                    f"{label}: axis {axis!r} is {size} in {name!r} and {first} in {owner!r}; give arrays of one size"
+                )

@@ -65,7 +65,9 @@ class Child:
             with watched(f"child {signature}", whole, self.stop):
                 told = self._ask(f"{folder}\t{signature}\t{asked}\t{answered}\n")
             if told != "done":
-                raise ExportError(f"the traced graph fails on a sample that the live model takes: {told}")
+                raise ExportError(
+                    f"the traced graph fails on a sample that the live model takes: {told}; give samples={{...}}"
+                )
             with np.load(answered) as found:
                 return {name[1:]: found[name] for name in found.files}
 
@@ -81,7 +83,10 @@ class Child:
         if not told:
             code = process.wait()
             self._process = None
-            raise ExportError(f"the process that replays the SavedModel died with exit code {code}")
+            raise ExportError(
+                f"the process that replays the SavedModel died with exit code {code}; export with"
+                " formats=('onnx',), or with TF_ENABLE_ONEDNN_OPTS=0 in the environment"
+            )
         return told.rstrip("\n")
 
     def _started(self) -> subprocess.Popen[str]:
