@@ -52,7 +52,7 @@ class BundleComp(om.ExplicitComponent):  # type: ignore[misc]  # OpenMDAO has no
     def __init__(self, bundle: Bundle, vec_size: int = 1, **options: Any) -> None:
         if vec_size < 1 or (vec_size > 1 and not _batched(bundle)):
             raise InputError(
-                f"vec_size={vec_size}: give {'1, the bundle computes a whole tensor' if vec_size > 0 else 'a positive number'}"
+                f"vec_size={vec_size}: give {'1, it is a whole tensor' if vec_size > 0 else 'a positive number'}"
             )
         self._bundle, self._rows = bundle, vec_size
         self._shapes: dict[str, tuple[int, ...]] = {}
