@@ -38,7 +38,7 @@ def map_blocks(bundle: Bundle, *arrays: Any, function: str = "evaluate", fetch: 
     given = {**dict(zip(names, arrays, strict=False)), **named}
     if len(arrays) + len(named) != len(names) or set(given) != set(names):
         raise InputError(
-            f"{spec.name}: give {', '.join(names)} each once, got {len(arrays)} by position and {sorted(named)}"
+            f"{spec.name}: takes {', '.join(names)} once each, got {len(arrays)} by position and {sorted(named)}"
         )
     inputs = [_rows(given[tensor.name], tensor, spec) for tensor in spec.inputs]
     if len({array.chunks[0] for array in inputs}) != 1:
