@@ -23,7 +23,7 @@ LIMITED := timeout --kill-after=30 $(RUN_SECONDS)
 PYTEST := -m pytest --timeout=$(TEST_SECONDS)
 XDIST ?= -n 2 --dist loadgroup --max-worker-restart=0
 
-.PHONY: demo docs package test test-all test-main test-runtime test-savedmodel test-frameworks test-anywhere environments bench gate sweep lint format clean
+.PHONY: demo docs test test-all test-main test-runtime test-savedmodel test-frameworks test-anywhere environments bench gate sweep lint format clean
 
 demo: $(MAIN)/installed
 	$(MAIN)/bin/python -m models.bowl_demo demo
@@ -35,9 +35,8 @@ test: $(MAIN)/installed
 
 test-all: $(MAIN)/installed
 	$(MAKE) --no-print-directory test MARKED=
-	$(MAKE) --no-print-directory test-frameworks
-	$(MAKE) --no-print-directory docs
 	$(MAKE) --no-print-directory test-frameworks test-anywhere
+	$(MAKE) --no-print-directory docs
 
 # MARKED selects tests; what takes long runs only in test-all.
 MARKED = -m "not slow"
@@ -58,7 +57,7 @@ test-savedmodel: $(SAVEDMODEL)/installed $(BUNDLE)/manifest.json
 test-frameworks: $(FRAMEWORKS)/installed
 	PULLBACK_INSTALLED=frameworks $(LIMITED) $(FRAMEWORKS)/bin/python $(PYTEST) tests/frameworks
 
-# Node and Chromium, real clients of servers, a C++ compiler: what bundles travel to. Only in test-all.
+# Node, Chromium and clients over HTTP: what bundles travel to. Only in test-all.
 test-anywhere: $(ANYWHERE)/installed $(NODE)/installed
 	PULLBACK_NODE=$(NODE) $(LIMITED) $(ANYWHERE)/bin/python $(PYTEST) tests/anywhere
 
@@ -102,20 +101,16 @@ $(FRAMEWORKS)/installed: build/wheel
 
 $(ANYWHERE)/installed: build/wheel
 	@test -x $(ANYWHERE)/bin/python || $(MAIN)/bin/python -m venv $(ANYWHERE)
-	$(ANYWHERE)/bin/python -m pip install --quiet "pytest>=8" "pytest-timeout>=2.3" \
-		"umbridge>=1.2,<2" "tritonclient[http,grpc]>=2.60,<3" "tesseract-core>=1.10,<2"
+	$(ANYWHERE)/bin/python -m pip install --quiet "pytest>=8" "pytest-timeout>=2.3"
 	$(ANYWHERE)/bin/python -m pip install --quiet "pullback[serve] @ file://$$(ls $$PWD/build/wheel/*.whl)"
 	$(ANYWHERE)/bin/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
 	@touch $@
 
-# Tests say so and skip where there is no Node. ORT_HEADERS is an npm package that ships the headers of ONNX Runtime's C++ API.
-ORT_HEADERS := com.github.asus4.onnxruntime@0.4.9
+# Tests say so and skip where there is no Node.
 $(NODE)/installed: tests/anywhere/node/package.json
 	@mkdir -p $(NODE) && cp $< $(NODE)/package.json
-	@if command -v npm > /dev/null; then cd $(NODE) && npm install --ignore-scripts --no-audit --no-fund --loglevel=error \
-		&& npm pack --silent $(ORT_HEADERS) > /dev/null && mkdir -p ort && tar xzf com.github.asus4.onnxruntime-*.tgz -C ort \
-		--strip-components=6 --wildcards '*/ios-arm64_x86_64-simulator/onnxruntime.framework/Headers/*' \
-		&& rm com.github.asus4.onnxruntime-*.tgz; else echo "No npm: tests of Node, browsers and C++ are skipped"; fi
+	@if command -v npm > /dev/null; then cd $(NODE) && npm install --ignore-scripts --no-audit --no-fund --loglevel=error; \
+		else echo "No npm: tests of Node and browsers are skipped"; fi
 	@touch $@
 
 # BENCH are its options: --quick for small networks, --publish to write docs/benchmarks.md and the README's table.

@@ -261,10 +261,6 @@ class Bundle:
         names = chosen.fetch_names(fetch)
         return Prepared(chosen.spec, self._onnx().session_of(chosen.spec, names), names, sizes, copy)
 
-    def graph(self, function: str = "evaluate") -> bytes:
-        """The ONNX file of a function; raises ``NotExportedError`` where there is none."""
-        return self._onnx().graph_bytes(self.function(function).spec.name)
-
     def session(
         self, function: str = "evaluate", *, fetch: Iterable[str] | None = None, profile: str | None = None
     ) -> Any:

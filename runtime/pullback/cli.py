@@ -1,4 +1,4 @@
-"""``pullback info|eval|verify|bench|plot|pack|card|casadi|web|serve BUNDLE``: arguments, exit codes, one line of error."""
+"""``pullback COMMAND BUNDLE`` (info, eval, verify, plot, web, ...): arguments, exit codes, one line of error."""
 
 from __future__ import annotations
 

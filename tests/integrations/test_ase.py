@@ -77,7 +77,7 @@ def test_units(atoms_bundle: pullback.Bundle) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"energy": "e"}, "energy='e': the outputs are energy"),
+        ({"energy": "e"}, "energy='e': choose one of the outputs, energy"),
         ({"given": {"charge": 1}}, "there is no input 'charge'"),
         ({"positions": "r"}, r"gradient\(energy, r\)"),
     ],

@@ -98,10 +98,6 @@ class OnnxBackend:
             run = getattr(getattr(session, "_sess", None), "run", run)
         return run
 
-    def graph_bytes(self, name: str) -> bytes:
-        """The ONNX file of a function."""
-        return self._graph(name).read()
-
     def session_of(self, function: FunctionSpec, outputs: tuple[str, ...]) -> onnxruntime.InferenceSession:
         """A session that runs only what leads to ``outputs``: one of its own where these are not all."""
         return self._session_of(function, outputs, self._threads)

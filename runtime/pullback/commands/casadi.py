@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 
 from pullback.bundle import load
-from pullback.errors import MissingDependencyError
-from pullback.integrations.casadi.files import Files
 from pullback.integrations.whole_derivatives import inputs_of, values_of
 
 NAME = "casadi"
@@ -23,7 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Values, Jacobian, second order and products as far as the bundle holds them; a saved function where CasADi is."""
+    """Values, Jacobian, second order and products as far as the bundle holds them, and the function saved by CasADi."""
+    from pullback.integrations.casadi import native  # raises MissingDependencyError: other commands do without CasADi
+    from pullback.integrations.casadi.files import Files
+
     bundle = load(arguments.bundle, arguments.backend)
     floats = [tensor.name for tensor in inputs_of(bundle) if tensor.dtype.startswith("float")]
     of = arguments.of.split(",") if arguments.of else [tensor.name for tensor in values_of(bundle)]
@@ -41,11 +42,6 @@ def run(arguments: argparse.Namespace) -> int:
         path.write_bytes(file.content)
         print(f"{path}: ({', '.join(file.inputs)}) -> ({', '.join(file.outputs)})")
     others = {tensor.name for tensor in inputs_of(bundle)} - set(wrt)
-    try:
-        from pullback.integrations.casadi import native
-    except MissingDependencyError:
-        print(f"{saved} was not written: CasADi is not installed")
-        return 0
     if others:
         print(f"{saved} was not written: {', '.join(sorted(others))} would have to be fixed")
         return 0

@@ -43,7 +43,7 @@ class Extrapolated:
         derivative is not ``steady``, it jumps itself.
         """
         rows = slice(len(self.measured)) if np.ndim(self.measured) else ...
-        all_smooth = smooth & steady
+        all_smooth = np.array(smooth & steady)  # of one number NumPy would give a scalar, which takes no item
         all_smooth[rows] |= self.smooth & steady[rows]
         where = np.asarray(all_smooth[rows] if alone else all_smooth[rows] & ~smooth[rows])
         known = where & np.isfinite(self.measured) & np.isfinite(self.uncertainty)
