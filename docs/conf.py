@@ -123,5 +123,13 @@ def _to_the_repository(node: nodes.Element, found: pathlib.Path) -> None:
     node.replace_self(link)
 
 
+def _without_constructor(
+    app: Sphinx, what: str, name: str, item: object, options: object, signature: str | None, returned: str | None
+) -> tuple[str, None] | None:
+    """``pullback.load`` makes bundles; what their class is made from is nobody's business."""
+    return ("", None) if name == "pullback.Bundle" else None
+
+
 def setup(app: Sphinx) -> None:
     app.add_transform(LinksToTheRepository)
+    app.connect("autodoc-process-signature", _without_constructor)

@@ -11,6 +11,10 @@ except ImportError as problem:
     raise MissingDependencyError(
         f'exporting needs TensorFlow and ONNX ({problem.name} is missing): pip install "pullback[export]"'
     ) from problem
+except ValueError as problem:  # of Keras, which TensorFlow imports
+    raise MissingDependencyError(
+        f"Keras cannot start ({problem}): set KERAS_BACKEND=tensorflow before Python starts"
+    ) from problem
 
 from pullback_export.derivatives.kinds import (
     HVP,

@@ -99,17 +99,17 @@ class Bundle:
 
     @property
     def vjp(self) -> Callable[..., Any]:
-        """``vjp(x=x, adj_y=v)``: the product of an adjoint seed with the Jacobian, ``adj_x`` of shape ``(B, *in)``."""
+        """The product of an adjoint seed with the Jacobian: ``vjp(x=x, adj_y=v)`` gives ``adj_x``, ``(B, *in)``."""
         return self.function("vjp")
 
     @property
     def jvp(self) -> Callable[..., Any]:
-        """``jvp(x=x, fwd_x=t)``: the derivative along a direction, ``fwd_y`` of shape ``(B, *out)``."""
+        """The derivative along a direction: ``jvp(x=x, fwd_x=t)`` gives ``fwd_y`` of shape ``(B, *out)``."""
         return self.function("jvp")
 
     @property
     def hvp(self) -> Callable[..., Any]:
-        """``hvp(x=x, fwd_x=t)``: the Hessian times a direction, ``hvp_y_x`` of shape ``(B, *in)``.
+        """The Hessian times a direction: ``hvp(x=x, fwd_x=t)`` gives ``hvp_y_x`` of shape ``(B, *in)``.
 
         Of a vector output, ``hvp(x=x, adj_y=v, fwd_x=t)``: the Hessian of ``<v, y>`` times a direction, ``fwd_adj_x``.
         """
@@ -117,7 +117,7 @@ class Bundle:
 
     @property
     def weighted_hessian(self) -> Callable[..., Any]:
-        """``weighted_hessian(x=x, adj_y=v)``: the sum of ``v[i]`` times the Hessian of ``y[i]``, ``hess_y_x``."""
+        """The sum of ``v[i]`` times the Hessian of ``y[i]``: ``weighted_hessian(x=x, adj_y=v)`` gives ``hess_y_x``."""
         return self.function("weighted_hessian")
 
     @property

@@ -280,7 +280,9 @@ def workers_of(process: subprocess.Popen[str]) -> list[int]:
     return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/task").exists(), reason="on this system nothing lists the server's worker processes (/proc)"
+)
 def test_a_killed_worker_is_replaced() -> None:
     with serving(FIELD, "--workers", "2") as (port, process):
         for _ in range(100):

@@ -20,6 +20,7 @@ from pullback_export.derivatives.product_parts import ProductParts, product_part
 from pullback_export.derivatives.request_checks import (
     check_names,
     check_outputs,
+    check_rank,
     check_result_names,
     check_seeds,
     check_shapes,
@@ -49,7 +50,6 @@ class Function:
     outputs: tuple[str, ...]
     requests: tuple[Request, ...]
     compute: Callable[..., list[Any]]
-    all_requests: tuple[Request, ...] = ()
     values: Callable[..., dict[Selection, Any]] | None = None
     shared: frozenset[str] = frozenset()
 
@@ -110,7 +110,7 @@ class Derivatives:
         """``evaluate`` and, where they were asked for, the products: ``vjp``, ``jvp``, ``hvp``, ..."""
         seedless = tuple(request for request in self.requests if not request.seeds)
         names = (*self.source.outputs, *self.layers, *(request.name for request in seedless))
-        evaluate = Function("evaluate", self.source.inputs, names, seedless, self._evaluate, self.requests)
+        evaluate = Function("evaluate", self.source.inputs, names, seedless, self._evaluate)
         functions = [dataclasses.replace(evaluate, shared=self._shared)]
         for name in PRODUCTS:
             chosen = tuple(request for request in self.requests if request.function == name)
@@ -138,7 +138,7 @@ class Derivatives:
             return self._products(parts, tensors[:count], given, vectorize)
 
         described = (*requests, *parts.byproducts)
-        return Function(name, inputs, parts.outputs, described, compute, self.requests, self._values)
+        return Function(name, inputs, parts.outputs, described, compute, self._values)
 
     def _evaluate(self, vectorize: Vectorize, *tensors: Any) -> list[Any]:
         requests = [request for request in self.requests if not request.seeds]
@@ -255,6 +255,7 @@ class Derivatives:
         return values
 
     def _select(self, tensor: Any, selection: Selection) -> Any:
+        check_rank(selection.name, tensor.shape)
         if selection.index:
             index = sample_index(selection, tensor.shape.rank, self.lead)
             check_range(selection, index, self._sample_shape(tensor))

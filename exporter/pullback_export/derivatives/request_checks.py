@@ -93,10 +93,15 @@ def check_outputs(specs: Mapping[str, tf.TensorSpec]) -> None:
             raise ExportError(f"output {name!r} is complex; return its real and imaginary part instead")
         if not (spec.dtype.is_floating or spec.dtype.is_integer or spec.dtype.is_bool):
             raise ExportError(f"output {name!r} has dtype {spec.dtype.name}; outputs are floats, integers or bool")
-        if spec.shape.rank is None:
-            raise ExportError(
-                f"output {name!r} has an unknown number of axes; say it in the model: tf.ensure_shape(y, [None, ...])"
-            )
+        check_rank(name, spec.shape)
+
+
+def check_rank(name: str, shape: tf.TensorShape) -> None:
+    """Raises :class:`ExportError` where TensorFlow does not know how many axes the output ``name`` has."""
+    if shape.rank is None:
+        raise ExportError(
+            f"output {name!r} has an unknown number of axes; say it in the model: tf.ensure_shape(y, [None, ...])"
+        )
 
 
 def check_shapes(request: Request, specs: Mapping[Selection, tf.TensorSpec], lead: int) -> None:

@@ -12,9 +12,6 @@ from pullback.manifest import BATCH_NAMES
 from pullback_export.errors import ExportError
 from pullback_export.sources.source import Source
 
-# By input, the names of its free axes by their number.
-Axes = Mapping[str, Mapping[int, str]]
-
 
 def with_axes(source: Source, axes: Any) -> Source:
     """``source`` whose free axes have the names of ``axes``, ``{"positions": {0: "atoms"}, "species": {0: "atoms"}}``.

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import importlib.util
+import os
 import pathlib
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from pullback_export.errors import ExportError
+from pullback_export.errors import ExportError, MissingDependencyError
 from pullback_export.precision import REWRITABLE, check_dtype
 from pullback_export.sources.functions import function_source, signature_of
 from pullback_export.sources.saved_models import saved_model_source
@@ -59,6 +63,20 @@ def open_source(
     return source
 
 
+def _keras() -> Any:
+    """Keras; raises :class:`ExportError` where it cannot start on the backend that was chosen for it."""
+    if importlib.util.find_spec("keras") is None:
+        raise MissingDependencyError('reading a .keras file needs Keras: pip install "pullback[export]"')
+    try:
+        return importlib.import_module("keras")
+    except (ImportError, ValueError) as problem:
+        chosen = os.environ.get("KERAS_BACKEND", "of keras.json")
+        raise ExportError(
+            f"Keras cannot start on the backend {chosen} ({problem}): set KERAS_BACKEND=tensorflow before Keras is"
+            " imported; a .keras file is the same on every backend"
+        ) from problem
+
+
 def _load(path: pathlib.Path) -> Any:
     if not path.exists():
         raise ExportError(f"{path}: no such file or folder; give a .keras file or a SavedModel folder")
@@ -68,12 +86,7 @@ def _load(path: pathlib.Path) -> Any:
                 f"{path}: not a SavedModel folder (it has no saved_model.pb); give the folder that has one"
             )
         return tf.saved_model.load(str(path))
-    try:
-        import keras
-    except ImportError as problem:
-        from pullback_export.errors import MissingDependencyError
-
-        raise MissingDependencyError('reading a .keras file needs Keras: pip install "pullback[export]"') from problem
+    keras = _keras()
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as problem:
@@ -83,11 +96,8 @@ def _load(path: pathlib.Path) -> Any:
 
 
 def _is_keras(model: Any) -> bool:
-    try:
-        import keras
-    except ImportError:
-        return False
-    return isinstance(model, keras.Layer)
+    layer = getattr(sys.modules.get("keras"), "Layer", None)  # who has a model has imported Keras
+    return layer is not None and isinstance(model, layer)
 
 
 def needs_inputs(model: Any) -> bool:
