@@ -70,7 +70,8 @@ def _stretched(array: Array, axis: int, size: int) -> Array:
     upper = array.take(np.minimum(low + 1, array.shape[axis] - 1), axis)
     with np.errstate(invalid="ignore", over="ignore"):
         between = lower + share * (upper.astype(np.float64) - lower)
-    return np.asarray(np.where(share == 0, lower, between), array.dtype)
+    # Between infinities lies a NaN that nobody gave.
+    return np.asarray(np.where((share == 0) | ~np.isfinite(between), lower, between), array.dtype)
 
 
 def _block_diagonal(array: Array, axes: Sequence[int], size: int) -> Array:

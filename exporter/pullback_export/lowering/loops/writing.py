@@ -287,9 +287,11 @@ class LoopWriter:
         body.outputs = [("go_on", following), *(("state", state.following) for state in self.states)]
         body.outputs += [("row", value) for value in collected]
         node = Node("Loop", [limit, initial, *(state.initial for state in self.states)], {"body": body})
-        finals = [state.final for state in self.states] + [self.promised[value].rows for value in collected]
-        _give(op.graph, node, finals)
+        raw = [_as_given(op.graph, self.promised[value].rows) for value in collected]
+        _give(op.graph, node, [state.final for state in self.states] + raw)
         op.graph.name_size(count, steps)
+        for value, given in zip(collected, raw, strict=True):
+            _of_its_sizes(op.graph, given, self.promised[value].rows)
 
         def rows(value: Value, backward: bool) -> Value:
             found = self.promised[value].rows
@@ -304,6 +306,28 @@ def _give(graph: Graph, node: Node, results: list[Value]) -> None:
     for value in results:
         value.node = node
     graph.nodes.append(node)
+
+
+def _as_given(graph: Graph, rows: Value) -> Value:
+    """What a ``Loop`` gives for ``rows``: after no iteration ONNX Runtime takes free sizes of a row for 0.
+
+    (``LoopImpl::Execute`` in ``onnxruntime/core/providers/cpu/controlflow/loop.cc``.)
+    """
+    steps, *sizes = rows.dims
+    if all(isinstance(size, int) for size in sizes) or not all(graph.knows_size(size) for size in sizes):
+        return rows
+    free = [size if isinstance(size, int) else graph.fresh_size("row") for size in sizes]
+    return Value(graph, rows.dtype, (steps, *free))
+
+
+def _of_its_sizes(graph: Graph, given: Value, rows: Value) -> None:
+    """Writes ``rows`` as ``given`` with the sizes that it has after iterations.
+
+    Each is stated: a 0 for a size that is there and one free size become ``[0, -1]`` in ONNX Runtime's
+    ``ReshapeFusion``, which cannot be where there are no rows.
+    """
+    if given is not rows:
+        graph.place("Reshape", [given, graph.sizes_value(rows.dims)], {"allowzero": 1}, [rows])
 
 
 def _in_order(nodes: list[Node]) -> list[Node]:
