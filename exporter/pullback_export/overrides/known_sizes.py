@@ -146,8 +146,8 @@ def _shape(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _shape_n(original: Callable[..., Any]) -> Callable[..., Any]:
     def shape_n(input: Any, out_type: Any = tf.int32, name: Any = None) -> Any:
-        # Of tensors of another graph, as a backward loop reads those of the forward one, TensorFlow keeps the tensors or,
-        # of single shapes, lists of those: what it would do is left as it is.
+        # A backward loop reads tensors of the forward one: of those TensorFlow keeps the values, and of single shapes
+        # lists of shapes. What it would do is left as it is.
         if _graph_of(*input) is not tf.compat.v1.get_default_graph():
             return original(input, out_type, name)
         return [tf.shape(item, out_type=out_type) for item in input]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from pullback_export import export
 from pullback_export.derivatives.plan import Derivatives, trace_function
 from pullback_export.derivatives.requests import parse_request
 from pullback_export.derivatives.tracing import trace
@@ -135,3 +137,22 @@ def test_axes_of_different_inputs_may_broadcast() -> None:
             y = x * v
         for actual, wanted in zip(run(x, v), tape.gradient(y, [x, v]), strict=True):
             np.testing.assert_allclose(actual, wanted)
+
+
+def test_a_loop_whose_variable_grows_exports(tmp_path: pathlib.Path) -> None:
+    """Its gradient reads the sizes of each iteration's tensors."""
+
+    def growing(x: Any) -> dict[str, Any]:
+        shapes = tf.TensorShape([]), tf.TensorShape([None, 3])
+        loop = tf.while_loop(
+            lambda i, _: i < 3, lambda i, a: (i + 1, tf.concat([a, tf.sin(x) * 2.0], 0)), (0, x[:0]), shapes
+        )
+        return {"y": tf.ensure_shape(loop[1], [None, 3])}
+
+    x = np.random.default_rng(3).normal(size=(2, 3)).astype(np.float32)
+    inputs = [tf.TensorSpec([None, 3], tf.float32, "x")]
+    bundle = export(
+        growing, tmp_path / "b", "vjp(y, x)", inputs=inputs, samples={"x": x}, batched=False, formats=("onnx",)
+    )
+    seed = np.ones((6, 3), np.float32)
+    np.testing.assert_allclose(bundle.vjp(x=x, adj_y=seed).adj_x, 6 * np.cos(x), rtol=1e-5)

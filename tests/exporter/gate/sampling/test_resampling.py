@@ -175,3 +175,12 @@ def test_probabilities_of_another_size() -> None:
         found = resized({"x": SHARES}, {"x": ("B", "n")}, {"n": size}, False)["x"]
         assert found.shape == (5, size)
         assert sums_to_one(found)
+
+
+def test_infinities_stay_what_they_are() -> None:
+    """Between two of them lies a NaN, which nobody gave."""
+    array = np.array([-np.inf, np.inf, 1.0, np.inf])
+    for size in (2, 5, 7, 13):
+        found = resized({"x": array}, {"x": ("n",)}, {"n": size}, False)["x"]
+        assert found.shape == (size,)
+        assert not np.isnan(found).any()

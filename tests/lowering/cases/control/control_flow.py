@@ -293,6 +293,7 @@ CASES = [
     Case("while_negative_count", WHILE, _counted_by_data, ((2, 3), fixed(-3, "int32", free=()))),
     Case("while_downwards", WHILE, _downwards, ((2, 3),), order=2),
     Case("while_two_conditions", WHILE, _two_conditions, ((2, 3),)),
+    Case("while_two_conditions_not_entered", WHILE, _two_conditions, (uniform(40.0, 60.0, 2, 3),)),
     Case("while_two_conditions_limit", WHILE, _two_conditions, (uniform(0.01, 0.02, 2, 3),)),
     Case("while_nested", WHILE, _nested, ((2, 3),), order=2),
     Case("while_triangular", WHILE, _triangular, ((2, 3),), order=2),
