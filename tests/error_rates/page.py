@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tests.error_rates.outcome import Outcome
+from tests.error_rates.rows import NOT_RIGHT
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "gate.md"
 # Verdicts that must not be.
@@ -18,6 +19,8 @@ make it; a row of the tables of operators that reaches it is exported as a plain
 must refuse it. A fault is *unseen* where it changes no number of any row that was tried (a wrong sign of zeros, say),
 and *stopped* where it makes the conversion itself fail; neither says anything about the gate. A *right export* is a row
 of the tables as it stands, in every dtype, with free and with fixed sizes; the gate must accept it.
+
+{exceptions}
 """
 
 
@@ -37,7 +40,9 @@ def summary(outcomes: Sequence[Outcome]) -> str:
 def page(outcomes: Sequence[Outcome]) -> str:
     """The whole page."""
     faults = [outcome for outcome in outcomes if outcome.verdict in ("caught", "missed")]
-    lines = [HEAD, *(f"* {line}" for line in summary(outcomes).splitlines()), ""]
+    named = [f"* `{name}`: {reason}" for name, reason in NOT_RIGHT.items()]
+    head = HEAD.format(exceptions="\n".join(["Rows that are not right with cotangents, and are refused:", "", *named]))
+    lines = [head, *(f"* {line}" for line in summary(outcomes).splitlines()), ""]
     lines += ["## Planted faults", "", "| family | mistake | caught | missed |", "|---|---|--:|--:|"]
     counts = Counter((outcome.family, outcome.kind, outcome.verdict) for outcome in faults)
     for family, kind in sorted({(outcome.family, outcome.kind) for outcome in faults}):

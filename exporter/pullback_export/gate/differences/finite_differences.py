@@ -51,6 +51,18 @@ MOST_ROWS = 8
 MOST_COMPONENTS = 32
 
 
+@dataclasses.dataclass(frozen=True)
+class _Answers:
+    """What is judged: the ``reference`` results for ``inputs``, those of ``sample`` with seeds."""
+
+    source: Source
+    exact: ExactSource | None
+    sample: Sample
+    inputs: Mapping[str, Array]
+    reference: Mapping[str, Array]
+    interacting: bool
+
+
 def check(
     source: Source,
     exact: ExactSource | None,
@@ -70,37 +82,30 @@ def check(
     says which requests pass ops that TensorFlow gives another gradient than their derivative on purpose.
     """
     report = Report()
+    answers = _Answers(source, exact, sample, inputs, reference, interacting)
     for request in function.requests:
         reason = _cannot_judge(source, function, request, inputs)
         if reason:
             report += Report(notes=(f"{request}: no central differences: {reason}",))
             continue
-        found = _check(source, exact, request, sample, inputs, reference, interacting, known or {})
+        found = _check(answers, request, known or {})
         passed = conventions.of(request) if conventions is not None and not found.ok else ()
         if passed:
-            found = _as_declared(found, passed, exact, request, sample, inputs, reference, interacting)
+            found = _as_declared(answers, found, passed, request)
         report += found
     return report
 
 
-def _as_declared(
-    plain: Report,
-    passed: Sequence[str],
-    exact: ExactSource | None,
-    request: Request,
-    sample: Sample,
-    inputs: Mapping[str, Array],
-    reference: Mapping[str, Array],
-    interacting: bool,
-) -> Report:
+def _as_declared(answers: _Answers, plain: Report, passed: Sequence[str], request: Request) -> Report:
     """What becomes of ``plain``, where the request has passed ops whose gradient is a convention.
 
     Differences of what these ops declare decide. Only where an op cannot be held, ``plain`` is a warning.
     """
     because = f"the model has {', '.join(passed)}, whose gradient TensorFlow defines otherwise"
+    exact = answers.exact
     if exact is not None and set(passed) <= HELD:
         try:
-            held = _check(exact.source, exact, request, sample, inputs, reference, interacting, {}, held=True)
+            held = _check(dataclasses.replace(answers, source=exact.source), request, {}, held=True)
         except (NotHeldError, tf.errors.OpError, LookupError, ValueError) as problem:
             said = " ".join(str(problem).split())[:200]
             return _warned(plain, because) + Report(notes=(f"{request}: not held at the sample: {said}",))
@@ -118,21 +123,12 @@ def _warned(report: Report, because: str) -> Report:
     return Report(rows, report.notes)
 
 
-def _check(
-    source: Source,
-    exact: ExactSource | None,
-    request: Request,
-    sample: Sample,
-    inputs: Mapping[str, Array],
-    reference: Mapping[str, Array],
-    interacting: bool,
-    known: Mapping[str, Array],
-    held: bool = False,
-) -> Report:
+def _check(answers: _Answers, request: Request, known: Mapping[str, Array], held: bool = False) -> Report:
+    source, exact = answers.source, answers.exact
     precision = _precision(source, exact)
-    parted = source.batched and not interacting
+    parted = source.batched and not answers.interacting
     some = slice(MOST_ROWS) if parted else ...
-    of_rows = {name: array[some] for name, array in inputs.items()}
+    of_rows = {name: array[some] for name, array in answers.inputs.items()}
     judge = Judge(
         source,
         request,
@@ -142,8 +138,8 @@ def _check(
         HeldSource(exact.source, of_rows) if held and exact is not None else exact,
         float(np.finfo(precision.dtype).eps),
     )
-    over_batch = sample.rows if interacting else None
-    result = np.asarray(reference[request.name], np.float64)[some] / request.scale
+    over_batch = answers.sample.rows if answers.interacting else None
+    result = np.asarray(answers.reference[request.name], np.float64)[some] / request.scale
     attempts: list[Attempt] = []
     steps = after_one_row(judge, result, precision) if parted and judge.is_large else list(precision.steps)
     while steps:
@@ -165,7 +161,7 @@ def _check(
         one = judge.first_row() if judge.is_large else judge
         found = extrapolated(one, precision.longest, over_batch, best.size, precision.bound, precision.kink)
         outcome = found.judged(best.predicted, best.smooth, steady, doubtful)
-    return _report(request, sample, precision, best, outcome, held)
+    return _report(request, answers.sample, precision, best, outcome, held)
 
 
 def _precision(source: Source, exact: ExactSource | None) -> Precision:
