@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pullback
 import pytest
 import tensorflow as tf
 from pullback_export import Derivative, ExportError, Gradient, Hessian, Jacobian, export
@@ -87,6 +88,8 @@ def test_unconnected_can_be_zero(model: keras.Model, tmp_path: pathlib.Path) -> 
         ({"opset": 11}, "18"),
         ({"opset": 99}, "18"),
         ({"tolerance": -1}, "positive"),
+        ({"tolerance": 0.0}, "positive"),
+        ({"tolerance": pullback.manifest.Tolerance(0.0, 1e-9)}, "positive"),
         ({"tolerance": float("nan")}, "positive"),
         ({"tolerance": "small"}, "positive"),
         ({"outputs": ["only_one"]}, "3 output"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-import numpy as np
 from pullback.manifest import Tolerance
 
 from pullback_export.errors import ExportError
@@ -26,9 +25,11 @@ class Bounds:
 def checked_tolerance(tolerance: float | Tolerance | None) -> Tolerance:
     """A tolerance from what the caller gave; None for the defaults of :class:`pullback.manifest.Tolerance`."""
     if isinstance(tolerance, Tolerance):
+        checked_tolerance(tolerance.float32)
+        checked_tolerance(tolerance.float64)
         return tolerance
     if tolerance is None:
         return Tolerance()
-    if not isinstance(tolerance, int | float) or not 0 < tolerance < np.inf:
-        raise ExportError(f"tolerance={tolerance!r}: give a positive number or a pullback.manifest.Tolerance")
+    if not isinstance(tolerance, int | float) or not 0 < tolerance < 1:
+        raise ExportError(f"tolerance={tolerance!r}: give a positive number below 1 or a pullback.manifest.Tolerance")
     return Tolerance(float(tolerance), float(tolerance))

@@ -107,6 +107,24 @@ def tanh(op: OpContext, z: ComplexValue) -> ComplexValue:
     return ComplexValue(s * (1 + t * t) / size, t / c / c / size)
 
 
+def tan(op: OpContext, z: ComplexValue) -> ComplexValue:
+    """``-i tanh(iz)``: a quotient of sine and cosine would be one of infinities where ``cosh y`` overflows."""
+    turned = tanh(op, ComplexValue(-z.imag, z.real))
+    return ComplexValue(turned.imag, -turned.real)
+
+
+def sigmoid(op: OpContext, z: ComplexValue) -> ComplexValue:
+    """``1 / (1 + exp(-z))`` with ``a = exp(-|x|)``, which does not overflow, in numerator and denominator.
+
+    ``(1 + a cos y + i a sin y) / d`` for ``x >= 0``, else ``(a**2 + a cos y + i a sin y) / d``, with
+    ``d = 1 + 2 a cos y + a**2``.
+    """
+    a = op.Exp(-op.Abs(z.real))
+    across, up = a * op.Cos(z.imag), a * op.Sin(z.imag)
+    size = 1 + 2 * across + a * a
+    return ComplexValue((op.Where(z.real >= 0, op.const(1, a.dtype), a * a) + across) / size, up / size)
+
+
 def asin(op: OpContext, z: ComplexValue) -> ComplexValue:
     """Kahan: ``atan(x / Re(a b)) + i asinh(Im(conj(a) b))``, ``a = sqrt(1 - z)``, ``b = sqrt(1 + z)``."""
     a, b = sqrt(op, 1 - z), sqrt(op, 1 + z)

@@ -169,15 +169,15 @@ def only_results(op: OpContext, pooled: Value, windows: Sequence[Window]) -> Val
     # Nobody may read the number of windows from what has one too many.
     several = [op.graph.fresh_size("windows") if axis in axes else size for axis, size in enumerate(pooled.dims)]
     pooled.refine(tuple(several))
-    room = op.sizes([window.size + (window.stride - window.reach) for window in on])
+    room = op.sizes([window.size + (sum(window.pads or ()) + window.stride - window.reach) for window in on])
     counts = op.Max(op.Div(room, [window.stride for window in on]), [0])
     found: Value = op.Slice(pooled, [0] * len(axes), counts, axes)
     return found
 
 
 def may_be_short(window: Window) -> bool:
-    """Whether an axis of free size has no room for a window, as far as is known."""
-    return not isinstance(window.size, int) and window.pads == (0, 0) and window.reach > 1
+    """Whether an axis of free size may have no room for a window, with its padding."""
+    return not isinstance(window.size, int) and window.pads is not None and sum(window.pads) + 1 < window.reach
 
 
 def tap(op: OpContext, x: Value, axis: int, window: Window, index: int) -> Value:

@@ -127,7 +127,7 @@ def sigmoid(op: OpContext, x: Any) -> Any:
     Also next to a Softplus: the sigmoid is then its derivative, and the quotient of the two matters.
     """
     if isinstance(x, ComplexValue):
-        return 1.0 / (complex_elementary.exp(op, -x) + 1)
+        return complex_elementary.sigmoid(op, x)
     return elementary.sigmoid(op, x, exact=op.magnified() or op.shares_input_with("Softplus"))
 
 

@@ -23,15 +23,7 @@ def cos(op: OpContext, x: Any) -> Any:
     return complex_elementary.cos(op, x) if isinstance(x, ComplexValue) else op.Cos(x)
 
 
-@lowers("Tan")
-def tan(op: OpContext, x: Any) -> Any:
-    """``tan(x)``."""
-    if isinstance(x, ComplexValue):
-        return complex_elementary.sin(op, x) / complex_elementary.cos(op, x)
-    return elementary.tan(op, x)
-
-
-@lowers("Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh")
+@lowers("Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh")
 def by_name(op: OpContext, x: Any) -> Any:
     """The function that the op is named after; NaN outside of its domain."""
     functions = complex_elementary if isinstance(x, ComplexValue) else elementary
