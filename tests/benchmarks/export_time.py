@@ -40,7 +40,7 @@ def network(name: str) -> tuple[Any, str]:
     if kind != "blocks":
         shape = (int(size), int(size), 3)
         found = getattr(keras.applications, kind)(weights=None, input_shape=shape, classifier_activation=None)
-        return found, f"gradient({found.output_names[0]}[3], {found.inputs[0].name})"
+        return found, f"gradient({found.output_names[0]}[3], x)"  # the only input has no name of its own
     x = first = keras.Input((8,), name="x")
     for index in range(int(size)):
         hidden = layers.Activation("tanh")(layers.BatchNormalization()(layers.Dense(8)(x)))
