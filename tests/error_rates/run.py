@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.error_rates.faults import all_faults
 from tests.error_rates.outcome import Outcome, try_fault, try_right
+from tests.error_rates.record import Task
 from tests.error_rates.rows import NOT_RIGHT
 from tests.error_rates.subjects import NETWORKS, RowSubject, Subject
 from tests.lowering.case import Case
@@ -24,8 +25,6 @@ TASKS_PER_PROCESS = 150
 MOST_ROWS = 6
 # What one task may take: far more than any needs, and than the gate's own limit for one sample.
 SECONDS = 180.0
-
-Task = tuple[str, int]
 
 
 def tasks(every: int, only: str | None) -> list[Task]:
@@ -41,8 +40,8 @@ def right_rows() -> list[tuple[Case, str, bool]]:
     return [(case, dtype, free) for case in right for dtype in case.dtypes for free in case.free]
 
 
-def run(chosen: Sequence[Task], processes: int) -> Iterator[Outcome]:
-    """The outcome of each task, as they come; a process that dies or takes too long is a finding."""
+def run(chosen: Sequence[Task], processes: int) -> Iterator[tuple[Task, Outcome]]:
+    """Each task with its outcome, as they come; a process that dies or takes too long is a finding."""
     waiting = list(reversed(chosen))
     workers = [Worker() for _ in range(processes)]
     try:
@@ -52,9 +51,9 @@ def run(chosen: Sequence[Task], processes: int) -> Iterator[Outcome]:
                     worker.start(waiting.pop())
             multiprocessing.connection.wait([worker.connection for worker in workers], timeout=1)
             for worker in workers:
-                found = worker.outcome()
-                if found is not None:
-                    yield found
+                task, found = worker.task, worker.outcome()
+                if task is not None and found is not None:
+                    yield task, found
     finally:
         for worker in workers:
             worker.stop()

@@ -12,6 +12,7 @@ from pullback_export.optimize import pipeline
 from tests.error_rates.faults import RewriteFault, all_faults
 from tests.error_rates.outcome import Outcome, try_fault
 from tests.error_rates.page import WRONG, summary
+from tests.error_rates.record import Record
 from tests.error_rates.run import reaching
 from tests.error_rates.subjects import NETWORKS
 
@@ -46,3 +47,9 @@ def test_rates_count_what_was_judged() -> None:
     ]
     assert summary(outcomes).splitlines()[0].startswith("planted faults caught: 1 of 2 ")
     assert summary(outcomes).splitlines()[1] == "right exports refused: 1 of 2"
+
+
+def test_a_record_goes_on_where_a_run_was_stopped(tmp_path: pathlib.Path) -> None:
+    outcome = Outcome("matmul, float32, free sizes", "", "right export", "refused", "ParityError: off")
+    Record(tmp_path / "record").add(("row", 7), outcome)
+    assert Record(tmp_path / "record").known == {("row", 7): outcome}
