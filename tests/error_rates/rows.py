@@ -42,9 +42,7 @@ def export_row(case: Case, dtype: str, free: bool, path: pathlib.Path, formats: 
         )
         for index, (arg, array) in enumerate(zip(case.args, arrays, strict=True))
     ]
-    function = named_outputs(case.function)
-    if case.name in GRAPH_ONLY:
-        function = tf.function(function)
+    function = function_of(case)
     found = function(*map(tf.constant, arrays))
     function = with_ranks(function, found)
     requests = [
@@ -64,6 +62,12 @@ def export_row(case: Case, dtype: str, free: bool, path: pathlib.Path, formats: 
         formats=formats,
         tolerance=_tolerance(case),
     )
+
+
+def function_of(case: Case) -> Callable[..., Any]:
+    """The row's function with named outputs, as a user would have it."""
+    function = named_outputs(case.function)
+    return tf.function(function) if case.name in GRAPH_ONLY else function
 
 
 def named_outputs(function: Callable[..., Any]) -> Callable[..., dict[str, Any]]:

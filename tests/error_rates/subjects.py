@@ -14,7 +14,7 @@ import pullback
 import tensorflow as tf
 from pullback_export import export
 
-from tests.error_rates.rows import export_row, named_outputs
+from tests.error_rates.rows import export_row, function_of
 from tests.exporter.optimize import test_counts as networks
 from tests.lowering.case import Case, draw_inputs
 
@@ -54,7 +54,7 @@ class RowSubject:
         watched = {name: tensor for name, tensor in tensors.items() if tensor.dtype.is_floating}
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(list(watched.values()))
-            outputs = named_outputs(self.case.function)(*tensors.values())
+            outputs = function_of(self.case)(*tensors.values())
         found = bundle(**feeds, fetch=tuple(outputs))
         worst = max((relative_error(getattr(found, name), want) for name, want in outputs.items()), default=0.0)
         taken = {spec.name for spec in bundle.functions["vjp"].spec.inputs} if "vjp" in bundle.functions else set()

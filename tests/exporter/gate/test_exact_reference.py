@@ -284,6 +284,18 @@ def test_what_belongs_to_a_dtype_stays_in_it(function: Any) -> None:
     np.testing.assert_allclose(exact(inputs)["y"], function(tf.constant(inputs["x"]))["y"], rtol=1e-7)
 
 
+def test_a_function_of_random_numbers_is_computed_in_float64() -> None:
+    """``RandomGammaGrad`` draws nothing; in float32 its kernel gives 0 where the density underflows."""
+    (only,) = functions_of(
+        lambda x: {"y": tf.raw_ops.RandomGammaGrad(alpha=3.0 + x, sample=200.0 + x)}, (3,), "float32", ()
+    )
+    inputs = inputs_of(only)
+    exact = ExactFunction(trace(only))(inputs)["y"]
+    wide = inputs["x"].astype(np.float64)
+    np.testing.assert_allclose(exact, tf.raw_ops.RandomGammaGrad(alpha=3.0 + wide, sample=200.0 + wide), rtol=1e-12)
+    assert (exact > 1).all()
+
+
 def test_only_what_is_asked_for_is_computed() -> None:
     function = functions_of(matrices, (None, 3), "float32", ("jacobian(y, x)",))[0]
     exact, inputs = ExactFunction(trace(function)), inputs_of(function)

@@ -23,7 +23,7 @@ HALF_TO_FLOAT32: Retyping = {types_pb2.DT_HALF: types_pb2.DT_FLOAT, types_pb2.DT
 # neighbours among floats, and Python functions. They stay as they are, between casts, and lose nothing by it.
 _OF_THE_DTYPE = frozenset({"AsString", "Bitcast", "NextAfter", "StringToNumber"})
 _OF_THE_DTYPE_STARTS = ("Decode", "Parse", "Stateless", "Random", "Multinomial", "ParameterizedTruncatedNormal")
-_NOT_RANDOM = frozenset({"StatelessIf", "StatelessWhile", "StatelessCase"})
+_NOT_RANDOM = frozenset({"StatelessIf", "StatelessWhile", "StatelessCase", "RandomGammaGrad"})
 # Bytes from which a constant counts for the memory of an export.
 _LARGE = 2**20
 _HOST_CODE = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc", "XlaCallModule"})

@@ -115,14 +115,16 @@ class Expected:
         """The rows that are not determined, where that is why they are ``off``: nearly all of it has to move itself.
 
         A kink or a tie somewhere in a row says nothing of its other numbers. Nothing hangs on a drawn row, which is
-        left out as a whole. Of the caller's only a jump counts, and not what moves a little.
+        left out as a whole. Of the caller's only a jump counts, and not what moves a little. What moves by more than
+        the largest error that counts as rounding is never rounding, however much of that is allowed here.
         """
         off = self.in_rows(off)
         moved = np.zeros(off.shape, bool)
         if self.moves is not None:
-            least = allowed if self.drawn else max(allowed, LARGEST_LIVE_ERROR * self.scale)
-            jumps = self.in_rows(self.moves).max(axis=1, initial=0.0) > least
-            moved |= jumps[:, None] & (self.in_rows(self.moves) > allowed)
+            jump = LARGEST_LIVE_ERROR * self.scale
+            least = min(allowed, jump) if self.drawn else max(allowed, jump)
+            moves = self.in_rows(self.moves)
+            moved |= (moves.max(axis=1, initial=0.0) > least)[:, None] & (moves > min(allowed, least))
         if self.drawn and self.live.dtype.kind == "f":
             moved |= self.in_rows(~np.isfinite(self.live))
         if self.drawn and self.parted:

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from pullback_export.graph.values import Value
 
 
@@ -36,12 +38,17 @@ class ComplexValue:
         return ComplexValue(real, self.real * other.imag + self.imag * other.real)
 
     def __truediv__(self, other: ComplexValue | Value | float) -> ComplexValue:
-        """Divided by the larger part of ``other`` first, so that its square neither overflows nor vanishes."""
+        """Divided by the larger part of ``other`` first, so that its square neither overflows nor vanishes.
+
+        A finite number over an infinite one is 0, as in C (ISO/IEC 9899, G.5.1); TensorFlow's kernels give 0 or NaN,
+        depending on where in the tensor it stands.
+        """
         if not isinstance(other, ComplexValue):
             return ComplexValue(self.real / other, self.imag / other)
         graph = other.real.graph
-        scale = graph.emit("Max", [graph.emit("Abs", [other.real]), graph.emit("Abs", [other.imag])])
-        unit = other.conj() * (1.0 / scale)
+        bounded = ComplexValue(_within_range(other.real), _within_range(other.imag))
+        scale = graph.emit("Max", [graph.emit("Abs", [bounded.real]), graph.emit("Abs", [bounded.imag])])
+        unit = bounded.conj() / scale
         size = (unit.real * unit.real + unit.imag * unit.imag) * scale
         return self * unit / size
 
@@ -61,6 +68,12 @@ class ComplexValue:
 
     def conj(self) -> ComplexValue:
         return ComplexValue(self.real, -self.imag)
+
+
+def _within_range(x: Value) -> Value:
+    """``x`` with the largest finite numbers instead of infinities; NaN stays NaN."""
+    most = float(np.finfo(x.dtype).max)
+    return x.graph.emit("Clip", [x, graph_number(x, -most), graph_number(x, most)])
 
 
 def each(function: Callable[[Value], Value], x: Any) -> Any:

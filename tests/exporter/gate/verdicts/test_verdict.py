@@ -90,6 +90,14 @@ def test_rows_where_the_truth_jumps_have_to_be_as_the_live_ones() -> None:
         assert judge("it", "y", expected, actual.astype(np.float32), TOLERANCE).row.ok is passes
 
 
+@pytest.mark.parametrize("moves", [0.02, 0.005])
+def test_what_moves_by_more_than_rounding_is_not_determined_however_much_is_allowed(moves: float) -> None:
+    """Without a truth the noise beside a drawn sample may allow 4 % here, and what moves by 2 % is no noise."""
+    live = np.ones((1, 4))
+    expected = Expected(live, None, parted=False, drawn=True, noise=LARGEST_LIVE_ERROR, moves=moves * np.ones((1, 4)))
+    assert bool(judge("it", "y", expected, live + 0.5, TOLERANCE).left_out) is (moves > LARGEST_LIVE_ERROR)
+
+
 @pytest.mark.parametrize("actual", [np.zeros((2, 1), np.float32), np.zeros(3), np.zeros(3, np.int32)])
 def test_shape_and_dtype_are_the_live_ones(actual: Any) -> None:
     assert not judge("it", "y", Expected(np.zeros(3, np.float32), np.zeros(3)), actual, TOLERANCE).row.ok

@@ -62,6 +62,15 @@ CASES = [
     Case("complex_mul", "Mul", of_two(tf.multiply), FOUR, order=2),
     Case("complex_div", "RealDiv", of_two(tf.divide), FOUR, order=2),
     Case(
+        "complex_div_by_infinity",
+        "Reciprocal",
+        lambda x: tf.stack(
+            [*(part(tf.math.reciprocal(tf.complex(x, 0.5 * x))) for part in (tf.math.real, tf.math.imag))]
+        ),
+        (fixed([float("inf")]),),  # one number: of more, TensorFlow makes NaN of those that fill its registers
+        order=0,
+    ),
+    Case(
         "complex_div_no_nan",
         "DivNoNan",
         of_two(tf.math.divide_no_nan),

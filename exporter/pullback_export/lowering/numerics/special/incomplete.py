@@ -14,6 +14,8 @@ from pullback_export.lowering.numerics.special.gamma import digamma, lgamma
 
 EPSILON = float(np.finfo(np.float64).eps)
 _BIG = 1 / float(np.finfo(np.float64).eps)
+# Below it Eigen's ``main_igamma_term`` is 0: TensorFlow's kernels flush numbers that are not normal.
+_SMALLEST_EXPONENT = float(np.log(np.finfo(np.float64).tiny))
 
 
 def _any(op: OpContext, condition: Value) -> Value:
@@ -82,7 +84,7 @@ def _gamma_parts(op: OpContext, a: Value, x: Value) -> tuple[Value, Value, Value
     total, dtotal = _series(op, op.Where(upper, one, a), op.Where(upper, one, x))
     value, dvalue = _fraction(op, op.Where(upper, a, one), op.Where(upper, op.Min(x, op.const(1e300)), op.const(2.0)))
     exponent = a * op.Log(x) - x - lgamma(op, a)
-    weight = op.Where(exponent > -709.0, op.Exp(exponent), op.const(0.0))
+    weight = op.Where(exponent > _SMALLEST_EXPONENT, op.Exp(exponent), op.const(0.0))
     return upper, weight, op.Where(upper, value, total / a), op.Where(upper, dvalue, dtotal / a)
 
 
@@ -117,10 +119,10 @@ def igamma_grad_a(op: OpContext, a: Value, x: Value) -> Value:
 
 
 def gamma_sample_grad(op: OpContext, a: Value, x: Value) -> Value:
-    """``-(d igamma / da) / (d igamma / dx)``."""
-    upper, _, value, dvalue = _gamma_parts(op, a, x)
+    """``-(d igamma / da) / (d igamma / dx)``; 0 where the density underflows, as Eigen's kernel has it."""
+    upper, weight, value, dvalue = _gamma_parts(op, a, x)
     dlog = op.Log(x) - digamma(op, op.Where(upper, a, a + 1))
-    part = (value * dlog + dvalue) * x
+    part = op.Where(weight.equals(0), weight, (value * dlog + dvalue) * x)
     result = op.Where(upper, part, -part)
     return undefined(op, op.Where(x.equals(0), op.const(0.0), result), _outside(a, x))
 
