@@ -34,6 +34,7 @@ from pullback_export.graph.dims import Shape
 from pullback_export.overrides import overrides
 from pullback_export.sources.axes import axis_names, with_axes
 from pullback_export.sources.features import features_of
+from pullback_export.sources.names import Outputs
 from pullback_export.sources.opening import open_source
 from pullback_export.sources.scaling import with_scaling
 
@@ -47,7 +48,7 @@ def export(
     derivatives: Iterable[str | Request] = (),
     *,
     inputs: Sequence[Any] | Mapping[str, Any] | None = None,
-    outputs: Sequence[str] | None = None,
+    outputs: Outputs = None,
     samples: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     batched: bool | None = None,
     training: bool = False,
@@ -67,15 +68,16 @@ def export(
     """Writes ``model`` with ``derivatives`` to the bundle ``path`` and returns it loaded and verified.
 
     Args:
-        model: a ``keras.Model``, the path of a ``.keras`` file, a SavedModel folder, a ``tf.Module``, a
-            ``tf.function`` or a plain function of tensors.
+        model: a ``keras.Model``, the path of a ``.keras`` or ``.h5`` file, a SavedModel folder, a
+            ``tf.Module``, a ``tf.function`` or a plain function of tensors.
         path: the folder to write, by custom ``<name>.pullback``.
         derivatives: requests such as ``Gradient("y", "x")`` or ``"gradient(y, x)"``; the kinds are ``gradient``,
             ``jacobian``, ``hessian``, ``laplacian``, ``derivative``, and with seeds ``vjp``, ``jvp``, ``hvp`` and
             ``weighted_hessian`` (:data:`pullback_export.derivatives.kinds.KINDS` has what each gives).
         inputs: ``tf.TensorSpec`` with names; needed for a plain function, else it renames. A dictionary of them for
             what takes its inputs as one dictionary.
-        outputs: names for the outputs, where the model has none or poor ones.
+        outputs: which outputs to keep, by their names; ``{name: new name}`` keeps and renames, and a list of as many
+            new names as there are outputs renames all. What is left out may be anything: a text, a sparse tensor.
         samples: real inputs for parity, arrays by input name, or a list of such dictionaries where sizes differ. More
             are drawn from them; where left out, from a domain that the model takes.
         batched: None takes the leading free axis for the batch; False means whole-tensor derivatives.
@@ -94,7 +96,8 @@ def export(
         precision: ``"float64"`` writes a float32 model as a float64 bundle, ``"float32"`` one that computes in half
             precision as a float32 bundle; None keeps the model's own. Values and derivatives are then those of the
             trained weights in that precision.
-        signature: which signature of a SavedModel; None for ``serving_default``, or the only one.
+        signature: which signature of a SavedModel, or which ``tf.function`` of the saved object; None for
+            ``serving_default``, or the only one.
         overwrite: replaces a bundle at ``path``; without it an existing path is an error.
         time_limit: seconds for one evaluation of a sample by the live model or by a written file; each may also take
             half of the free memory. A drawn sample that takes more is left out, the caller's is an error.
@@ -156,7 +159,8 @@ def export(
             checked = check(
                 source, traced, staging.path, chosen, drawn, Bounds(limit), training, conventions, retyped.witness
             )
-            checked = dataclasses.replace(checked, report=checked.report + _converted_by(foreign))
+            told = Report(notes=source.notes) + _converted_by(foreign)
+            checked = dataclasses.replace(checked, report=checked.report + told)
             _tell(checked.report, progress)
             checked.report.require(f"export of {target.name}")
             staging.finish(specs, opset, limit, checked, producer(), columns)

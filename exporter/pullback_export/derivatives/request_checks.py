@@ -92,7 +92,10 @@ def check_outputs(specs: Mapping[str, tf.TensorSpec]) -> None:
         if spec.dtype.is_complex:
             raise ExportError(f"output {name!r} is complex; return its real and imaginary part instead")
         if not (spec.dtype.is_floating or spec.dtype.is_integer or spec.dtype.is_bool):
-            raise ExportError(f"output {name!r} has dtype {spec.dtype.name}; outputs are floats, integers or bool")
+            raise ExportError(
+                f"output {name!r} has dtype {spec.dtype.name}; outputs are floats, integers or bool, and outputs=[...]"
+                " names those to keep"
+            )
         check_rank(name, spec.shape)
 
 

@@ -26,6 +26,7 @@ from pullback_export.gate.supervision import limits
 from pullback_export.gate.target_precision import in_precision
 from pullback_export.gate.verdicts.bounds import Bounds, checked_tolerance
 from pullback_export.overrides import overrides
+from pullback_export.sources.names import Outputs
 from pullback_export.sources.opening import needs_inputs, open_source
 from pullback_export.sources.source import Source
 
@@ -38,6 +39,7 @@ def compare(
     samples: Samples = None,
     *,
     inputs: Sequence[Any] | Mapping[str, Any] | None = None,
+    outputs: Outputs = None,
     tolerance: float | Tolerance | Mapping[str, float] | None = None,
     training: bool = False,
     signature: str | None = None,
@@ -53,6 +55,7 @@ def compare(
         bundle: the folder of the bundle.
         samples: real inputs, arrays by input name; drawn at random where left out.
         inputs: ``tf.TensorSpec`` of a plain function; by default what the bundle says of its inputs.
+        outputs: what :func:`export` was given, where it kept some outputs under other names.
         tolerance: None for the bundle's own, a number, a :class:`pullback.manifest.Tolerance`, or numbers by output or
             derivative, the bundle's own for the others.
         training: compares with the training-mode function.
@@ -76,7 +79,10 @@ def compare(
         requests = [_request(item) for graph in manifest.functions for item in graph.function.requested]
         if inputs is None and needs_inputs(model):
             inputs = [tf.TensorSpec(_free(spec.shape), spec.dtype, spec.name) for spec in evaluate.inputs]
-        source = open_source(model, inputs, None, evaluate.batched, training, signature, half=True)
+        source = open_source(model, inputs, outputs, evaluate.batched, training, signature, half=True)
+        names = [name for name in plain if name not in source.layers or name in source.outputs]
+        if len(names) < len(source.outputs) and set(names) <= set(source.outputs):  # the others were left out
+            source = open_source(model, inputs, names, evaluate.batched, training, signature, half=True)
         source = _renamed(source, [spec.name for spec in evaluate.inputs], plain)
         traced = [trace(function) for function in Derivatives(source, requests, "zero").functions()]
         retyped = in_precision(source, traced, _precision(evaluate, traced[0]))
@@ -101,6 +107,7 @@ def assert_parity(
     samples: Samples = None,
     *,
     inputs: Sequence[Any] | Mapping[str, Any] | None = None,
+    outputs: Outputs = None,
     tolerance: float | Tolerance | Mapping[str, float] | None = None,
     training: bool = False,
     signature: str | None = None,
@@ -112,6 +119,7 @@ def assert_parity(
         bundle,
         samples,
         inputs=inputs,
+        outputs=outputs,
         tolerance=tolerance,
         training=training,
         signature=signature,
@@ -177,7 +185,8 @@ def _renamed(source: Source, inputs: list[str], plain: list[str]) -> Source:
     if len(inputs) != len(source.inputs) or len(outputs) != len(source.outputs):
         raise ExportError(
             f"the bundle has inputs {inputs} and outputs {outputs}, the model {[s.name for s in source.inputs]} and"
-            f" {list(source.outputs)}: it is another model; compare with that of the bundle"
+            f" {list(source.outputs)}: it is another model; compare with that of the bundle, with outputs=... as at"
+            " the export"
         )
     specs = tuple(tf.TensorSpec(spec.shape, spec.dtype, name) for spec, name in zip(source.inputs, inputs, strict=True))
     return dataclasses.replace(source, inputs=specs, outputs=tuple(outputs))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -12,11 +11,12 @@ import tensorflow as tf
 from tensorflow.python.util import nest
 
 from pullback_export.errors import ExportError
-from pullback_export.sources.source import Source, rename, structure_names
+from pullback_export.sources.names import Outputs, identifiers, kept, renamed, structure_names
+from pullback_export.sources.source import Source
 
 
 def function_source(
-    model: Any, inputs: Sequence[Any] | Mapping[str, Any] | None, outputs: Sequence[str] | None, training: bool
+    model: Any, inputs: Sequence[Any] | Mapping[str, Any] | None, outputs: Outputs, training: bool
 ) -> Source:
     arguments = [dict(inputs)] if isinstance(inputs, Mapping) else inputs
     arguments = list(arguments) if arguments is not None else signature_of(model)
@@ -25,37 +25,50 @@ def function_source(
         raise ExportError(
             f"{type(model).__name__}: say what its inputs are: inputs=[tf.TensorSpec([None, 3], tf.float32, name='x')]"
         )
-    named = []
+    labels, named = [], []
     for index, (path, spec) in enumerate(specs):
         if not isinstance(spec, tf.TensorSpec):
             raise ExportError(f"inputs[{index}] must be a tf.TensorSpec, got {type(spec).__name__}")
         default = path[-1] if isinstance(path[-1], str) else "x" if len(specs) == 1 else f"x{index}"
-        named.append(tf.TensorSpec(spec.shape, spec.dtype, _identifier(spec.name or default)))
+        labels.append(spec.name or default)
+        named.append(spec)
+    names = identifiers(labels)
+    named = [tf.TensorSpec(spec.shape, spec.dtype, name) for spec, name in zip(named, names, strict=True)]
 
     structure: list[Any] = []
+    chosen: list[int] = []
     graph_form = _graph_form(model)
 
     def call(*tensors: Any) -> tuple[Any, ...]:
         result = (model if tf.executing_eagerly() else graph_form)(*tf.nest.pack_sequence_as(arguments, tensors))
-        structure[:] = [result]
-        return tuple(_dense(item, index) for index, item in enumerate(tf.nest.flatten(result)))
+        flat = tf.nest.flatten(result)
+        return tuple(_dense(flat[index], index) for index in chosen or range(len(flat)))
+
+    def results(*tensors: Any) -> list[Any]:
+        structure[:] = [graph_form(*tf.nest.pack_sequence_as(arguments, tensors))]
+        return [item for item in tf.nest.flatten(structure[0], expand_composites=True) if item is not None]
 
     try:
-        traced = tf.function(call, autograph=False).get_concrete_function(*named)
+        tf.function(results, autograph=False).get_concrete_function(*named)
     except tf.errors.OperatorNotAllowedInGraphError as problem:
         raise ExportError(
             f"the function cannot be traced: {str(problem).split(' You can attempt')[0]} Define it in a file, so that"
             " TensorFlow can convert its loops and branches, or write tf.while_loop and tf.cond"
         ) from problem
-    found = structure_names(structure[0], len(traced.outputs))
-    chosen = rename(outputs, found)
+    count = len(tf.nest.flatten(structure[0]))
+    found = structure_names(structure[0], count)
+    spelled = identifiers(found)
+    keep = kept(outputs, spelled, found)
+    chosen[:] = keep.positions
+    notes = renamed(labels, names, "input") + (renamed(found, spelled, "output") if outputs is None else ())
     trackable = model if isinstance(model, tf.Module) else None
-    return Source("function", tuple(named), chosen, call, True, trackable)
+    return Source("function", tuple(named), keep.names, call, True, trackable, notes=notes)
 
 
 def _dense(item: Any, index: int) -> Any:
     if item is None or isinstance(item, tf.RaggedTensor | tf.SparseTensor | tf.IndexedSlices):
-        remedy = "leave it out" if item is None else "return a dense tensor, tf.convert_to_tensor or .to_tensor()"
+        dense = "return a dense tensor, tf.convert_to_tensor or .to_tensor(), or keep the others, outputs=[...]"
+        remedy = "leave it out, outputs=[...] names those to keep" if item is None else dense
         raise ExportError(f"output {index} of the function is {type(item).__name__}; {remedy}")
     return tf.convert_to_tensor(item)
 
@@ -79,7 +92,3 @@ def signature_of(model: Any) -> list[Any]:
     function = model if hasattr(model, "input_signature") else getattr(model, "__call__", None)  # noqa: B004
     signature = getattr(function, "input_signature", None)
     return list(signature) if signature else []
-
-
-def _identifier(name: str) -> str:
-    return re.sub(r"\W", "_", name)

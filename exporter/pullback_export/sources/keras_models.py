@@ -14,14 +14,13 @@ import tensorflow as tf
 from pullback_export.errors import ExportError
 from pullback_export.overrides.time_distributed import steps_as_rows
 from pullback_export.precision import check_layers
-from pullback_export.sources.source import Source, Tap, numbered, readable, rename, structure_names
+from pullback_export.sources.names import Outputs, identifiers, kept, numbered, readable, renamed, structure_names
+from pullback_export.sources.source import Source, Tap
 
 Inputs = Sequence[Any] | Mapping[str, Any] | None
 
 
-def keras_source(
-    model: Any, inputs: Inputs, outputs: Sequence[str] | None, training: bool, half: bool = False
-) -> Source:
+def keras_source(model: Any, inputs: Inputs, outputs: Outputs, training: bool, half: bool = False) -> Source:
     """The function ``model(x, training=training)`` of a built Keras model (or of any Keras layer with ``inputs=``)."""
     if keras.config.backend() != "tensorflow":
         raise ExportError(f"Keras runs on {keras.config.backend()}: set KERAS_BACKEND=tensorflow before it is imported")
@@ -34,19 +33,23 @@ def keras_source(
         for item, name in zip(flat, names, strict=True)
     )
 
-    def call(*tensors: Any) -> tuple[Any, ...]:
-        return _call(model, template, training, tensors)
-
     count, found = _output_names(model, lambda *tensors: _results(model, template, training, tensors), specs)
-    chosen = rename(outputs, found if len(found) == count else numbered("y", count))
+    found = found if len(found) == count else numbered("y", count)
+    spelled = identifiers(found)
+    keep = kept(outputs, spelled, found)
+    notes = renamed([item.name or "input" for item in flat], names, "input")
+    notes += renamed(found, spelled, "output") if outputs is None else ()
+
+    def call(*tensors: Any) -> tuple[Any, ...]:
+        results = keras.tree.flatten(_results(model, template, training, tensors))
+        return tuple(tf.convert_to_tensor(results[index]) for index in keep.positions)
+
     layers = tuple(layer.name for layer in model._flatten_layers(include_self=False))
 
-    return Source("keras", specs, chosen, call, True, model, layers, lambda wanted, tap: _tapped(model, wanted, tap))
+    def tapped(wanted: Sequence[str], tap: Tap) -> contextlib.AbstractContextManager[None]:
+        return _tapped(model, wanted, tap)
 
-
-def _call(model: Any, template: Any, training: bool, tensors: Sequence[Any]) -> tuple[Any, ...]:
-    results = _results(model, template, training, tensors)
-    return tuple(tf.convert_to_tensor(item) for item in keras.tree.flatten(results))
+    return Source("keras", specs, keep.names, call, True, model, layers, tapped, notes=notes)
 
 
 def _results(model: Any, template: Any, training: bool, tensors: Sequence[Any]) -> Any:
@@ -124,9 +127,9 @@ def _input_template(model: Any, inputs: Inputs) -> Any:
 
 
 def _input_names(model: Any, flat: Sequence[Any], inputs: Inputs) -> tuple[str, ...]:
-    names = [re.sub(r"\W", "_", item.name or "input") for item in flat]
+    names = [item.name or "input" for item in flat]
     if isinstance(inputs, Mapping) or (inputs is not None and all(spec.name for spec in inputs)):
-        return tuple(names)
+        return identifiers(names)
     return readable(names, "x")
 
 
@@ -136,12 +139,12 @@ def _output_names(model: Any, results: Callable[..., Any], specs: Sequence[Any])
     structure = functional._outputs_struct if _is_functional(model) else _traced_structure(results, specs)
     count = len(keras.tree.flatten(structure))
     if isinstance(structure, dict) or hasattr(structure, "_fields"):
-        return count, tuple(re.sub(r"\W", "_", key) for key in structure_names(structure, count))
+        return count, structure_names(structure, count)
     names = list(getattr(functional, "output_names", None) or [])
     made_up = [_is_made_up(model, name) for name in names]
     if not names or any(made_up) or len(set(names)) != len(names):
         return count, numbered("y", count)
-    return count, tuple(re.sub(r"\W", "_", name) for name in names)
+    return count, tuple(names)
 
 
 def _is_functional(model: Any) -> bool:

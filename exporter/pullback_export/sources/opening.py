@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import importlib.util
-import os
 import pathlib
 import re
 import sys
@@ -14,9 +11,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from pullback_export.errors import ExportError, MissingDependencyError
+from pullback_export.errors import ExportError
 from pullback_export.precision import REWRITABLE, check_dtype
+from pullback_export.sources.files import load
 from pullback_export.sources.functions import function_source, signature_of
+from pullback_export.sources.names import Outputs
 from pullback_export.sources.saved_models import saved_model_source
 from pullback_export.sources.source import Source
 
@@ -24,7 +23,7 @@ from pullback_export.sources.source import Source
 def open_source(
     model: Any,
     inputs: Sequence[Any] | Mapping[str, Any] | None,
-    outputs: Sequence[str] | None,
+    outputs: Outputs,
     batched: bool | None,
     training: bool,
     signature: str | None = None,
@@ -35,7 +34,7 @@ def open_source(
     ``half``: it may compute in half precision.
     """
     if isinstance(model, str | pathlib.Path):
-        model = _load(pathlib.Path(model))
+        model = load(pathlib.Path(model))
     if any(base.__module__.split(".")[0] == "tf_keras" for base in type(model).__mro__):
         raise ExportError(
             f"{type(model).__name__} is a model of tf_keras (Keras 2): write it with tf.saved_model.save(model,"
@@ -46,7 +45,7 @@ def open_source(
 
         source = keras_source(model, inputs, outputs, training, half)
     elif hasattr(model, "signatures") and isinstance(model, tf.__internal__.tracking.AutoTrackable):
-        source = saved_model_source(model, outputs, signature)
+        source = saved_model_source(model, inputs, outputs, signature)
     elif callable(model):
         source = function_source(model, inputs, outputs, training)
     else:
@@ -61,38 +60,6 @@ def open_source(
     source = dataclasses.replace(source, batched=_is_batched(source.inputs) if batched is None else batched)
     _check(source, half)
     return source
-
-
-def _keras() -> Any:
-    """Keras; raises :class:`ExportError` where it cannot start on the backend that was chosen for it."""
-    if importlib.util.find_spec("keras") is None:
-        raise MissingDependencyError('reading a .keras file needs Keras: pip install "pullback[export]"')
-    try:
-        return importlib.import_module("keras")
-    except (ImportError, ValueError) as problem:
-        chosen = os.environ.get("KERAS_BACKEND", "of keras.json")
-        raise ExportError(
-            f"Keras cannot start on the backend {chosen} ({problem}): set KERAS_BACKEND=tensorflow before Keras is"
-            " imported; a .keras file is the same on every backend"
-        ) from problem
-
-
-def _load(path: pathlib.Path) -> Any:
-    if not path.exists():
-        raise ExportError(f"{path}: no such file or folder; give a .keras file or a SavedModel folder")
-    if path.is_dir():
-        if not (path / "saved_model.pb").is_file():
-            raise ExportError(
-                f"{path}: not a SavedModel folder (it has no saved_model.pb); give the folder that has one"
-            )
-        return tf.saved_model.load(str(path))
-    keras = _keras()
-    try:
-        return keras.models.load_model(path, compile=False)
-    except Exception as problem:
-        said = str(problem).split("Full object config")[0].strip()
-        remedy = " (on the command line: --import MODULE)" if "make sure they are all imported" in said else ""
-        raise ExportError(f"{path}: Keras cannot read it: {said}{remedy}") from problem
 
 
 def _is_keras(model: Any) -> bool:

@@ -1,0 +1,79 @@
+"""Models from paths: Keras files, SavedModel folders, and an answer for every other kind of file."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import pathlib
+from typing import Any
+
+import tensorflow as tf
+
+from pullback_export.errors import ExportError, MissingDependencyError
+
+
+def load(path: pathlib.Path) -> Any:
+    """The live model of a ``.keras`` or ``.h5`` file, or the loaded SavedModel of a folder (or of its own ``.pb``).
+
+    Raises :class:`ExportError` for what is none of them, with what to do instead.
+    """
+    if not path.exists():
+        raise ExportError(f"{path}: no such file or folder; give a .keras or .h5 file or a SavedModel folder")
+    if path.name == "saved_model.pb":
+        path = path.parent
+    if path.is_dir():
+        if not (path / "saved_model.pb").is_file():
+            raise ExportError(
+                f"{path}: not a SavedModel folder (it has no saved_model.pb); give the folder that has one"
+            )
+        return tf.saved_model.load(str(path))
+    if path.suffix in _OTHER_FILES:
+        raise ExportError(f"{path}: {_OTHER_FILES[path.suffix]}")
+    return _keras_model(path)
+
+
+_FROZEN = (
+    "a .pb file alone is a frozen graph of TensorFlow 1, which does not say its inputs and outputs: make a function of"
+    " it with tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def), []).prune(inputs, outputs)"
+    " and export that with inputs=[tf.TensorSpec(...)]"
+)
+_CHECKPOINT = "a checkpoint holds weights without the model: build the model, restore the weights, export the model"
+_OTHER_FILES = {
+    ".pb": _FROZEN,
+    ".pbtxt": _FROZEN,
+    ".meta": "a graph of TensorFlow 1 without its weights: restore it in a session and write a SavedModel",
+    ".index": _CHECKPOINT,
+    ".ckpt": _CHECKPOINT,
+    ".onnx": "an ONNX file has no gradients to export: give the Keras model or SavedModel that it was made of",
+    ".tflite": "a TFLite file has no gradients to export: give the Keras model or SavedModel that it was made of",
+}
+
+
+def _keras() -> Any:
+    """Keras; raises :class:`ExportError` where it cannot start on the backend that was chosen for it."""
+    if importlib.util.find_spec("keras") is None:
+        raise MissingDependencyError('reading a .keras file needs Keras: pip install "pullback[export]"')
+    try:
+        return importlib.import_module("keras")
+    except (ImportError, ValueError) as problem:
+        chosen = os.environ.get("KERAS_BACKEND", "of keras.json")
+        raise ExportError(
+            f"Keras cannot start on the backend {chosen} ({problem}): set KERAS_BACKEND=tensorflow before Keras is"
+            " imported; a .keras file is the same on every backend"
+        ) from problem
+
+
+def _keras_model(path: pathlib.Path) -> Any:
+    keras = _keras()
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as problem:
+        if path.name.endswith((".weights.h5", ".weights.json")) or "No model config found" in str(problem):
+            raise ExportError(
+                f"{path}: a file of weights without the model: build the model, model.load_weights({path.name!r}), and"
+                " export the model"
+            ) from problem
+        said = str(problem).split("Full object config")[0].strip()
+        remedy = " (on the command line: --import MODULE)" if "make sure they are all imported" in said else ""
+        raise ExportError(f"{path}: Keras cannot read it: {said}{remedy}") from problem
