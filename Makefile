@@ -99,9 +99,12 @@ $(FRAMEWORKS)/installed: build/wheel
 	$(FRAMEWORKS)/bin/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
 	@touch $@
 
+# Others' own words for what we write: Triton's and TensorFlow Serving's protobufs (without TensorFlow), YAML.
+PEERS := "tritonclient[grpc]>=2.60" "pyyaml>=6" "markdown-it-py>=3"
 $(ANYWHERE)/installed: build/wheel
 	@test -x $(ANYWHERE)/bin/python || $(MAIN)/bin/python -m venv $(ANYWHERE)
-	$(ANYWHERE)/bin/python -m pip install --quiet "pytest>=8" "pytest-timeout>=2.3"
+	$(ANYWHERE)/bin/python -m pip install --quiet "pytest>=8" "pytest-timeout>=2.3" $(PEERS)
+	$(ANYWHERE)/bin/python -m pip install --quiet --no-deps "tensorflow-serving-api>=2.19"
 	$(ANYWHERE)/bin/python -m pip install --quiet "pullback[serve] @ file://$$(ls $$PWD/build/wheel/*.whl)"
 	$(ANYWHERE)/bin/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
 	@touch $@

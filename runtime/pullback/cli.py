@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from pullback.commands import bench, card, casadi, evaluate, info, pack, plot, serve, verify, web
+from pullback.commands import bench, card, casadi, evaluate, info, pack, plot, serve, triton, verify, web
 from pullback.errors import MissingDependencyError, NotExportedError, PullbackError
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"pullback {_version()}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (info, evaluate, verify, bench, plot, pack, card, casadi, web, serve):
+    for module in (info, evaluate, verify, bench, plot, pack, card, casadi, web, serve, triton):
         summary = (module.__doc__ or "").splitlines()[0].split(": ", 1)[1]
         command = commands.add_parser(module.NAME, help=summary, description=summary)
         command.add_argument(
