@@ -9,6 +9,7 @@ FRAMEWORKS := .venvs/frameworks
 DOCS := .venvs/docs
 ANYWHERE := .venvs/anywhere
 NODE := .venvs/node
+HEADERS := .venvs/onnxruntime-headers
 BUNDLE := build/demo/bowl.pullback
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -57,9 +58,9 @@ test-savedmodel: $(SAVEDMODEL)/installed $(BUNDLE)/manifest.json
 test-frameworks: $(FRAMEWORKS)/installed
 	PULLBACK_INSTALLED=frameworks $(LIMITED) $(FRAMEWORKS)/bin/python $(PYTEST) tests/frameworks
 
-# Node, Chromium and clients over HTTP: what bundles travel to. Only in test-all.
-test-anywhere: $(ANYWHERE)/installed $(NODE)/installed
-	PULLBACK_NODE=$(NODE) $(LIMITED) $(ANYWHERE)/bin/python $(PYTEST) tests/anywhere
+# Node, Chromium, clients over HTTP, C++, files of other servers: what bundles travel to. Only in test-all.
+test-anywhere: $(ANYWHERE)/installed $(NODE)/installed $(HEADERS)/installed
+	PULLBACK_NODE=$(NODE) PULLBACK_ONNXRUNTIME_HEADERS=$(HEADERS) $(LIMITED) $(ANYWHERE)/bin/python $(PYTEST) tests/anywhere
 
 $(BUNDLE)/manifest.json: | $(MAIN)/installed
 	$(MAIN)/bin/python -m models.bowl_demo build/demo
@@ -114,6 +115,15 @@ $(NODE)/installed: tests/anywhere/node/package.json
 	@mkdir -p $(NODE) && cp $< $(NODE)/package.json
 	@if command -v npm > /dev/null; then cd $(NODE) && npm install --ignore-scripts --no-audit --no-fund --loglevel=error; \
 		else echo "No npm: tests of Node and browsers are skipped"; fi
+	@touch $@
+
+# Headers of ONNX Runtime 1.29, which no Python package has: the only ones among the packages of npm are a plugin's for Unity.
+HEADER_PACKAGE := com.github.asus4.onnxruntime@0.4.9
+$(HEADERS)/installed:
+	@mkdir -p $(HEADERS)
+	@if command -v npm > /dev/null; then cd $(HEADERS) && npm pack --silent $(HEADER_PACKAGE) && \
+		tar -xzf *.tgz --strip-components=7 --wildcards '*/ios-arm64_x86_64-simulator/*/Headers/*.h' && rm *.tgz; \
+		else echo "No npm: the test of the C++ example is skipped"; fi
 	@touch $@
 
 # BENCH are its options: --quick for small networks, --publish to write docs/benchmarks.md and the README's table.
