@@ -40,9 +40,10 @@ class Graph(Region):
         self.root = parent.root if parent else self
         self.rewrites = parent.rewrites if parent else rewrites
         self.depth = parent.depth + 1 if parent else 0
+        self.live = parent is None
         self.nodes = []
         self.inputs = []
-        self.outputs = []
+        self._outputs = ()
         self._seen: dict[Any, list[Value]] = {}
         self._constants: dict[Any, Value] = {}
         self._fresh = 0
@@ -208,9 +209,8 @@ class Graph(Region):
         before: Node | None = None,
     ) -> Node:
         """A node that makes ``results``, with no rewrite: as the last one, or ``before`` another."""
-        node = Node(op_type, list(inputs), dict(attributes), list(results))
-        for value in results:
-            value.node = node
+        node = Node(op_type, inputs, dict(attributes))
+        node.make(results)
         self.nodes.insert(len(self.nodes) if before is None else self.nodes.index(before), node)
         return node
 

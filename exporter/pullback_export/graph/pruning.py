@@ -25,8 +25,11 @@ class _Parts:
     """Position of the first state among the outputs of the body."""
 
 
-def prune(root: Graph) -> set[int]:
-    """Removes unused states and results of loops and branches below ``root``; returns the ids of the live nodes."""
+def prune(root: Graph) -> None:
+    """Removes unused states and results of loops and branches below ``root``.
+
+    A state that only its own next value reads is unused, although it has a live reader.
+    """
     marker = _Marker()
     marker.graph(root)
     for _, value in root.outputs:
@@ -37,7 +40,6 @@ def prune(root: Graph) -> set[int]:
             _shrink_loop(node, marker.values)
         elif node.op_type == "If":
             _shrink_branches(node, marker.values)
-    return {id(node) for node in marker.nodes}
 
 
 def parts_of(node: Node) -> _Parts:
@@ -158,7 +160,7 @@ def _shrink_loop(node: Node, used: set[int]) -> None:
         node.attributes["num_scan_inputs"] = len(slices)
     node.inputs = [node.inputs[index] for index in kept_inputs]
     body.inputs = [body.inputs[index] for index in kept_inputs]
-    body.outputs = body.outputs[:first] + [body.outputs[first + index] for index in results]
+    body.outputs = [*body.outputs[:first], *(body.outputs[first + index] for index in results)]
     node.outputs = [node.outputs[index] for index in results]
 
 

@@ -78,7 +78,7 @@ def _ir_version(opset: int) -> int:
 class _Writer:
     def __init__(self, root: Graph) -> None:
         self.weights: list[Weight] = []
-        self.live = prune(root)
+        prune(root)
         self.names: dict[int, str] = {}
         self.counts: dict[str, int] = {}
         self.bytes = 0
@@ -116,7 +116,7 @@ class _Writer:
         nodes: list[onnx.NodeProto] = []
         wanted = self._output_names(graph)
         for node in graph.nodes:
-            if id(node) in self.live:
+            if node.live:
                 nodes.append(self._node(node, wanted))
         outputs = []
         taken: set[str] = set()
@@ -135,7 +135,7 @@ class _Writer:
         found = [
             (size, value)
             for node in graph.nodes
-            if id(node) in self.live
+            if node.live
             for value in node.outputs
             if id(value) not in results and (size := _row_size(value))
         ]

@@ -5,13 +5,13 @@ Nothing here knows how a node is made: operators of values ask the :class:`Regio
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from pullback_export.graph.dims import Dim, Shape, Size
+from pullback_export.graph.uses import Readable, Reader
 
 Attribute = Any  # int, float, str, list of these, np.ndarray, or Region
 Attributes = dict[str, Attribute]
@@ -19,7 +19,7 @@ Operands = Sequence["Value | None"]
 Array = np.ndarray[Any, Any]
 
 
-class Region:
+class Region(Reader):
     """A graph as its values and nodes see it: the model, the body of a loop or a branch of an If.
 
     :class:`~pullback_export.graph.graph.Graph` is the only one; values need no more of it than this.
@@ -31,7 +31,30 @@ class Region:
     finite: dict[Node, bool]  # of the root: which nodes are known to give finite values, or not to
     nodes: list[Node]
     inputs: list[tuple[str, Value]]
-    outputs: list[tuple[str, Value]]
+    _outputs: tuple[tuple[str, Value], ...]
+
+    @property
+    def outputs(self) -> tuple[tuple[str, Value], ...]:
+        """The results, with the names that they have outside of a loop or branch."""
+        return self._outputs
+
+    @outputs.setter
+    def outputs(self, outputs: Iterable[tuple[str, Value]]) -> None:
+        before, self._outputs = self.operands(), tuple(outputs)
+        self._reads_differently(before)
+
+    def operands(self) -> list[Value]:
+        """The results."""
+        return [value for _, value in self._outputs]
+
+    def replace(self, old: Readable, new: Readable) -> None:
+        """See :meth:`Reader.replace`."""
+        assert isinstance(new, Value)
+        self.outputs = [(name, new if value is old else value) for name, value in self._outputs]
+
+    def wanted(self) -> bool:
+        """A graph is as live as the node that it belongs to."""
+        return self.live
 
     def emit(self, op_type: str, inputs: Operands, attributes: Attributes | None = None) -> Value:
         """One node with one output."""
@@ -77,17 +100,54 @@ class Region:
         raise NotImplementedError
 
 
-@dataclasses.dataclass(eq=False)
-class Node:
-    """One ONNX node; ``outputs`` may hold None for outputs that nobody names."""
+class Node(Reader):
+    """One ONNX node; an input that is left out is None. Its bodies stay the same graphs as long as it lives."""
 
-    op_type: str
-    inputs: list[Value | None]
-    attributes: dict[str, Attribute]
-    outputs: list[Value] = dataclasses.field(default_factory=list)
-    condition_of_some: Value | None = None
-    """Of an ``If`` whose branches give the same: the condition that is faster where not all of it is wanted. It is
-    among what the condition is made of, and stands in the file for ``pullback.storage.onnx_cut``."""
+    __slots__ = ("_inputs", "attributes", "op_type", "outputs")
+
+    def __init__(self, op_type: str, inputs: Operands, attributes: Attributes) -> None:
+        self.op_type = op_type
+        self.attributes = attributes
+        self.outputs: list[Value] = []
+        self.live = False
+        self._inputs = tuple(inputs)
+
+    @property
+    def inputs(self) -> tuple[Value | None, ...]:
+        """The operands; those that its bodies read beside them are not among them."""
+        return self._inputs
+
+    @inputs.setter
+    def inputs(self, inputs: Operands) -> None:
+        before, self._inputs = self._inputs, tuple(inputs)
+        self._reads_differently(before)
+
+    def operands(self) -> tuple[Value | None, ...]:
+        """The inputs."""
+        return self._inputs
+
+    def replace(self, old: Readable, new: Readable) -> None:
+        """See :meth:`Reader.replace`."""
+        assert isinstance(new, Value)
+        self.inputs = [new if value is old else value for value in self._inputs]
+
+    def inner(self) -> Iterator[Region]:
+        """The graphs of a loop or branch."""
+        return self.bodies()
+
+    def wanted(self) -> bool:
+        """Whether an output that no other node makes has a live reader."""
+        return any(value.is_read and value.node is self for value in self.outputs)
+
+    def make(self, results: Sequence[Value]) -> None:
+        """``results`` are what the node makes, whatever made them before: a node of several outputs has to drop them."""
+        former = [value.node for value in results if value.node is not None and value.node is not self]
+        self.outputs = list(results)
+        for value in results:
+            value.node = self
+        self._makes_differently()
+        for node in former:
+            node._makes_differently()
 
     def bodies(self) -> Iterator[Region]:
         """The graphs of a loop or branch."""
@@ -110,7 +170,7 @@ class Node:
             body.outputs = [(name, read(value)) for name, value in body.outputs]
 
 
-class Value:
+class Value(Readable):
     """A tensor in the graph: ``dtype`` (NumPy), ``shape`` of ints and :class:`Dim`, or None for an unknown rank.
 
     ``const`` holds the contents of a constant, ``sizes`` the symbolic contents of an integer vector that was
@@ -127,6 +187,11 @@ class Value:
         self.const: Array | None = None
         self.fill: float | None = None
         self._sizes: Array | None = None
+        self._readers = None
+
+    def maker(self) -> Node | None:
+        """The node that makes the value; None for inputs and constants."""
+        return self.node
 
     @property
     def sizes(self) -> Array | None:

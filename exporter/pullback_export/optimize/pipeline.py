@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pullback_export.graph.graph import Graph
+from pullback_export.graph.pruning import prune
 from pullback_export.optimize.final.blocked_channels import blocked_scalar
 from pullback_export.optimize.final.common_factor import factor_taken_out, from_known_product
 from pullback_export.optimize.final.cropped_convtranspose import cropped
@@ -131,7 +132,9 @@ def new_graph() -> Graph:
 
 def finish(graph: Graph) -> None:
     """Applies the rewrites of loops and the final ones to a graph with its outputs."""
+    prune(graph)
     for loops in LOOPS:
         loops.apply(graph)
+    prune(graph)
     for final in FINAL:
         rewrite(graph, final.apply)

@@ -106,8 +106,8 @@ class _Join:
             return known
         key = id(left), id(right)
         if key not in self.known:
-            then.outputs.append(("result", left))
-            otherwise.outputs.append(("result", right))
+            then.outputs = [*then.outputs, ("result", left)]
+            otherwise.outputs = [*otherwise.outputs, ("result", right)]
             self.known[key] = Value(self.op.graph, left.dtype, shape, self.node)
             self.node.outputs.append(self.known[key])
         return self.known[key]

@@ -206,7 +206,7 @@ class LoopWriter:
         for node in nodes:
             node.replace_inputs(read)
         body.nodes = nodes
-        body.outputs = [("state", value) for value in following] + [("row", value) for value in collected]
+        body.outputs = [*(("state", value) for value in following), *(("row", value) for value in collected)]
         finals = [state.final for state in self.states] + [self.promised[value].rows for value in collected]
         if any(state.loose for state in self.states):
             self._write_loop(slices, finder, finals, count)
@@ -239,10 +239,10 @@ class LoopWriter:
         picks: list[Node] = []
         for value, row in slices.items():
             if value is self.iteration:
-                picks.append(Node("Identity", [self.iteration], {}, [row]))
+                picks.append(Node("Identity", [self.iteration], {}))
             else:
-                picks.append(Node("Gather", [finder.rows(value, False), self.iteration], {"axis": 0}, [row]))
-            row.node = picks[-1]
+                picks.append(Node("Gather", [finder.rows(value, False), self.iteration], {"axis": 0}))
+            picks[-1].make([row])
         body.nodes = picks + body.nodes
         go_on = Value(body, np.dtype(bool), ())
         true = self.op.const(np.bool_(True))
@@ -284,8 +284,8 @@ class LoopWriter:
         go_on = Value(body, np.dtype(bool), ())
         body.inputs = [("iteration", self.iteration), ("go_on", go_on)]
         body.inputs += [("state", state.argument) for state in self.states]
-        body.outputs = [("go_on", following), *(("state", state.following) for state in self.states)]
-        body.outputs += [("row", value) for value in collected]
+        states = (("state", state.following) for state in self.states)
+        body.outputs = [("go_on", following), *states, *(("row", value) for value in collected)]
         node = Node("Loop", [limit, initial, *(state.initial for state in self.states)], {"body": body})
         raw = [_as_given(op.graph, self.promised[value].rows) for value in collected]
         _give(op.graph, node, [state.final for state in self.states] + raw)
@@ -302,9 +302,7 @@ class LoopWriter:
 
 def _give(graph: Graph, node: Node, results: list[Value]) -> None:
     """Puts a node into a graph, with results that were promised before."""
-    node.outputs = results
-    for value in results:
-        value.node = node
+    node.make(results)
     graph.nodes.append(node)
 
 

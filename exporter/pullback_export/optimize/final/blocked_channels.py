@@ -11,19 +11,19 @@ from __future__ import annotations
 import numpy as np
 
 from pullback_export.graph.dims import known
-from pullback_export.graph.readers import Readers
 from pullback_export.graph.values import Node, Region, Value
+from pullback_export.optimize.rewrite import only_reader
 
 BLOCK = 8  # channels; some processors take 4 or 16
 _DEPTH = 6
 _CARRIED = ("Conv", "Add", "Mul", "Sum", "Relu", "Sigmoid", "Tanh", "HardSigmoid")
 
 
-def blocked_scalar(graph: Region, node: Node, readers: Readers) -> Value | None:
+def blocked_scalar(graph: Region, node: Node) -> Value | None:
     """``x + c``, ``x - c``, ``c - x`` and ``x * c`` of a blocked ``x`` and a scalar, where a blocked op reads it."""
     if node.op_type not in ("Add", "Sub", "Mul") or node.outputs[0].dtype != np.float32:
         return None
-    reader = readers.only(node.outputs[0])
+    reader = only_reader(node.outputs[0])
     if reader is None or reader.op_type not in ("Add", "Mul") or not _has_blocked_partner(reader, node.outputs[0]):
         return None
     left, right = node.inputs

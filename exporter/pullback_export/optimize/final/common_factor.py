@@ -13,13 +13,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from pullback_export.graph.bounds import bound, is_moderate, is_safe
-from pullback_export.graph.readers import Readers
 from pullback_export.graph.values import Node, Region, Value
 from pullback_export.optimize.final.products import factors_of
-from pullback_export.optimize.rewrite import other_operand
+from pullback_export.optimize.rewrite import only_reader, other_operand
 
 
-def factor_taken_out(graph: Region, node: Node, readers: Readers) -> Value | None:
+def factor_taken_out(graph: Region, node: Node) -> Value | None:
     """``c * g * a + d * g * b`` with numbers ``c`` and ``d`` as ``g * (c * (a + d / c * b))``.
 
     Only where ``a`` and ``b`` have no more than one unbounded factor each: their products do not overflow where those
@@ -27,7 +26,7 @@ def factor_taken_out(graph: Region, node: Node, readers: Readers) -> Value | Non
     """
     if node.op_type != "Add" or node.outputs[0].dtype.kind != "f":
         return None
-    terms = [_factors(value, node, readers) for value in node.inputs]
+    terms = [_factors(value, node) for value in node.inputs]
     common = next((item for item in terms[0] if item.const is None and any(item is other for other in terms[1])), None)
     if common is None:
         return None
@@ -57,26 +56,26 @@ def _without(values: Sequence[Value], one: Value) -> list[Value]:
     return [*values[:index], *values[index + 1 :]]
 
 
-def _factors(value: Value | None, node: Node, readers: Readers) -> list[Value]:
+def _factors(value: Value | None, node: Node) -> list[Value]:
     """The factors of a term that nobody but ``node`` reads."""
     product = value.node if value is not None else None
-    if value is None or product is None or product.op_type != "Mul" or readers.only(value) is not node:
+    if value is None or product is None or product.op_type != "Mul" or only_reader(value) is not node:
         return []
-    return factors_of(product, readers)
+    return factors_of(product)
 
 
-def from_known_product(graph: Region, node: Node, readers: Readers) -> Value | None:
+def from_known_product(graph: Region, node: Node) -> Value | None:
     """``s * (1 + x * t)`` as ``s + y * t`` where ``y = s * x`` is known anyway, and ``s`` is bounded."""
     if node.op_type != "Mul":
         return None
     for s, brackets in other_operand(node):
-        if s is None or bound(s) > 1 or brackets is None or readers.only(brackets) is not node:
+        if s is None or bound(s) > 1 or brackets is None or only_reader(brackets) is not node:
             continue
         product = _one_and(brackets)
-        if product is None or readers.only(product.outputs[0]) is not brackets.node:
+        if product is None or only_reader(product.outputs[0]) is not brackets.node:
             continue
         for x, t in other_operand(product):
-            y = _known_product(graph, s, x, readers)
+            y = _known_product(graph, s, x)
             if y is not None and t is not None and y.shape == node.outputs[0].shape:
                 return s + y * t
     return None
@@ -95,11 +94,11 @@ def _one_and(value: Value) -> Node | None:
     return None
 
 
-def _known_product(graph: Region, left: Value, right: Value | None, readers: Readers) -> Value | None:
+def _known_product(graph: Region, left: Value, right: Value | None) -> Value | None:
     """``left * right`` where a node of ``graph`` that stands before has it."""
     if right is None:
         return None
     operands = {id(left), id(right)}
-    products = [node for node in readers.all(left) if node is not None and node.op_type == "Mul"]
-    found = [node for node in products if {id(value) for value in node.inputs} == operands]
-    return next((node.outputs[0] for node in found if any(node is known for known in graph.nodes)), None)
+    products = {node for node in left.uses() if isinstance(node, Node) and node.op_type == "Mul"}
+    found = {node for node in products if {id(value) for value in node.inputs} == operands}
+    return next((node.outputs[0] for node in graph.nodes if node in found), None) if found else None

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from pullback_export.graph.readers import Readers
 from pullback_export.graph.values import Node, Region, Value
-from pullback_export.optimize.rewrite import made_by
+from pullback_export.optimize.rewrite import made_by, only_reader
 
 
-def cropped(graph: Region, node: Node, readers: Readers) -> Value | None:
+def cropped(graph: Region, node: Node) -> Value | None:
     """A slice at the ends of the spatial axes of a ``ConvTranspose``: it need not compute what is cut off."""
     source = node.inputs[0] if node.op_type == "Slice" else None
     convolution = made_by(source, "ConvTranspose")
     if source is None or convolution is None:
         return None
     cuts = _cuts(node, source)
-    if cuts is None or readers.only(source) is not node or "pads" not in convolution.attributes:
+    if cuts is None or only_reader(source) is not node or "pads" not in convolution.attributes:
         return None
     count = source.rank - 2
     pads = list(convolution.attributes["pads"])

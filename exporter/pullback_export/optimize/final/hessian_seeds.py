@@ -11,10 +11,9 @@ import dataclasses
 import numpy as np
 
 from pullback_export.graph.bounds import inner_axis, is_transposed, weights_of
-from pullback_export.graph.readers import Readers
 from pullback_export.graph.values import Node, Region, Value
 from pullback_export.optimize.final.products import weights_for_seeds
-from pullback_export.optimize.rewrite import other_operand
+from pullback_export.optimize.rewrite import only_reader, other_operand
 
 # With more columns the product of matrices takes longer than the steps that it saves.
 _MOST_COLUMNS = 16
@@ -30,13 +29,13 @@ class _Sum:
     d: Value | None
 
 
-def seeds_apart(graph: Region, node: Node, readers: Readers) -> Value | None:
+def seeds_apart(graph: Region, node: Node) -> Value | None:
     """``((c[s] * h + g) * d) @ w`` as ``(h * d) @ (c[s] * w) + (g * d) @ w``."""
     weights, columns = weights_of(node), node.inputs[0]
     rows = columns.node if columns is not None else None
-    if weights is None or rows is None or rows.op_type != "Reshape" or readers.only(columns) is not node:
+    if weights is None or rows is None or rows.op_type != "Reshape" or only_reader(columns) is not node:
         return None
-    found = _sum(rows.inputs[0], rows, readers) if len(node.inputs) == 2 else None
+    found = _sum(rows.inputs[0], rows) if len(node.inputs) == 2 else None
     count = weights.dims[1 - inner_axis(node)]
     if found is None or found.seeds.const is None or not isinstance(count, int) or count > _MOST_COLUMNS:
         return None
@@ -51,23 +50,23 @@ def seeds_apart(graph: Region, node: Node, readers: Readers) -> Value | None:
     return graph.emit("Gemm", [rest, weights, start], node.attributes)
 
 
-def _sum(value: Value | None, reader: Node, readers: Readers) -> _Sum | None:
+def _sum(value: Value | None, reader: Node) -> _Sum | None:
     """The sum that ``value`` is, which only ``reader`` reads."""
     node = value.node if value is not None else None
-    if value is None or node is None or readers.only(value) is not reader or value.shape is None:
+    if value is None or node is None or only_reader(value) is not reader or value.shape is None:
         return None
     if node.op_type == "Add":
-        return _terms(node, None, readers)
+        return _terms(node, None)
     for inner, d in other_operand(node) if node.op_type == "Mul" else ():
-        total = inner.node if inner is not None and readers.only(inner) is node else None
+        total = inner.node if inner is not None and only_reader(inner) is node else None
         if total is not None and total.op_type == "Add" and d is not None and d.shape == value.shape[1:]:
-            return _terms(total, d, readers)
+            return _terms(total, d)
     return None
 
 
-def _terms(node: Node, d: Value | None, readers: Readers) -> _Sum | None:
+def _terms(node: Node, d: Value | None) -> _Sum | None:
     for scaled, g in other_operand(node):
-        product = scaled.node if scaled is not None and readers.only(scaled) is node else None
+        product = scaled.node if scaled is not None and only_reader(scaled) is node else None
         if product is None or product.op_type != "Mul" or g is None or g.shape != node.outputs[0].shape:
             continue
         for seeds, h in other_operand(product):

@@ -24,8 +24,8 @@ from pullback_export.graph.bounds import (
 )
 from pullback_export.graph.dims import Dim, Shape, broadcast
 from pullback_export.graph.operators import LARGEST_CONSTANT, LARGEST_SCALE
-from pullback_export.graph.readers import Readers
 from pullback_export.graph.values import Node, Region, Value
+from pullback_export.optimize.rewrite import only_reader
 
 Array = np.ndarray[Any, Any]
 # A scaled copy of weights takes memory in the session; beyond this size, the product is small beside the matrix.
@@ -34,17 +34,17 @@ _LARGEST_WEIGHTS = 2**18
 _NOMINAL = 1000
 
 
-def into_weights(graph: Region, node: Node, readers: Readers) -> Value | None:
+def into_weights(graph: Region, node: Node) -> Value | None:
     """``(x * c) @ w``, with ``c`` for each column, as ``x @ (c * w)``; also where a reshape to rows comes between."""
     weights, columns = weights_of(node), node.inputs[0]
     if weights is None or columns is None:
         return None
     rows = columns.node if columns.node is not None and columns.node.op_type == "Reshape" else None
-    if rows is not None and readers.only(columns) is node and rows.inputs[0] is not None:
+    if rows is not None and only_reader(columns) is node and rows.inputs[0] is not None:
         columns = rows.inputs[0]
     else:
         rows = None
-    for x, factor in _scaled(columns, readers):
+    for x, factor in _scaled(columns):
         size = weights.dims[inner_axis(node)]
         if factor.shape[-1:] != (size,) or columns.dims[-1] != size or _too_large(weights, factor):
             continue
@@ -74,21 +74,21 @@ def weights_for_seeds(graph: Region, weights: Value, factor: Array) -> Value | N
     return _product(graph, weights, factor.transpose(0, 2, 1))
 
 
-def in_order(graph: Region, node: Node, readers: Readers) -> Value | None:
+def in_order(graph: Region, node: Node) -> Value | None:
     """A product of several factors: constants go into weights, the rest is multiplied in the cheapest order."""
-    if node.op_type != "Mul" or node.outputs[0].dtype.kind != "f" or _is_inner(node, readers):
+    if node.op_type != "Mul" or node.outputs[0].dtype.kind != "f" or _is_inner(node):
         return None
-    factors = factors_of(node, readers)
-    now = _with_one_constant(graph, _absorbed(graph, factors, readers))
+    factors = factors_of(node)
+    now = _with_one_constant(graph, _absorbed(graph, factors))
     merged = [value for value in now if value is not None]
     if any(value.shape is None for value in merged):
         return None
     if is_safe(merged):
         pairs, cost = _cheapest(merged)
-        return _multiplied(graph, merged, pairs) if cost < _cost(node, readers) else None
+        return _multiplied(graph, merged, pairs) if cost < _cost(node) else None
     if len(merged) == len(factors):
         return None
-    return _in_given_order(graph, node, readers, iter(now))
+    return _in_given_order(graph, node, iter(now))
 
 
 def _multiplied(graph: Region, factors: list[Value], pairs: list[tuple[int, int]]) -> Value:
@@ -98,50 +98,50 @@ def _multiplied(graph: Region, factors: list[Value], pairs: list[tuple[int, int]
     return values[0]
 
 
-def _in_given_order(graph: Region, node: Node, readers: Readers, now: Iterator[Value | None]) -> Value | None:
+def _in_given_order(graph: Region, node: Node, now: Iterator[Value | None]) -> Value | None:
     """The tree of products as it is, with the next of ``now`` for each of its factors; None is left out."""
     parts = []
     for value in node.inputs:
-        inner = _inner(value, node, readers)
-        parts.append(next(now) if inner is None else _in_given_order(graph, inner, readers, now))
+        inner = _inner(value, node)
+        parts.append(next(now) if inner is None else _in_given_order(graph, inner, now))
     left = [part for part in parts if part is not None]
     return graph.emit("Mul", left) if len(left) == 2 else left[0] if left else None
 
 
-def _is_inner(node: Node, readers: Readers) -> bool:
-    reader = readers.only(node.outputs[0])
+def _is_inner(node: Node) -> bool:
+    reader = only_reader(node.outputs[0])
     return reader is not None and reader.op_type == "Mul"
 
 
-def _inner(value: Value | None, node: Node, readers: Readers) -> Node | None:
+def _inner(value: Value | None, node: Node) -> Node | None:
     """The product that ``value`` is and that only ``node`` reads."""
     product = value.node if value is not None else None
-    return product if product is not None and product.op_type == "Mul" and readers.only(value) is node else None
+    return product if product is not None and product.op_type == "Mul" and only_reader(value) is node else None
 
 
-def factors_of(node: Node, readers: Readers) -> list[Value]:
+def factors_of(node: Node) -> list[Value]:
     """The factors of a tree of products whose inner results nobody else reads."""
     found: list[Value] = []
     for value in node.inputs:
-        inner = _inner(value, node, readers)
+        inner = _inner(value, node)
         if inner is not None:
-            found += factors_of(inner, readers)
+            found += factors_of(inner)
         elif value is not None:
             found.append(value)
     return found
 
 
-def _absorbed(graph: Region, factors: list[Value], readers: Readers) -> list[Value | None]:
+def _absorbed(graph: Region, factors: list[Value]) -> list[Value | None]:
     """The factors, with None for those constants that went into the weights of a matrix product."""
     values: list[Value | None] = list(factors)
+    alone = [only_reader(value) is not None for value in factors]
     for position, constant in enumerate(factors):
         if constant.const is None:
             continue
         for index, value in enumerate(values):
-            scaled = _scaled_product(graph, value, constant.const, readers) if value is not None else None
-            if scaled is not None and value is not None:
+            scaled = _scaled_product(graph, value, constant.const) if value is not None and alone[index] else None
+            if scaled is not None:
                 values[index], values[position] = scaled, None
-                readers.move(value, scaled)
                 break
     return values
 
@@ -163,10 +163,10 @@ def _with_one_constant(graph: Region, factors: list[Value | None]) -> list[Value
     return values
 
 
-def _scaled_product(graph: Region, value: Value, factor: Array, readers: Readers) -> Value | None:
-    """``(x @ w) * c`` with ``c`` in the weights."""
+def _scaled_product(graph: Region, value: Value, factor: Array) -> Value | None:
+    """``(x @ w) * c`` with ``c`` in the weights, of a ``value`` that nothing else reads."""
     product = value.node
-    weights = weights_of(product) if product is not None and readers.only(value) is not None else None
+    weights = weights_of(product)
     if product is None or weights is None or len(product.inputs) > 2 or _too_large(weights, factor):
         return None
     size = weights.dims[1 - inner_axis(product)]
@@ -176,10 +176,10 @@ def _scaled_product(graph: Region, value: Value, factor: Array, readers: Readers
     return graph.emit(product.op_type, [product.inputs[0], _product(graph, weights, column)], product.attributes)
 
 
-def _scaled(value: Value, readers: Readers) -> list[tuple[Value, Array]]:
+def _scaled(value: Value) -> list[tuple[Value, Array]]:
     """``(x, c)`` where ``value`` is ``x * c`` and only read once."""
     node = value.node
-    if node is None or node.op_type != "Mul" or readers.only(value) is None:
+    if node is None or node.op_type != "Mul" or only_reader(value) is None:
         return []
     left, right = node.inputs
     pairs = ((left, right), (right, left))
@@ -215,10 +215,10 @@ def _cheapest(factors: list[Value]) -> tuple[list[tuple[int, int]], int]:
     return pairs, total
 
 
-def _cost(node: Node, readers: Readers) -> int:
+def _cost(node: Node) -> int:
     """How many elements the tree of products computes as it stands."""
-    inner = [product for value in node.inputs if (product := _inner(value, node, readers)) is not None]
-    return _elements(node.outputs[0].dims) + sum(_cost(product, readers) for product in inner)
+    inner = [product for value in node.inputs if (product := _inner(value, node)) is not None]
+    return _elements(node.outputs[0].dims) + sum(_cost(product) for product in inner)
 
 
 def _elements(shape: Shape) -> int:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from pullback_export.graph.graph import Graph
-from pullback_export.graph.readers import Readers
 from pullback_export.graph.values import Node, Region, Value
 from pullback_export.optimize.final.matmul_add import joined_sum
-from pullback_export.optimize.rewrite import other_operand
+from pullback_export.optimize.rewrite import only_reader, other_operand
 
 
 def tighten(root: Graph) -> None:
     """Rewrites the body of every ``Scan`` in ``root``; what no step reads any more is dropped with the dead nodes."""
-    _graph(root, Readers(root))
+    _graph(root)
 
 
-def _graph(graph: Region, readers: Readers) -> None:
+def _graph(graph: Region) -> None:
     for node in graph.take_nodes():
         for body in node.bodies():
-            _graph(body, readers)
+            _graph(body)
         if node.op_type == "Scan":
-            scan = _Scan(graph, node, readers)
+            scan = _Scan(graph, node)
             scan.start_with_what_is_zero_later()
             scan.join_products()
             scan.join_sums()
@@ -32,8 +31,8 @@ def _graph(graph: Region, readers: Readers) -> None:
 class _Scan:
     """One ``Scan`` of ``graph``, whose nodes so far are those that stand before it."""
 
-    def __init__(self, graph: Region, node: Node, readers: Readers) -> None:
-        self.graph, self.node, self.readers = graph, node, readers
+    def __init__(self, graph: Region, node: Node) -> None:
+        self.graph, self.node = graph, node
         self.body: Region = node.attributes["body"]
         self.states = len(self.body.inputs) - int(node.attributes["num_scan_inputs"])
 
@@ -44,31 +43,24 @@ class _Scan:
         """
         for later in range(self.states):
             argument, following = self.body.inputs[later][1], self.body.outputs[later][1]
-            reader = self.readers.only(argument)
-            if following.fill != 0 or following.graph is self.body or self.readers.all(self.node.outputs[later]):
+            reader = only_reader(argument)
+            if following.fill != 0 or following.graph is self.body or self.node.outputs[later].is_read:
                 continue
             if reader is None or reader.op_type != "Add":
                 continue
             other = next((value for value in reader.inputs if value is not None and value is not argument), None)
             kept = self._state_of(other)
-            if kept is None or other is None or self.readers.only(other) is not reader or other.shape != argument.shape:
+            if kept is None or other is None or only_reader(other) is not reader or other.shape != argument.shape:
                 continue
             starts = [self.node.inputs[state] for state in (kept, later)]
-            self.node.inputs[kept] = self.graph.emit("Add", starts)
-            self._redirect(reader.outputs[0], other)
+            inputs = list(self.node.inputs)
+            inputs[kept] = self.graph.emit("Add", starts)
+            self.node.inputs = inputs
+            reader.outputs[0].replace_uses(other)
 
     def _state_of(self, value: Value | None) -> int | None:
         arguments = [argument for _, argument in self.body.inputs[: self.states]]
         return next((index for index, argument in enumerate(arguments) if argument is value), None)
-
-    def _redirect(self, old: Value, new: Value) -> None:
-        def read(value: Value) -> Value:
-            return new if value is old else value
-
-        for node in self.body.nodes:
-            node.replace_inputs(read)
-        self.body.outputs = [(name, read(value)) for name, value in self.body.outputs]
-        self.readers.move(old, new)
 
     def join_products(self) -> None:
         """``concat(a * r, b * s, ...)`` with rows ``r``, ``s``, ... as ``concat(a, b, ...) * concat(r, s, ...)``.
@@ -90,7 +82,7 @@ class _Scan:
         """Value and position among the rows for each product that ``node`` joins, all of which run the same way."""
         found = []
         for value in node.inputs:
-            product = value.node if value is not None and self.readers.only(value) is node else None
+            product = value.node if value is not None and only_reader(value) is node else None
             pair = self._scaled_by_row(product) if product is not None and product.op_type == "Mul" else None
             if pair is None or node.attributes["axis"] < 0:
                 return None
@@ -118,7 +110,7 @@ class _Scan:
         series = [self.node.inputs[self.states + position] for position in positions]
         argument = Value(self.body, like.dtype, like.shape)
         self.body.inputs.append(("row", argument))
-        self.node.inputs.append(self.graph.emit("Concat", series, {"axis": axis + 1}))
+        self.node.inputs = [*self.node.inputs, self.graph.emit("Concat", series, {"axis": axis + 1})]
         self.node.attributes["scan_input_directions"] = [*directions, directions[positions[0]]]
         self.node.attributes["num_scan_inputs"] = len(directions) + 1
         return argument
@@ -126,7 +118,7 @@ class _Scan:
     def join_sums(self) -> None:
         """``a @ b + c`` as one ``Gemm``."""
         for node in self.body.nodes:
-            inputs = joined_sum(node, self.readers)
+            inputs = joined_sum(node)
             if inputs is not None:
                 node.op_type, (node.inputs, node.attributes) = "Gemm", inputs
 
@@ -136,12 +128,13 @@ class _Scan:
             following = self.body.outputs[state][1]
             others = (other for other in range(state + 1, self.states) if self.body.outputs[other][1] is following)
             same = next(others, None)
-            if same is not None and not self.readers.all(self.body.inputs[state][1]):
+            if same is not None and not self.body.inputs[state][1].is_read:
                 self._drop(state, self.node.outputs[same])
 
     def _drop(self, state: int, same: Value) -> None:
         final = self.node.outputs.pop(state)
-        for items in (self.node.inputs, self.body.inputs, self.body.outputs):
-            del items[state]
+        del self.body.inputs[state]
+        self.node.inputs = [*self.node.inputs[:state], *self.node.inputs[state + 1 :]]
+        self.body.outputs = [*self.body.outputs[:state], *self.body.outputs[state + 1 :]]
         self.states -= 1
         self.graph.place("Identity", [same], {}, [final])

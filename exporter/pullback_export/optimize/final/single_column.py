@@ -9,21 +9,21 @@ from __future__ import annotations
 import numpy as np
 
 from pullback_export.graph.bounds import inner_axis, is_transposed, weights_of
-from pullback_export.graph.readers import Readers
 from pullback_export.graph.values import Node, Region, Value
+from pullback_export.optimize.rewrite import only_reader
 
 # Below so many rows the reshape costs what the product saves.
 _FEWEST_ROWS = 16
 
 
-def as_row(graph: Region, node: Node, readers: Readers) -> Value | None:
+def as_row(graph: Region, node: Node) -> Value | None:
     """``x @ w`` or ``x @ w + b`` with one column as ``(w.T @ x.T + b).T``, where ``x`` has a batch axis."""
     if node.op_type != "Add":
-        return _as_row(graph, node, None) if _bias(readers.only(node.outputs[0])) is None else None
+        return _as_row(graph, node, None) if _bias(only_reader(node.outputs[0])) is None else None
     bias, product = _bias(node), node.inputs[0]
     for value in node.inputs:
         product = value if value is not bias else product
-    if bias is None or product is None or product.node is None or readers.only(product) is not node:
+    if bias is None or product is None or product.node is None or only_reader(product) is not node:
         return None
     return (
         _as_row(graph, product.node, bias)

@@ -16,7 +16,6 @@ import numpy as np
 
 from pullback_export.graph.bounds import largest
 from pullback_export.graph.dims import Size
-from pullback_export.graph.readers import Readers
 from pullback_export.graph.values import Node, Region, Value
 from pullback_export.optimize.final.blocked_channels import BLOCK
 
@@ -34,7 +33,7 @@ class _Phase:
     after: int
 
 
-def in_phases(graph: Region, node: Node, readers: Readers) -> Value | None:
+def in_phases(graph: Region, node: Node) -> Value | None:
     """A strided ``ConvTranspose`` with one kernel per channel and static sizes, as one convolution for each phase."""
     if node.op_type != "ConvTranspose" or not _is_per_channel(node):
         return None

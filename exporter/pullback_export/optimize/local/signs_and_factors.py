@@ -24,7 +24,7 @@ def regrouped(graph: Region, op_type: str, operands: Operands, attributes: Attri
     return rule(graph, operands, attributes)
 
 
-def _operands_of(value: Value | None, op_type: str) -> list[Value | None] | None:
+def _operands_of(value: Value | None, op_type: str) -> Operands | None:
     node = made_by(value, op_type)
     return node.inputs if node is not None else None
 
