@@ -140,7 +140,7 @@ class Node(Reader):
         return any(value.is_read and value.node is self for value in self.outputs)
 
     def make(self, results: Sequence[Value]) -> None:
-        """``results`` are what the node makes, whatever made them before: a node of several outputs has to drop them."""
+        """``results`` are what the node makes; a node of several outputs that made one before has to drop it."""
         former = [value.node for value in results if value.node is not None and value.node is not self]
         self.outputs = list(results)
         for value in results:
