@@ -103,12 +103,15 @@ class Region(Reader):
 class Node(Reader):
     """One ONNX node; an input that is left out is None. Its bodies stay the same graphs as long as it lives."""
 
-    __slots__ = ("_inputs", "attributes", "op_type", "outputs")
+    __slots__ = ("_inputs", "attributes", "condition_of_some", "op_type", "outputs")
 
     def __init__(self, op_type: str, inputs: Operands, attributes: Attributes) -> None:
         self.op_type = op_type
         self.attributes = attributes
         self.outputs: list[Value] = []
+        self.condition_of_some: Value | None = None
+        """Of an ``If`` whose branches give the same: the condition that is faster where not all of it is wanted. It is
+        among what the condition is made of, and stands in the file for ``pullback.storage.onnx_cut``."""
         self.live = False
         self._inputs = tuple(inputs)
 

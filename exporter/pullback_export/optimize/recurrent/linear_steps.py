@@ -73,12 +73,12 @@ class _Steps:
         self.body.inputs.append(("row", row))
         scan = self.loop.scan
         directions = self.loop.directions
-        scan.inputs.append(factor)
+        scan.inputs = [*scan.inputs, factor]
         scan.attributes["scan_input_directions"] = [*directions, directions[0]]
         scan.attributes["num_scan_inputs"] = len(directions) + 1
         scaled = Value(self.body, value.dtype, value.shape)
         self.body.place("Mul", [whole, row], {}, [scaled], before=node)
-        node.inputs[0] = scaled
+        node.inputs = [scaled, *node.inputs[1:]]
 
     def _collected(self, index: int) -> tuple[Value, Value, Value] | None:
         """A result of the loop, what the loop gives instead, and what that is to be multiplied by."""
@@ -91,7 +91,9 @@ class _Steps:
             return None
         parts, factor = found
         old = self.loop.holder.outputs[index]
-        self.body.outputs[index] = name, self._beside(parts, None)
+        outputs = list(self.body.outputs)
+        outputs[index] = name, self._beside(parts, None)
+        self.body.outputs = outputs
         new = Value(old.graph, old.dtype, old.shape, self.loop.holder)
         self.loop.holder.outputs[index] = new
         return old, new, factor

@@ -134,10 +134,11 @@ def _move_loop(graph: Graph, loop: LoopView, operands: Operands) -> None:
     inside = graph if holder is scan else holder.attributes["then_branch"]
     copies: dict[int, Value] = {}
     kept, inside.nodes = inside.nodes, []
-    for position in range(loop.states, len(scan.inputs)):
-        value = scan.inputs[position]
+    rows = []
+    for value in scan.inputs[loop.states :]:
         assert value is not None
-        scan.inputs[position] = _copied(value, operands.x, inside, copies)
+        rows.append(_copied(value, operands.x, inside, copies))
+    scan.inputs = [*scan.inputs[: loop.states], *rows]
     inside.nodes += kept
     moved(holder, graph)
     graph.nodes.append(holder)
