@@ -51,7 +51,7 @@ def adjoint(
     }
     y = graph.emit("ConvTranspose", [x, graph.constant(weights)], attributes)
     assert y.dims[2:] == tuple(sizes)
-    graph.outputs.append(("y", y))
+    graph.outputs = [("y", y)]
     finish(graph)
     return to_model(graph, 18, {})
 
