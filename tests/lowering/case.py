@@ -163,9 +163,9 @@ def convert(concrete: Any, args: Sequence[Arg], free: bool) -> onnx.ModelProto:
     converter.check()
     for index, value in enumerate(outputs):
         if isinstance(value, ComplexValue):
-            graph.outputs += [(f"y{index}", value.real), (f"y{index}_imag", value.imag)]
+            graph.outputs = [*graph.outputs, (f"y{index}", value.real), (f"y{index}_imag", value.imag)]
         else:
-            graph.outputs.append((f"y{index}", value))
+            graph.outputs = [*graph.outputs, (f"y{index}", value)]
     finish(graph)
     model = to_model(graph, OPSET, {})
     onnx.checker.check_model(model, full_check=True)

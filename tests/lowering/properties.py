@@ -157,7 +157,7 @@ def _converted(concrete: Any, args: Sequence[Arg]) -> onnx.ModelProto:
     converter = Converter()
     results = converter.convert(concrete.graph, values, graph)
     converter.check()
-    graph.outputs += [(f"y{index}", value) for index, value in enumerate(results)]
+    graph.outputs = [(f"y{index}", value) for index, value in enumerate(results)]
     finish(graph)
     model = to_model(graph, OPSET, {})
     onnx.checker.check_model(model, full_check=True)
