@@ -10,7 +10,17 @@ from typing import Any
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.numerics.elementary import in_float64
-from pullback_export.lowering.numerics.special import bessel, error_function, gamma, incomplete, integrals
+from pullback_export.lowering.numerics.special import (
+    bessel,
+    dawson,
+    error_function,
+    exponential_integral,
+    fresnel,
+    gamma,
+    incomplete,
+    modified_bessel,
+    spence,
+)
 from pullback_export.lowering.registry import lowers
 
 _at = functools.partial
@@ -39,19 +49,31 @@ FUNCTIONS: tuple[tuple[str, Callable[..., Value], str], ...] = (
         "``integral of t**(a-1) (1-t)**(b-1) from 0 to x / beta(a, b)``; NaN outside of 0 to 1 and for ``a, b <= 0``.",
     ),
     ("Ndtri", error_function.ndtri, "The quantile of the normal distribution at ``p``."),
-    ("Dawsn", integrals.dawson, "``exp(-x**2) * integral of exp(t**2) from 0 to x``."),
-    ("Expint", integrals.expint, "``Ei(x)``, the integral of ``exp(t) / t`` up to ``x``; -infinity at 0, NaN below."),
-    ("FresnelCos", _at(integrals.fresnel, sine=False), "The integral of ``cos(pi t**2 / 2)`` from 0 to ``x``."),
-    ("FresnelSin", _at(integrals.fresnel, sine=True), "The integral of ``sin(pi t**2 / 2)`` from 0 to ``x``."),
-    ("Spence", integrals.spence, "``-integral of log(t) / (t - 1) from 1 to x``; NaN below 0."),
-    ("BesselI0", _at(bessel.bessel_i, order=0), "The modified Bessel function of the first kind, of order 0."),
-    ("BesselI1", _at(bessel.bessel_i, order=1), "The modified Bessel function of the first kind, of order 1."),
-    ("BesselI0e", _at(bessel.bessel_i_scaled, order=0), "``exp(-|x|) I0(x)``."),
-    ("BesselI1e", _at(bessel.bessel_i_scaled, order=1), "``exp(-|x|) I1(x)``."),
-    ("BesselK0", _at(bessel.bessel_k, order=0, scaled=False), "The modified one of the second kind; infinite up to 0."),
-    ("BesselK1", _at(bessel.bessel_k, order=1, scaled=False), "The modified one of the second kind; infinite up to 0."),
-    ("BesselK0e", _at(bessel.bessel_k, order=0, scaled=True), "``exp(x) K0(x)``; infinite up to 0."),
-    ("BesselK1e", _at(bessel.bessel_k, order=1, scaled=True), "``exp(x) K1(x)``; infinite up to 0."),
+    ("Dawsn", dawson.dawson, "``exp(-x**2) * integral of exp(t**2) from 0 to x``."),
+    (
+        "Expint",
+        exponential_integral.expint,
+        "``Ei(x)``, the integral of ``exp(t) / t`` up to ``x``; -infinity at 0, NaN below.",
+    ),
+    ("FresnelCos", _at(fresnel.fresnel, sine=False), "The integral of ``cos(pi t**2 / 2)`` from 0 to ``x``."),
+    ("FresnelSin", _at(fresnel.fresnel, sine=True), "The integral of ``sin(pi t**2 / 2)`` from 0 to ``x``."),
+    ("Spence", spence.spence, "``-integral of log(t) / (t - 1) from 1 to x``; NaN below 0."),
+    ("BesselI0", _at(modified_bessel.bessel_i, order=0), "The modified Bessel function of the first kind, of order 0."),
+    ("BesselI1", _at(modified_bessel.bessel_i, order=1), "The modified Bessel function of the first kind, of order 1."),
+    ("BesselI0e", _at(modified_bessel.bessel_i_scaled, order=0), "``exp(-|x|) I0(x)``."),
+    ("BesselI1e", _at(modified_bessel.bessel_i_scaled, order=1), "``exp(-|x|) I1(x)``."),
+    (
+        "BesselK0",
+        _at(modified_bessel.bessel_k, order=0, scaled=False),
+        "The modified one of the second kind; infinite up to 0.",
+    ),
+    (
+        "BesselK1",
+        _at(modified_bessel.bessel_k, order=1, scaled=False),
+        "The modified one of the second kind; infinite up to 0.",
+    ),
+    ("BesselK0e", _at(modified_bessel.bessel_k, order=0, scaled=True), "``exp(x) K0(x)``; infinite up to 0."),
+    ("BesselK1e", _at(modified_bessel.bessel_k, order=1, scaled=True), "``exp(x) K1(x)``; infinite up to 0."),
     ("BesselJ0", _at(bessel.bessel_j, order=0), "The Bessel function of the first kind, of order 0."),
     ("BesselJ1", _at(bessel.bessel_j, order=1), "The Bessel function of the first kind, of order 1."),
     ("BesselY0", _at(bessel.bessel_y, order=0), "The Bessel function of the second kind; -infinity up to 0."),
