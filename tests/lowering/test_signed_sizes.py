@@ -16,7 +16,8 @@ import pytest
 import tensorflow as tf
 from hypothesis import HealthCheck
 from hypothesis import strategies as st
-from pullback_export.graph.dims import Atom, Dim, Size, maximum, minimum, never_negative, truncated
+from pullback_export.graph.dims import Atom, Dim, Size, never_negative
+from pullback_export.graph.size_arithmetic import maximum, minimum, truncated
 
 from tests.lowering.case import Arg, convert, run_onnx
 

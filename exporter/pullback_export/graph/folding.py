@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pullback_export.graph.dims import Dim, maximum, minimum, never_negative, product, truncated
+from pullback_export.graph.dims import Dim, never_negative
 from pullback_export.graph.operators import LARGEST_CONSTANT, REARRANGING
+from pullback_export.graph.size_arithmetic import maximum, minimum, product, truncated
 from pullback_export.graph.values import Array, Operands
 
 if TYPE_CHECKING:

@@ -7,10 +7,11 @@ from typing import Any, Protocol, cast, overload
 
 import numpy as np
 
-from pullback_export.graph.dims import Size, broadcast, without_rest
+from pullback_export.graph.dims import Size
 from pullback_export.graph.finiteness import is_finite
 from pullback_export.graph.graph import Graph
 from pullback_export.graph.operators import INT64_INPUTS
+from pullback_export.graph.size_arithmetic import broadcast, without_rest
 from pullback_export.graph.values import Value
 
 _MAGNIFYING = {"Log", "Xlogy", "RealDiv", "Div", "DivNoNan", "Xdivy", "Reciprocal", "Inv", "Pow", "Rsqrt", "Sqrt"}

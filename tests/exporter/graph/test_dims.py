@@ -6,17 +6,8 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pullback_export.graph.dims import (
-    LONGEST_NAME,
-    Dim,
-    broadcast,
-    divide,
-    maximum,
-    minimum,
-    operands_first,
-    product,
-    truncated,
-)
+from pullback_export.graph.dims import LONGEST_NAME, Dim, divide, operands_first
+from pullback_export.graph.size_arithmetic import broadcast, maximum, minimum, product, truncated
 
 NAMES = ("B", "T", "x_1")
 

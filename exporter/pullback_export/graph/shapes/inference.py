@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback_export.graph.dims import Shape, Size, broadcast, product
+from pullback_export.graph.dims import Shape, Size
 from pullback_export.graph.operators import BOOLEAN, BROADCASTING, OPERATORS, REDUCTIONS
 from pullback_export.graph.shapes import products, rearranging
 from pullback_export.graph.shapes.operands import (
@@ -17,6 +17,7 @@ from pullback_export.graph.shapes.operands import (
     dims_of,
     unknown,
 )
+from pullback_export.graph.size_arithmetic import broadcast, product
 from pullback_export.graph.values import Attributes, Operands, Region, Value
 
 DType = np.dtype[Any]

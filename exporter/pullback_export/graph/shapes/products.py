@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pullback_export.graph.dims import Shape, Size, broadcast
+from pullback_export.graph.dims import Shape, Size
 from pullback_export.graph.shapes.operands import CannotInfer, Fresh, Rule, dims_of, unknown
+from pullback_export.graph.size_arithmetic import broadcast
 from pullback_export.graph.values import Attributes, Operands
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pullback_export.graph.dims import Shape, Size, broadcast, divide, known, maximum, minimum, never_negative, product
+from pullback_export.graph.dims import Shape, Size, divide, known, never_negative
 from pullback_export.graph.shapes.operands import CannotInfer, Fresh, Rule, constant, dims_of
+from pullback_export.graph.size_arithmetic import broadcast, maximum, minimum, product
 from pullback_export.graph.values import Attributes, Operands
 
 

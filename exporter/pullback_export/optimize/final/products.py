@@ -22,8 +22,9 @@ from pullback_export.graph.bounds import (
     largest,
     weights_of,
 )
-from pullback_export.graph.dims import Dim, Shape, broadcast
+from pullback_export.graph.dims import Dim, Shape
 from pullback_export.graph.operators import LARGEST_CONSTANT, LARGEST_SCALE
+from pullback_export.graph.size_arithmetic import broadcast
 from pullback_export.graph.values import Node, Region, Value
 from pullback_export.optimize.rewrite import only_reader
 

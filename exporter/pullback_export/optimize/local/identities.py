@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from pullback_export.graph.dims import Dim, Shape, broadcast, divide, product
+from pullback_export.graph.dims import Dim, Shape, divide
 from pullback_export.graph.operators import BROADCASTING, SAME_FOR_ONE
 from pullback_export.graph.shapes import inference
+from pullback_export.graph.size_arithmetic import broadcast, product
 from pullback_export.graph.values import Attributes, Operands, Region, Value
 from pullback_export.optimize.rewrite import made_by
 

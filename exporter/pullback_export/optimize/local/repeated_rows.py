@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from pullback_export.graph.dims import Dim, Shape, Size, broadcast, divide, known, product
+from pullback_export.graph.dims import Dim, Shape, Size, divide, known
 from pullback_export.graph.operators import BROADCASTING, UNARY
+from pullback_export.graph.size_arithmetic import broadcast, product
 from pullback_export.graph.values import Operands, Region, Value
 from pullback_export.optimize.rewrite import made_by
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pullback_export.graph.dims import Shape, broadcast
+from pullback_export.graph.dims import Shape
 from pullback_export.graph.operators import ELEMENTWISE, LARGEST_CONSTANT, REDUCTIONS
 from pullback_export.graph.shapes import inference
+from pullback_export.graph.size_arithmetic import broadcast
 from pullback_export.graph.values import Attributes, Operands, Region, Value
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pullback_export.graph.dims import Dim, Size, broadcast, known, minimum, product, without_rest
+from pullback_export.graph.dims import Dim, Size, known
+from pullback_export.graph.size_arithmetic import broadcast, minimum, product, without_rest
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.flows.complex_value import ComplexValue, each, real_of

@@ -6,7 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from pullback_export.graph.dims import Dim, Size, maximum, minimum, never_negative
+from pullback_export.graph.dims import Dim, Size, never_negative
+from pullback_export.graph.size_arithmetic import maximum, minimum
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.numerics.matrices.batches import indices

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pullback_export.graph.dims import Size, product
+from pullback_export.graph.dims import Size
+from pullback_export.graph.size_arithmetic import product
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.numerics.size_vectors import Element, elements, minus, vector

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pullback_export.graph.dims import Size, broadcast
+from pullback_export.graph.dims import Size
+from pullback_export.graph.size_arithmetic import broadcast
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import Emitter, OpContext
 from pullback_export.lowering.flows.complex_value import ComplexValue, conj

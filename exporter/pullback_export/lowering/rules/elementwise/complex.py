@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback_export.graph.dims import broadcast
+from pullback_export.graph.size_arithmetic import broadcast
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.flows.complex_value import ComplexValue, conj

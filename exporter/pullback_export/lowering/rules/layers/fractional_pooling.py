@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pullback_export.graph.dims import product
+from pullback_export.graph.size_arithmetic import product
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.numerics import resampling as res

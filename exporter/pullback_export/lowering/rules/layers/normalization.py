@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pullback_export.graph.dims import Size, product
+from pullback_export.graph.dims import Size
+from pullback_export.graph.size_arithmetic import product
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.numerics import windows as win

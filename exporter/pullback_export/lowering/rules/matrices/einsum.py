@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from pullback_export.graph.dims import Size, broadcast, product
+from pullback_export.graph.dims import Size
+from pullback_export.graph.size_arithmetic import broadcast, product
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.flows.complex_value import each, real_of

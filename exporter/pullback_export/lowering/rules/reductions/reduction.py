@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pullback_export.graph.dims import product
 from pullback_export.graph.finiteness import is_finite
+from pullback_export.graph.size_arithmetic import product
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.flows.complex_value import ComplexValue
