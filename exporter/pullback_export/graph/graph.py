@@ -7,16 +7,16 @@ reuses an equal node, and moves work that does not depend on a loop out of the l
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from pullback_export.graph import folding
-from pullback_export.graph.dims import Atom, Dim, Shape, Size, known, never_negative
-from pullback_export.graph.operators import RANDOM
+from pullback_export.graph.dims import Dim, Shape, Size, known
+from pullback_export.graph.node_keys import digest, key_of
 from pullback_export.graph.shapes import inference
+from pullback_export.graph.size_values import sizes_value
 from pullback_export.graph.values import Attribute, Attributes, Node, Operands, Region, Value
 
 Rewrite = Callable[[Region, str, Operands, Attributes], Value | None]
@@ -63,7 +63,7 @@ class Graph(Region):
         contents = np.asarray(array, dtype)
         if not contents.flags.c_contiguous:
             contents = np.ascontiguousarray(contents).reshape(contents.shape)
-        key = (contents.dtype.str, contents.shape, _digest(contents))
+        key = (contents.dtype.str, contents.shape, digest(contents))
         if key not in self._constants:
             value = Value(self, contents.dtype, contents.shape)
             value.const = contents
@@ -106,10 +106,10 @@ class Graph(Region):
         if folded is not None and folded.const is not None:
             return [folded]
         owner = self._owner(operands, attributes)
-        key = _key(op_type, operands, attributes, outputs)
+        key = key_of(op_type, operands, attributes, outputs)
         sizes_key = None
         if folded is not None and folded._sizes is not None:
-            sizes_key = ("sizes", folded.dtype.str, folded._sizes.shape, tuple(folded._sizes.flat))
+            sizes_key = _sizes_key(folded.dtype, folded._sizes.shape, tuple(folded._sizes.flat))
         for candidate in (key, sizes_key):
             known = owner._lookup(candidate) if candidate is not None else None
             if known is not None:
@@ -139,7 +139,7 @@ class Graph(Region):
         if self.root is not self:
             return self.root.emit_unfolded(op_type, inputs, **attributes)
         operands = list(inputs)
-        key = _key(op_type, operands, attributes, 1)
+        key = key_of(op_type, operands, attributes, 1)
         if key not in self._seen:
             ((dtype, shape),) = inference.infer(self.fresh_size, op_type, operands, attributes, 1)
             node = Node(op_type, operands, attributes)
@@ -162,7 +162,7 @@ class Graph(Region):
         self, owner: Graph, operands: list[Value | None], attributes: dict[str, Attribute], outputs: int
     ) -> list[Value] | None:
         """A maximum pooling that differs in its outputs only: the gradient wants to know where the maxima are."""
-        known = owner._lookup(_key("MaxPool", operands, attributes, 3 - outputs))
+        known = owner._lookup(key_of("MaxPool", operands, attributes, 3 - outputs))
         if known is not None and outputs == 2 and len(known) == 1:
             dtype, shape = inference.infer(owner.fresh_size, "MaxPool", operands, attributes, 2)[1]
             known.append(Value(known[0].graph, dtype, shape, known[0].node))
@@ -227,7 +227,7 @@ class Graph(Region):
         objects = np.empty((), object)
         objects[()] = size
         number._sizes = objects
-        self._seen[("sizes", np.dtype(np.int64).str, (), (size,))] = [number]
+        self._seen[_sizes_key(np.dtype(np.int64), (), (size,))] = [number]
         self.emit("Reshape", [number, self.constant(np.array([1], np.int64))])
 
     def _shortcut(self, op_type: str, operands: list[Value | None], attributes: dict[str, Attribute]) -> Value | None:
@@ -273,10 +273,7 @@ class Graph(Region):
 
     def sizes_value(self, sizes: Sequence[Size]) -> Value:
         """An int64 vector with these contents; every free size must be the size of some axis in the graph."""
-        if all(isinstance(size, int) for size in sizes):
-            return self.constant(np.array(sizes, np.int64))
-        parts = [self._size_value(size) for size in sizes]
-        return self.emit("Concat", parts, {"axis": 0})
+        return sizes_value(self, sizes)
 
     def knows_size(self, size: Size) -> bool:
         """Whether a size can be computed here."""
@@ -286,72 +283,11 @@ class Graph(Region):
             return False
         return True
 
-    def _size_value(self, size: Size) -> Value:
-        """A vector of one element that holds ``size``."""
-        if isinstance(size, int):
-            return self.constant(np.array([size], np.int64))
-        known = self._lookup(("sizes", np.dtype(np.int64).str, (1,), (size,)))
-        if known is not None:
-            return known[0]
-        total: Value | None = None
-        for atoms, factor in size.terms:
-            term = self.constant(np.array([factor], np.int64))
-            for atom in atoms:
-                term = term * self._axis_size(atom)
-            total = term if total is None else total + term
-        assert total is not None
-        return total
-
-    def _axis_size(self, atom: Atom) -> Value:
-        size = Dim({(atom,): 1})
-        known = self._lookup(("sizes", np.dtype(np.int64).str, (1,), (size,)))
-        if known is not None:
-            return known[0]
-        graph: Graph | None = self
-        while graph is not None:
-            sources = [value for _, value in graph.inputs] + [v for node in graph.nodes for v in node.outputs]
-            for value in sources:
-                if value.shape is not None and size in value.shape:
-                    axis = value.shape.index(size)
-                    return self.emit("Shape", [value], {"start": axis, "end": axis + 1})
-            for value in sources:
-                for axis, item in enumerate(value.shape or ()):
-                    if isinstance(item, Dim) and (solved := item.solve()) is not None and solved[0] == atom:
-                        _, factor, rest = solved
-                        whole = self.emit("Shape", [value], {"start": axis, "end": axis + 1})
-                        return (whole - rest) / factor
-            graph = graph.parent
-        if atom.operation is not None:
-            return self._computed_size(atom.operation, atom.operands)
-        raise KeyError(f"no tensor of the graph has an axis of size {atom}")
-
-    def _computed_size(self, operation: str, operands: Sequence[Size]) -> Value:
-        first, *others = (self._size_value(size) for size in operands)
-        if operation == "broadcast":
-            for other in others:
-                first = self.emit("Where", [first.equals(1), other, first])
-            return first
-        if operation == "floor" and not all(map(never_negative, operands)):
-            return (first - self.emit("Mod", [first, *others])) / others[0]  # Div alone rounds towards zero
-        op_type = {"floor": "Div", "trunc": "Div", "mod": "Mod", "max": "Max"}[operation]
-        return self.emit(op_type, [first, *others])
+    def vector_of(self, size: Size) -> Value | None:
+        """A vector of one element that is known to hold ``size``."""
+        known = self._lookup(_sizes_key(np.dtype(np.int64), (1,), (size,)))
+        return known[0] if known is not None else None
 
 
-def _key(op_type: str, operands: list[Value | None], attributes: dict[str, Attribute], outputs: int) -> Any:
-    if any(isinstance(item, Graph) for item in attributes.values()) or op_type in RANDOM:
-        return None
-    frozen = tuple(sorted((name, _frozen(item)) for name, item in attributes.items()))
-    return op_type, tuple(id(value) for value in operands), frozen, outputs
-
-
-def _frozen(item: Attribute) -> Any:
-    if isinstance(item, np.ndarray):
-        return item.dtype.str, item.shape, _digest(item)
-    return tuple(item) if isinstance(item, list | tuple) else item
-
-
-def _digest(contents: np.ndarray[Any, Any]) -> bytes:
-    """The bytes of a small array, and what stands for those of a large one: no weight is kept twice."""
-    if contents.nbytes <= 256:
-        return contents.tobytes()
-    return hashlib.blake2b(np.ascontiguousarray(contents).reshape(-1).view(np.uint8).data).digest()
+def _sizes_key(dtype: np.dtype[Any], shape: tuple[int, ...], sizes: tuple[Size, ...]) -> tuple[Any, ...]:
+    return "sizes", dtype.str, shape, sizes

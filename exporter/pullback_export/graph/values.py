@@ -80,6 +80,10 @@ class Region(Reader):
         """An int64 vector with these contents."""
         raise NotImplementedError
 
+    def vector_of(self, size: Size) -> Value | None:
+        """A vector of one element that is known to hold ``size``."""
+        raise NotImplementedError
+
     def place(
         self,
         op_type: str,
