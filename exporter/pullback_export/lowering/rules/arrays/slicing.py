@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 from pullback_export.graph.dims import Dim, Size, never_negative
 from pullback_export.graph.size_arithmetic import maximum, minimum
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
+from pullback_export.lowering.numerics.index_expressions import BEGIN, END, Index, Range, index_of
 from pullback_export.lowering.numerics.matrices.batches import indices
 from pullback_export.lowering.numerics.size_vectors import Element, elements, lift, minus, plus, vector
 from pullback_export.lowering.numerics.strided_pointwise import spread_convolution
 from pullback_export.lowering.registry import lowers
 
-_END, _BEGIN = 2**63 - 1, -(2**63) + 1
-# An end past the last element; of a backward slice ONNX Runtime takes ``_END`` for "down to the first one".
+# An end past the last element; of a backward slice ONNX Runtime takes ``END`` for "down to the first one".
 _BEYOND = 2**62
 
 
@@ -35,8 +33,8 @@ def slice_(op: OpContext, x: Value, begin: Value, size: Value) -> Value:
             # -1 means the rest, whatever it was computed from; less than that TensorFlow refuses.
             count = sizes[axis] = count + maximum(-count, 0) * (x.dims[axis] - start + 1)
         whole = isinstance(count, int) and count == -1
-        ends.append(_END if whole else plus(op, start, count))
-    axes = [axis for axis in range(x.rank) if starts[axis] != 0 or ends[axis] not in (_END, x.dims[axis])]
+        ends.append(END if whole else plus(op, start, count))
+    axes = [axis for axis in range(x.rank) if starts[axis] != 0 or ends[axis] not in (END, x.dims[axis])]
     if not axes:
         return x
     result: Value = op.Slice(x, vector(op, [starts[a] for a in axes]), vector(op, [ends[a] for a in axes]), axes)
@@ -48,84 +46,10 @@ def slice_(op: OpContext, x: Value, begin: Value, size: Value) -> Value:
     return result
 
 
-@dataclasses.dataclass
-class Range:
-    """``begin:end:stride`` of one axis; an index that drops its axis is ``begin:begin+1`` with ``drops``."""
-
-    begin: Element
-    end: Element
-    stride: Element = 1
-    drops: bool = False
-
-    @property
-    def whole(self) -> bool:
-        return self.begin == 0 and self.end == _END and self.stride == 1
-
-
-@dataclasses.dataclass
-class Index:
-    """A Python index expression: a range for each axis of the tensor, and where the result has new axes of size 1."""
-
-    ranges: list[Range]
-    new_axes: list[int]
-
-    @property
-    def dropped(self) -> list[int]:
-        return [axis for axis, item in enumerate(self.ranges) if item.drops]
-
-
-def _index(op: OpContext, rank: int, begin: Value, end: Value, strides: Value) -> Index:
-    """The five masks of ``StridedSlice`` resolved for a tensor of ``rank``."""
-    masks = {name: int(op.attr(f"{name}_mask")) for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")}
-    starts, ends, steps = elements(op, begin), elements(op, end), elements(op, strides)
-    spec = len(starts)
-    new = [bit for bit in range(spec) if masks["new_axis"] >> bit & 1 and not masks["ellipsis"] >> bit & 1]
-    named = spec - len(new) - (1 if masks["ellipsis"] & (1 << spec) - 1 else 0)
-    ranges: list[Range] = []
-    new_axes: list[int] = []
-    kept = 0
-    for bit in range(spec):
-        if masks["ellipsis"] >> bit & 1:
-            ranges += [Range(0, _END) for _ in range(rank - named)]
-            kept += rank - named
-        elif bit in new:
-            new_axes.append(kept)
-            kept += 1
-        elif masks["shrink_axis"] >> bit & 1:
-            ranges.append(_single(op, starts[bit]))
-        else:
-            step, open_ended = steps[bit], (masks["begin"] | masks["end"]) >> bit & 1
-            if open_ended and (isinstance(step, Value) or not (isinstance(step, int) or never_negative(step))):
-                raise op.unsupported(
-                    "the stride may be negative while an end of the slice is open; give both ends, or a constant stride"
-                )
-            backward = isinstance(step, int) and step < 0
-            ranges.append(
-                Range(
-                    (-1 if backward else 0) if masks["begin"] >> bit & 1 else starts[bit],
-                    (_BEGIN if backward else _END) if masks["end"] >> bit & 1 else ends[bit],
-                    step,
-                )
-            )
-            kept += 1
-    ranges += [Range(0, _END) for _ in range(rank - len(ranges))]
-    return Index(ranges, new_axes)
-
-
-def _single(op: OpContext, at: Element) -> Range:
-    """The index ``at`` as a range of one element; after -1 comes the end."""
-    if isinstance(at, Dim) and not never_negative(at):
-        at = lift(op, at)
-    if isinstance(at, Value):
-        following = at + 1
-        return Range(at, op.Where(following.equals(0), op.const([_END], np.int64), following), 1, True)
-    return Range(at, _END if at == -1 else at + 1, 1, True)
-
-
 @lowers("StridedSlice", complex_parts=True)
 def strided_slice(op: OpContext, x: Value, begin: Value, end: Value, strides: Value) -> Value:
     """``x[begin:end:strides]`` as in Python, with new axes, an ellipsis, and single indices that drop their axis."""
-    index = _index(op, x.rank, begin, end, strides)
+    index = index_of(op, x.rank, begin, end, strides)
     axes = [axis for axis, item in enumerate(index.ranges) if not item.whole]
     if len(axes) == 1 and index.dropped == axes:
         at = index.ranges[axes[0]].begin
@@ -168,7 +92,7 @@ def _end(op: OpContext, item: Range, size: Size) -> Element:
 def strided_slice_grad(op: OpContext, shape: Value, begin: Value, end: Value, strides: Value, dy: Value) -> Value:
     """Zeros of ``shape`` with ``dx[begin:end:strides] = dy``."""
     sizes = elements(op, shape)
-    index = _index(op, len(sizes), begin, end, strides)
+    index = index_of(op, len(sizes), begin, end, strides)
     every = _every(index, sizes)
     whole = spread_convolution(op, dy, *every) if every is not None and dy.dtype == np.float32 else None
     return whole if whole is not None else _placed(op, dy, sizes, index)
@@ -176,7 +100,7 @@ def strided_slice_grad(op: OpContext, shape: Value, begin: Value, end: Value, st
 
 def _every(index: Index, sizes: list[Element]) -> tuple[list[int], list[Size]] | None:
     """The strides of an index ``x[::s, ::t, ...]`` of four axes, and the sizes of ``x``."""
-    strides = [item.stride for item in index.ranges if item.begin == 0 and item.end == _END and not item.drops]
+    strides = [item.stride for item in index.ranges if item.begin == 0 and item.end == END and not item.drops]
     known = [size for size in sizes if not isinstance(size, Value)]
     if index.new_axes or len(strides) != 4 or len(known) != 4 or len(sizes) != 4:
         return None
@@ -268,7 +192,7 @@ def tensor_strided_slice_update(
     op: OpContext, x: Value, begin: Value, end: Value, strides: Value, value: Value
 ) -> Value:
     """``x`` with ``x[begin:end:strides] = value``."""
-    index = _index(op, x.rank, begin, end, strides)
+    index = index_of(op, x.rank, begin, end, strides)
     axes = [axis for axis, item in enumerate(index.ranges) if not item.whole]
     wide = x.dtype if x.dtype != bool else np.dtype(np.int32)
     target = _sliced(op, x, index.ranges, axes)
@@ -296,7 +220,7 @@ def _reversed(op: OpContext, x: Value, axes: list[int]) -> Value:
     if not axes:
         return x
     count = len(axes)
-    result: Value = op.Slice(x, [-1] * count, [_BEGIN] * count, axes, [-1] * count)
+    result: Value = op.Slice(x, [-1] * count, [BEGIN] * count, axes, [-1] * count)
     return result
 
 
@@ -326,7 +250,7 @@ def roll(op: OpContext, x: Value, shift: Value, axes: Value) -> Value:
         else:
             count = lift(op, maximum(size, 1))
             cut = count - op.Mod(lift(op, by), count)
-        head = op.Slice(x, vector(op, [cut]), [_END], [at])
+        head = op.Slice(x, vector(op, [cut]), [END], [at])
         x = op.Concat(head, op.Slice(x, [0], vector(op, [cut]), [at]), axis=at)
         x.refine(shape)
     return x
