@@ -6,30 +6,18 @@ direction. It refuses to run zero times, so a free number of iterations puts it 
 
 from __future__ import annotations
 
-import dataclasses
-from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
 
 from pullback_export.graph.dims import Dim, Size
 from pullback_export.graph.graph import Graph
-from pullback_export.graph.operators import CHEAP, SHRINKING
 from pullback_export.graph.values import Node, Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.loops.induction import inside, size_of
+from pullback_export.lowering.loops.placement import State, in_order, loose_or_outer, recomputable, sinkable
+from pullback_export.lowering.loops.results import as_given, give, no_rows, of_its_sizes
 from pullback_export.lowering.loops.series import Series, SeriesFinder
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class State:
-    """A tensor that goes from one iteration to the next; ``final`` is what is left at the end."""
-
-    argument: Value
-    initial: Value
-    following: Value
-    final: Value
-    loose: bool
 
 
 class LoopWriter:
@@ -78,7 +66,7 @@ class LoopWriter:
         rest = [node for node in self._live(wanted) if not finder.is_lifted(node)]
         loose = any(state.loose for state in self.states)
         backward = bool(requests) and not loose and all(reverse for _, reverse in requests)
-        late = self._sinkable(rest, wanted, finder)
+        late = sinkable(rest, self.states, finder)
         place = len(self.op.graph.nodes)
         collected = self._collect(rest, late, wanted, finder, backward)
         after = self.op.graph.nodes[place:]
@@ -87,7 +75,7 @@ class LoopWriter:
         if self.states or collected:
             self._write_counted(early, collected, finder, backward, count)
         tail = self.op.graph.nodes[place:] + after
-        self.op.graph.nodes[place:] = _in_order(tail)
+        self.op.graph.nodes[place:] = in_order(tail)
         return finder.rows
 
     def _collect(
@@ -104,7 +92,7 @@ class LoopWriter:
         shifted = [before[value] for value in candidates if value in before]
         candidates = [value for value in candidates if value not in before]
         candidates = list(dict.fromkeys(candidates + [state.following for state in shifted]))
-        collected, again = self._recomputable(candidates, finder)
+        collected, again = recomputable(candidates, finder)
         for value in collected:
             finder.series[value] = self._promise(value, backward)
         for node in [*again, *(node for node in rest if node in late)]:
@@ -120,26 +108,6 @@ class LoopWriter:
             if state.following not in collected:
                 self._shift(state, finder)
         return collected
-
-    def _recomputable(self, candidates: list[Value], finder: SeriesFinder) -> tuple[list[Value], set[Node]]:
-        """Which values to collect so that cheap work on them, done again after the loop, gives all the others.
-
-        A collected value costs each iteration as much as an op. The gates of a cell are functions of one
-        matrix product, and ``tanh(c)`` of the state ``c``: one series instead of four, or none.
-        """
-        chains = {value: _cheap_chain(value, finder) for value in candidates}
-        roots = {value: chain[-1][1] if chain else value for value, chain in chains.items()}
-        count = Counter(roots.values())
-        collected: dict[Value, None] = {}
-        again: set[Node] = set()
-        for value in candidates:
-            root = roots[value]
-            if root is value or not (count[root] > 1 or root in candidates):
-                collected[value] = None
-            else:
-                collected[root] = None
-                again.update(node for node, _ in chains[value])
-        return list(collected), again
 
     def _shift(self, state: State, finder: SeriesFinder) -> None:
         """What a state was before each iteration: its first value, then what it was after the iteration before."""
@@ -165,24 +133,6 @@ class LoopWriter:
                 live.add(id(node))
                 stack.extend(node.reads())
         return [node for node in self.body.nodes if id(node) in live]
-
-    def _sinkable(self, rest: list[Node], wanted: list[Value], finder: SeriesFinder) -> set[Node]:
-        """Nodes that only lead to series and read one value of the iteration: they can wait until after the loop."""
-        users: dict[Value, list[Node]] = {}
-        for node in rest:
-            for value in node.reads():
-                users.setdefault(value, []).append(node)
-        kept = {state.following for state in self.states}
-        late: set[Node] = set()
-        for node in reversed(rest):
-            if any(value in kept for value in node.outputs) or any(
-                user not in late for value in node.outputs for user in users.get(value, [])
-            ):
-                continue
-            fresh = {value for value in node.reads() if finder.is_fresh(value)}
-            if len(fresh) == 1 and node.op_type not in SHRINKING and finder.could_lift(node, fresh):
-                late.add(node)
-        return late
 
     def _write_counted(
         self, nodes: list[Node], collected: list[Value], finder: SeriesFinder, backward: bool, count: Value
@@ -213,7 +163,7 @@ class LoopWriter:
             return
         node = self._scan_node(slices, finder, backward, len(collected))
         if _positive(self.steps):
-            _give(self.op.graph, node, finals)
+            give(self.op.graph, node, finals)
         else:
             self._write_unless_empty(node, finals, count)
 
@@ -249,7 +199,7 @@ class LoopWriter:
         body.inputs = [("iteration", self.iteration), ("go_on", go_on)]
         body.inputs += [("state", state.argument) for state in self.states]
         body.outputs = [("go_on", true), *body.outputs]
-        _give(
+        give(
             self.op.graph,
             Node("Loop", [count, true, *(state.initial for state in self.states)], {"body": body}),
             finals,
@@ -260,14 +210,14 @@ class LoopWriter:
         condition = count > 0
         some, none = Graph(graph), Graph(graph)
         results = [Value(some, final.dtype, final.shape) for final in finals]
-        _give(some, node, results)
+        give(some, node, results)
         self.body.parent = some
         some.outputs = [("result", value) for value in results]
         nothing = [state.initial for state in self.states]
         for final in finals[len(self.states) :]:
-            nothing.append(_empty(none, final))
+            nothing.append(no_rows(none, final))
         none.outputs = [("result", value) for value in nothing]
-        _give(graph, Node("If", [condition], {"then_branch": some, "else_branch": none}), finals)
+        give(graph, Node("If", [condition], {"then_branch": some, "else_branch": none}), finals)
 
     def write_open(
         self, limit: Value | None, initial: Value, following: Value, requests: list[tuple[Value, bool]]
@@ -287,11 +237,11 @@ class LoopWriter:
         states = (("state", state.following) for state in self.states)
         body.outputs = [("go_on", following), *states, *(("row", value) for value in collected)]
         node = Node("Loop", [limit, initial, *(state.initial for state in self.states)], {"body": body})
-        raw = [_as_given(op.graph, self.promised[value].rows) for value in collected]
-        _give(op.graph, node, [state.final for state in self.states] + raw)
+        raw = [as_given(op.graph, self.promised[value].rows) for value in collected]
+        give(op.graph, node, [state.final for state in self.states] + raw)
         op.graph.name_size(count, steps)
         for value, given in zip(collected, raw, strict=True):
-            _of_its_sizes(op.graph, given, self.promised[value].rows)
+            of_its_sizes(op.graph, given, self.promised[value].rows)
 
         def rows(value: Value, backward: bool) -> Value:
             found = self.promised[value].rows
@@ -300,95 +250,11 @@ class LoopWriter:
         return rows, count
 
 
-def _give(graph: Graph, node: Node, results: list[Value]) -> None:
-    """Puts a node into a graph, with results that were promised before."""
-    node.make(results)
-    graph.nodes.append(node)
-
-
-def _as_given(graph: Graph, rows: Value) -> Value:
-    """What a ``Loop`` gives for ``rows``: after no iteration ONNX Runtime takes free sizes of a row for 0.
-
-    (``LoopImpl::Execute`` in ``onnxruntime/core/providers/cpu/controlflow/loop.cc``.)
-    """
-    steps, *sizes = rows.dims
-    if all(isinstance(size, int) for size in sizes) or not all(graph.knows_size(size) for size in sizes):
-        return rows
-    free = [size if isinstance(size, int) else graph.fresh_size("row") for size in sizes]
-    return Value(graph, rows.dtype, (steps, *free))
-
-
-def _of_its_sizes(graph: Graph, given: Value, rows: Value) -> None:
-    """Writes ``rows`` as ``given`` with the sizes that it has after iterations.
-
-    Each is stated: a 0 for a size that is there and one free size become ``[0, -1]`` in ONNX Runtime's
-    ``ReshapeFusion``, which cannot be where there are no rows.
-    """
-    if given is not rows:
-        graph.place("Reshape", [given, graph.sizes_value(rows.dims)], {"allowzero": 1}, [rows])
-
-
-def _in_order(nodes: list[Node]) -> list[Node]:
-    """The nodes in an order in which each comes after those it reads from."""
-    among = {id(node) for node in nodes}
-    order: list[Node] = []
-    done: set[int] = set()
-    waiting = nodes
-    while waiting:
-        later = []
-        for node in waiting:
-            made_by = [value.node for value in node.reads()]
-            if all(other is None or id(other) not in among or id(other) in done for other in made_by):
-                done.add(id(node))
-                order.append(node)
-            else:
-                later.append(node)
-        if len(later) == len(waiting):
-            raise AssertionError("a loop depends on itself")
-        waiting = later
-    return order
-
-
-def loose_or_outer(state: State, body: Graph, finder: SeriesFinder) -> bool:
-    """Whether the values of a state before the iterations do not follow from those after them."""
-    same = state.initial.shape == state.following.shape and state.initial.shape is not None
-    return (
-        state.loose
-        or not same
-        or not inside(state.following, body)
-        or state.following in finder.series
-        or state.following.node is None
-    )
-
-
-def _cheap_chain(value: Value, finder: SeriesFinder) -> list[tuple[Node, Value]]:
-    """The cheap ops between a value and the value of the same iteration that it is computed from, last one first."""
-    chain: list[tuple[Node, Value]] = []
-    while value.node is not None and value.node.op_type in CHEAP and inside(value, finder.body):
-        fresh = {item for item in value.node.inputs if item is not None and finder.is_fresh(item)}
-        if len(fresh) != 1 or not finder.could_lift(value.node, fresh):
-            break
-        (source,) = fresh
-        if value.node.op_type == "Add" and source.node is not None and source.node.op_type == "MatMul":
-            break  # one step of the loop computes both, see scan_steps
-        chain.append((value.node, source))
-        value = source
-    return chain
-
-
 def _positive(size: Size) -> bool:
     if isinstance(size, int):
         return size > 0
     terms = dict(size.terms)
     return all(factor > 0 for factor in terms.values()) and terms.get((), 0) > 0
-
-
-def _empty(graph: Graph, like: Value) -> Value:
-    """No rows of the shape that ``like`` has; sizes that are only known inside of the loop are 0."""
-    sizes: list[Value] = [graph.constant(np.zeros(1, np.int64))]
-    for size in like.dims[1:]:
-        sizes.append(graph.sizes_value([size if graph.knows_size(size) else 0]))
-    return graph.emit("Expand", [graph.constant(np.zeros((), like.dtype)), graph.emit("Concat", sizes, {"axis": 0})])
 
 
 def _born_in(size: Size, argument: Value) -> bool:
