@@ -41,7 +41,7 @@ class Engine:
 def _forward(work: Work, folder: pathlib.Path, threads: int) -> Call:
     """ONNX Runtime with the model alone, called directly: what the derivative is measured against."""
     import onnxruntime
-    from pullback.backends.onnx import session_options
+    from pullback.backends.sessions import session_options
 
     content = (folder / "forward.pullback" / "evaluate.onnx").read_bytes()
     options = session_options(len(content), threads=threads)

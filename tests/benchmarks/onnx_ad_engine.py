@@ -44,7 +44,7 @@ def _session(forward: Any, threads: int, batch: int) -> tuple[Any, str, int]:
     import onnx
     import onnx_ad
     import onnxruntime
-    from pullback.backends.onnx import session_options
+    from pullback.backends.sessions import session_options
 
     fixed = onnx.ModelProto()
     fixed.CopyFrom(forward)

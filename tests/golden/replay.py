@@ -17,7 +17,7 @@ def main(folder: Path) -> int:
     import numpy
     import onnxruntime
     import pullback
-    from pullback.backends.onnx import LEVELS
+    from pullback.backends.sessions import LEVELS
 
     print(f"ONNX Runtime {onnxruntime.__version__}, NumPy {numpy.__version__}, Python {sys.version.split()[0]}")
     failed = 0

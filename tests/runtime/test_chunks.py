@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pullback
 import pytest
 from pullback import Bundle
-from pullback.backends.onnx import ONE_THREAD_BYTES, OnnxBackend
+from pullback.backends.onnx import OnnxBackend
+from pullback.backends.sessions import ONE_THREAD_BYTES
 from pullback.calls.chunks import in_chunks
 from pullback.calls.rows import NARROW_ROW_BYTES, Choice, RowPlan
 from pullback.storage import content, opening

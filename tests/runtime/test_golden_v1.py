@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pullback
 import pytest
-from pullback.backends.onnx import LEVELS
+from pullback.backends.sessions import LEVELS
 
 FOLDER = Path(__file__).parents[1] / "golden" / "v1"
 

@@ -10,20 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pullback.backends import Array
+from pullback.backends.session_cache import SessionCache, open_cache
+from pullback.backends.sessions import LEVELS, ONE_THREAD_BYTES, Opener, first_line, load_onnxruntime
 from pullback.calls.rows import NARROW_ROW_BYTES, WHOLE_BATCHES, Choice, RowPlan
-from pullback.errors import BundleError, InputError, NotExportedError, PullbackError
+from pullback.errors import InputError, NotExportedError, PullbackError
 from pullback.manifest import FunctionSpec
-from pullback.storage.onnx_cut import cut
 from pullback.storage.opening import GraphFile, Opened
 
 if TYPE_CHECKING:
     import onnxruntime
-
-LEVELS = {"disabled": 0, "basic": 1, "extended": 2, "all": 99}
-
-# Up to this many bytes of graph and weights a call gets one thread: small nets are faster with it, and leave the other
-# cores to their neighbours. Where the border lies depends on the machine; ``threads=`` overrides it.
-ONE_THREAD_BYTES = 4 * 2**20
 
 # Sessions of parts of a graph, for ``fetch=``, that are kept open.
 KEPT_PARTS = 8
@@ -39,12 +34,14 @@ class OnnxBackend:
         threads: int | None = None,
         providers: Sequence[Any] | None = None,
         optimization: str = "all",
+        cache: Callable[[list[Any]], SessionCache | None] = lambda providers: None,
     ) -> None:
+        """``cache``: where sessions of those providers keep optimised graphs; None: nowhere."""
         _check_options(threads, optimization)
         self._graphs = dict(graphs)
         self._threads = threads
         self._providers = _check_providers(providers)
-        self._optimization = optimization
+        self._opener = Opener(self._providers, optimization, cache(self._providers))
         self._sessions: dict[tuple[str, int | None], onnxruntime.InferenceSession] = {}
         self._parts: dict[tuple[str, frozenset[str], int | None], onnxruntime.InferenceSession] = {}
         self._lock = threading.Lock()
@@ -56,7 +53,12 @@ class OnnxBackend:
             raise NotExportedError(
                 f"{opened.path}: exported without ONNX; load it with backend='saved_model' (--backend saved_model)"
             )
-        return cls(opened.graphs, **{name: options[name] for name in ("threads", "providers", "optimization")})
+
+        def cache(providers: list[Any]) -> SessionCache | None:
+            return open_cache(options["cache"], opened.path, opened.digest, providers, options["optimization"])
+
+        chosen = {name: options[name] for name in ("threads", "providers", "optimization")}
+        return cls(opened.graphs, **chosen, cache=cache)
 
     def prepare(self, function: FunctionSpec, outputs: tuple[str, ...]) -> Choice:
         """Opens a session, unless calls may get by with that of chunks: that one is opened at the first chunk."""
@@ -106,9 +108,9 @@ class OnnxBackend:
         self, function: FunctionSpec, outputs: tuple[str, ...], prefix: str
     ) -> onnxruntime.InferenceSession:
         """A new session as a call has it, which writes its profile into a file that starts with ``prefix``."""
-        whole, name = self._graph(function.name).read(), function.name
-        content = whole if len(outputs) == len(function.outputs) else cut(whole, frozenset(outputs), name)
-        return self._open(name, content, self._run_threads(function, self.plan(function)), prefix)
+        graph, threads = self._graph(function.name), self._run_threads(function, self.plan(function))
+        part = None if len(outputs) == len(function.outputs) else frozenset(outputs)
+        return self._opener.open_profiling(graph, function.name, part, threads, prefix)
 
     def _session_of(
         self, function: FunctionSpec, outputs: tuple[str, ...], threads: int | None
@@ -120,7 +122,7 @@ class OnnxBackend:
     def _whole(self, name: str, threads: int | None) -> onnxruntime.InferenceSession:
         with self._lock:
             if (name, threads) not in self._sessions:
-                self._sessions[name, threads] = self._open(name, self._graph(name).read(), threads)
+                self._sessions[name, threads] = self._opener.open(self._graph(name), name, None, threads)
             return self._sessions[name, threads]
 
     def _part(self, name: str, outputs: frozenset[str], threads: int | None) -> onnxruntime.InferenceSession:
@@ -128,7 +130,7 @@ class OnnxBackend:
         with self._lock:
             session = self._parts.pop((name, outputs, threads), None)
             if session is None:
-                session = self._open(name, cut(self._graph(name).read(), outputs, name), threads)
+                session = self._opener.open(self._graph(name), name, outputs, threads)
             self._parts[name, outputs, threads] = session
             if len(self._parts) > KEPT_PARTS:
                 del self._parts[next(iter(self._parts))]
@@ -146,23 +148,6 @@ class OnnxBackend:
         self._sessions, self._parts = {}, {}
         self._lock = threading.Lock()
 
-    def _open(
-        self, name: str, content: bytes, threads: int | None, profile: str | None = None
-    ) -> onnxruntime.InferenceSession:
-        ort = _onnxruntime()
-        options = session_options(len(content), threads=threads, optimization=self._optimization)
-        if profile is not None:
-            options.enable_profiling = True
-            options.profile_file_prefix = profile
-        try:
-            return ort.InferenceSession(content, options, providers=self._providers)
-        except Exception as error:
-            version = ort.__version__
-            raise BundleError(
-                f"{name}: ONNX Runtime {version} cannot open its graph: {_first_line(error)}; upgrade onnxruntime, or"
-                " export the model again with a lower opset="
-            ) from error
-
 
 class _Later:
     """``run`` of a session that is opened when it is first called."""
@@ -177,20 +162,6 @@ class _Later:
         return self._run(*args)
 
 
-def session_options(size: int, *, threads: int | None = None, optimization: str = "all") -> onnxruntime.SessionOptions:
-    """Options for a graph of ``size`` bytes: one thread where that is faster, and none that spins."""
-    ort = _onnxruntime()
-    options = ort.SessionOptions()
-    options.log_severity_level = 4  # what goes wrong comes as an exception, and is said once
-    options.intra_op_num_threads = threads if threads is not None else (1 if size <= ONE_THREAD_BYTES else 0)
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = ort.GraphOptimizationLevel(LEVELS[optimization])
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    return options
-
-
 def _run(
     name: str, run: Callable[..., Sequence[Array]], outputs: list[str], feeds: dict[str, Array]
 ) -> Sequence[Array]:
@@ -202,9 +173,9 @@ def _run(
         if "Invalid input shape" in str(error):  # of a convolution, in conv_attributes.h
             raise InputError(
                 f"{name}: an axis of an input is shorter than the kernel of a convolution that slides along it; pass"
-                f" longer ones (ONNX Runtime: {_first_line(error)})"
+                f" longer ones (ONNX Runtime: {first_line(error)})"
             ) from error
-        raise PullbackError(f"{name}: ONNX Runtime failed: {_first_line(error)}{_remedy(error)}") from error
+        raise PullbackError(f"{name}: ONNX Runtime failed: {first_line(error)}{_remedy(error)}") from error
 
 
 def _remedy(error: Exception) -> str:
@@ -212,10 +183,6 @@ def _remedy(error: Exception) -> str:
     if "out of data bounds" in text or "invalid index found" in text:
         return "; a value of an integer input is not among the indices of what it picks from"
     return ""
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _check_options(threads: int | None, optimization: str) -> None:
@@ -228,7 +195,7 @@ def _check_options(threads: int | None, optimization: str) -> None:
 def _check_providers(providers: Sequence[Any] | None) -> list[Any]:
     if providers is None:
         return ["CPUExecutionProvider"]
-    known = _onnxruntime().get_available_providers()
+    known = load_onnxruntime().get_available_providers()
     if isinstance(providers, str) or not providers:
         raise InputError(f"providers must be a list of names; available here: {', '.join(known)}")
     for provider in providers:
@@ -236,10 +203,3 @@ def _check_providers(providers: Sequence[Any] | None) -> list[Any]:
         if name not in known:
             raise InputError(f"provider {name!r} is not in this ONNX Runtime; available here: {', '.join(known)}")
     return list(providers)
-
-
-@functools.cache
-def _onnxruntime() -> Any:
-    import onnxruntime
-
-    return onnxruntime

@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fetch", metavar="NAME,...", help="only these results")
     parser.add_argument("--rows", type=_positive, help="rows to hold in memory at a time")
     parser.add_argument("--threads", type=int, help="threads of one evaluation")
+    parser.add_argument(
+        "--cache", metavar="DIR", help="keep optimised graphs there, for a faster start of the next run"
+    )
     parser.add_argument("--dask", metavar="ADDRESS", help="evaluate on the Dask cluster of this scheduler")
     parser.add_argument("--check-finite", action="store_true", help="a row with NaN or infinity is a bad row")
     parser.add_argument("--skip-bad", action="store_true", help="leave bad rows out; FILE.bad.csv lists them")
@@ -51,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate all rows; 1 at the first bad one unless ``--skip-bad``."""
     target: Path = arguments.output
     _check_target(target, arguments)
-    bundle = load(arguments.bundle, arguments.backend, threads=arguments.threads)
+    bundle = load(arguments.bundle, arguments.backend, threads=arguments.threads, cache=arguments.cache)
     function = bundle.function(arguments.function)
     names = function.fetch_names(tuple(arguments.fetch.split(",")) if arguments.fetch else None)
     if target.suffix.lower() == ".npy" and len(names) != 1:

@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="what the models' names begin with, else the bundle's name")
     parser.add_argument("--workers", type=int, default=1, help="processes; one that dies is replaced (default 1)")
     parser.add_argument("--threads", type=int, default=1, help="of one call (default 1)")
+    parser.add_argument("--cache", metavar="DIR", help="keep optimised graphs there, for a faster start of workers")
     parser.add_argument("--batch", type=int, default=256, help="rows that are computed together; 0: requests apart")
     parser.add_argument("--max-requests", type=int, default=256, help="under way in a worker, others get 503")
     parser.add_argument("--max-body", type=float, default=64.0, metavar="MB", help="of a request (default 64)")
@@ -57,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.timeout,
         arguments.check_finite,
         arguments.check_range,
+        arguments.cache,
     )
     settings: dict[str, Any] = {
         "host": arguments.host,

@@ -50,6 +50,7 @@ def application(options: Options) -> Starlette:
         threads=options.threads,
         check_finite=options.check_finite,
         check_range=options.check_range,
+        cache=options.cache,
     )
     server = Server(
         options, {name: bundle.function(function) for name, function in models(bundle, options.name).items()}

@@ -26,6 +26,7 @@ class Options:
     seconds: float = 30.0
     check_finite: bool = False
     check_range: str | None = None
+    cache: str | None = None
 
     def to_environment(self) -> None:
         """For workers that this process starts."""

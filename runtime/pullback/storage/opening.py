@@ -33,12 +33,14 @@ _PATIENCE_SECONDS = 10.0  # with a bundle that is replaced again and again while
 class GraphFile:
     """The ONNX file of a function: ``size`` bytes, which ``read`` gives.
 
-    ``row_bytes``: bytes per row of its widest intermediate value; 0: unknown.
+    ``row_bytes``: bytes per row of its widest intermediate value; 0: unknown. ``forget`` lets go of what is in memory
+    for the first ``read`` alone, where there will be none.
     """
 
     size: int
     read: Callable[[], bytes]
     row_bytes: int = 0
+    forget: Callable[[], None] = lambda: None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +150,7 @@ def _check_bundle(place: Place, text: bytes, saved_model: bool) -> Opened:
         if graph.file is not None:
             whole = content.read(place, graph.file)
             row_bytes = _check_graph(whole, graph.function, found.tolerance, place.where(graph.file.path))
-            graphs[graph.function.name] = GraphFile(graph.file.size, _reader(place, graph.file, whole), row_bytes)
+            graphs[graph.function.name] = _graph_file(place, graph.file, whole, row_bytes)
     content.check(place, found.golden)
     for file in found.saved_model:
         content.check(place, file)
@@ -191,7 +193,7 @@ def _open_onnx(place: Place, name: str, path: Path) -> Opened:
     spec, tolerance = manifest.from_metadata_props(screened.metadata, where)
     onnx_file.check_signature(screened, spec, where)
     file = FileSpec(name, hashlib.sha256(whole).hexdigest(), len(whole))
-    graph = GraphFile(len(whole), _reader(place, file, whole), screened.row_bytes)
+    graph = _graph_file(place, file, whole, screened.row_bytes)
     return Opened(path, file.sha256, (spec,), tolerance, {spec.name: graph}, None)
 
 
@@ -214,7 +216,7 @@ def _open_saved_model(path: Path) -> Opened:
     return Opened(path, digest.hexdigest(), found.functions, found.tolerance, {}, program)
 
 
-def _reader(place: Place, file: FileSpec, whole: bytes) -> Callable[[], bytes]:
+def _graph_file(place: Place, file: FileSpec, whole: bytes, row_bytes: int) -> GraphFile:
     """Gives ``whole``; a large one only once, and from the file again after that."""
     kept = [whole]
 
@@ -223,8 +225,12 @@ def _reader(place: Place, file: FileSpec, whole: bytes) -> Callable[[], bytes]:
             return found[0] if len(found[0]) <= _KEPT_BYTES else kept.pop()
         return _read_again(place, file)
 
+    def forget() -> None:
+        if file.size > _KEPT_BYTES:
+            kept.clear()
+
     del whole
-    return read
+    return GraphFile(file.size, read, row_bytes, forget)
 
 
 def _read_again(place: Place, file: FileSpec) -> bytes:
