@@ -209,6 +209,56 @@ def count_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return calls
 
 
+@pytest.mark.parametrize("seconds", [0, 0.5, 1e9])
+@pytest.mark.parametrize("where", ["raw of dy_dx", "after the bad rows", "put together"])
+def test_resume_after_half_a_block(x: Array, monkeypatch: pytest.MonkeyPatch, where: str, seconds: float) -> None:
+    """Interrupted between two files of one block, or when all blocks are done; with bad rows in every block."""
+    monkeypatch.setattr(sinks, "SAVE_SECONDS", seconds)
+    x[::37] = np.nan
+    write_inputs(x)
+    arguments = ("rows.npy", "-o", "out.npz", "--rows", "100", "--skip-bad", "--check-finite")
+    assert evaluate(*arguments) == 0
+    undisturbed = Path("out.npz").read_bytes(), Path("out.npz.bad.csv").read_bytes()
+    Path("out.npz").unlink()
+    with monkeypatch.context() as patch:
+        if where == "put together":
+            patch.setitem(sinks.WRITERS, ".npz", fail)
+        elif where == "raw of dy_dx":
+            raw = sinks.Store._file
+            patch.setattr(
+                sinks.Store, "_file", lambda s, name: raw(s, name) if s.rows_read < 500 or name == "y" else fail()
+            )
+        else:
+            writer = csv.writer
+            patch.setattr(FailsLater, "written", 0)
+            patch.setattr(csv, "writer", lambda stream: FailsLater(writer(stream)))
+        with pytest.raises(OSError, match="No space"):
+            cli.main(["eval", NET, *arguments, "--quiet", "--debug"])
+    calls = count_calls(monkeypatch)
+    assert evaluate(*arguments, "--resume") == 0
+    assert len(calls) <= {"raw of dy_dx": 5, "after the bad rows": 6, "put together": 0}[where]
+    assert (Path("out.npz").read_bytes(), Path("out.npz.bad.csv").read_bytes()) == undisturbed
+
+
+def fail(*arguments: Any) -> Any:
+    raise OSError(28, "No space left on device")
+
+
+class FailsLater:
+    """Writes its rows, then fails, in the fifth block."""
+
+    written = 0
+
+    def __init__(self, writer: Any) -> None:
+        self.writer = writer
+
+    def writerows(self, rows: Any) -> None:
+        self.writer.writerows(rows)
+        FailsLater.written += 1
+        if FailsLater.written == 5:
+            fail()
+
+
 def test_resume_refuses_another_job(
     x: Array, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,16 +1,19 @@
 """Output files of ``pullback eval``: rows are kept beside the target until the last one, then it appears at once.
 
-``<target>.part/`` holds one raw file per output and ``state.json``, replaced after every block: whatever
-lies beyond what the state says was written by a run that was killed, and is cut off when it is resumed.
+``<target>.part/`` holds one raw file per output and ``state.json``, replaced after a block where the last time lies
+``SAVE_SECONDS`` back: whatever lies beyond what the state says was written by a run that was killed, and is cut off
+when it is resumed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
 import os
 import shutil
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -27,6 +30,9 @@ STATE = "state.json"
 BAD_ROWS = "bad.csv"
 _ROWS = 65536  # at a time, when the target is put together
 
+# Putting a file in the place of another makes ext4 write it to the disk, which takes as long as many a block does.
+SAVE_SECONDS = 0.5
+
 
 class Store:
     """Results of the rows done so far."""
@@ -38,6 +44,9 @@ class Store:
         self.rows_read = 0
         self.rows_written = 0
         self.bad_rows = 0
+        self._side = 0  # bytes of the bad rows
+        self._state: dict[str, object] = {}
+        self._saved = -SAVE_SECONDS
         self._arrays: dict[str, tuple[str, tuple[int, ...]]] = {}
         self._files: dict[str, BinaryIO] = {}
         if resume and (self.folder / STATE).exists():
@@ -58,15 +67,25 @@ class Store:
         if bad:
             with open(self.folder / BAD_ROWS, "a", encoding="utf-8", newline="") as stream:
                 csv.writer(stream).writerows(bad)
-        for file in self._files.values():
-            file.flush()
+            self._side = (self.folder / BAD_ROWS).stat().st_size
         self.rows_read += rows_read
         self.rows_written += len(next(iter(arrays.values()))) if arrays else 0
         self.bad_rows += len(bad)
-        self._save()
+        # In one step: whatever interrupts this, the state that is saved is that after a block.
+        self._state = {
+            "job": self._job,
+            "read": self.rows_read,
+            "written": self.rows_written,
+            "bad": self.bad_rows,
+            "arrays": dict(self._arrays),
+            "side": self._side,
+        }
+        if time.monotonic() - self._saved >= SAVE_SECONDS:
+            self._save()
 
     def finish(self) -> None:
         """Put the target together beside its place, then move it there; the part folder goes."""
+        self._save()
         for file in self._files.values():
             file.close()
         made = self.folder / f"made{self.target.suffix}"
@@ -81,8 +100,12 @@ class Store:
 
     def close(self) -> None:
         """Leave the part folder for ``--resume``, unless nothing is in it."""
+        with contextlib.suppress(OSError):  # a full disk: what was saved last counts, and why we are here is told
+            if self._state:
+                self._save()
         for file in self._files.values():
-            file.close()
+            with contextlib.suppress(OSError):
+                file.close()
         if not self.rows_read:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -117,11 +140,13 @@ class Store:
         return self._files[name]
 
     def _save(self) -> None:
-        state = {"job": self._job, "read": self.rows_read, "written": self.rows_written, "bad": self.bad_rows}
-        side = self.folder / BAD_ROWS
-        state |= {"arrays": self._arrays, "side": side.stat().st_size if side.exists() else 0}
+        """What the state says must be in the files before it."""
+        for file in self._files.values():
+            if not file.closed:
+                file.flush()
+        self._saved = time.monotonic()
         temporary = self.folder / (STATE + ".new")
-        temporary.write_text(json.dumps(state), encoding="utf-8")
+        temporary.write_text(json.dumps(self._state), encoding="utf-8")
         os.replace(temporary, self.folder / STATE)
 
     def _resume(self) -> None:
@@ -132,6 +157,7 @@ class Store:
                 f"{self.folder}: cannot resume, this run differs in {', '.join(changed)}; --overwrite starts over"
             )
         self.rows_read, self.rows_written, self.bad_rows = state["read"], state["written"], state["bad"]
+        self._side = state["side"]
         self._arrays = {name: (dtype, tuple(shape)) for name, (dtype, shape) in state["arrays"].items()}
         for name, (dtype, shape) in self.dtypes().items():
             _cut(self.raw(name), self.rows_written * dtype.itemsize * math.prod(shape))
