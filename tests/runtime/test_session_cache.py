@@ -207,7 +207,7 @@ KEYS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "ONNX Runtime": lambda patch: patch.setattr(onnxruntime, "__version__", "9.9.9"),
     "its build": lambda patch: patch.setattr(onnxruntime, "get_build_info", lambda: "another"),
     "processor": lambda patch: patch.setattr(session_cache, "processor", lambda: ["another"]),
-    "Pullback": lambda patch: patch.setattr(pullback, "__version__", "9.9.9"),
+    "format": lambda patch: patch.setattr(session_cache, "FORMAT", 2),
 }
 
 

@@ -34,6 +34,7 @@ from typing import Any
 from pullback.errors import BundleError, InputError
 from pullback.storage.folder import open_regular
 
+FORMAT = 1  # raised when another graph is stored for the same key: entries differ, or graphs are cut otherwise
 GRAPH, WEIGHTS = "graph.onnx", "weights.bin"
 _FOLDER = re.compile("[0-9a-f]+-[0-9a-f]+")
 _MOST_ENTRY_BYTES = 2**20
@@ -167,10 +168,8 @@ def open_cache(
         raise InputError(f"cache: {place} lies inside of the bundle {root}; choose a folder outside of it")
     import onnxruntime
 
-    import pullback
-
     common = {
-        "pullback": pullback.__version__,
+        "format": FORMAT,
         "onnxruntime": [onnxruntime.__version__, onnxruntime.get_build_info()],
         "bundle": digest,
         # Numbers of threads are no part of it: they do not change the graph.
