@@ -303,6 +303,37 @@ def test_a_killed_worker_is_replaced() -> None:
         assert total is not None and float(total[1]) >= 20
 
 
+@pytest.mark.skipif(
+    not Path("/proc/self/task").exists(), reason="on this system nothing lists the server's worker processes (/proc)"
+)
+def test_workers_do_not_outlive_their_supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is killed cannot tell its workers: they answer what is under way, end, and leave nothing behind."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with serving(FIELD, "--workers", "2") as (port, process):
+        for _ in range(100):
+            if len(workers := workers_of(process)) == 2:
+                break
+            time.sleep(0.1)
+        assert list(tmp_path.glob("pullback-metrics-*"))
+        body = json.dumps(GOOD).encode()
+        with socket.create_connection(("127.0.0.1", port)) as late:
+            head = b"POST /v2/models/field_evaluate/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+            late.sendall(head % len(body) + body[:10])
+            time.sleep(0.5)
+            process.kill()
+            process.wait(10)
+            time.sleep(0.5)
+            late.sendall(body[10:])
+            late.settimeout(10)
+            assert late.recv(65536).startswith(b"HTTP/1.1 200 ")
+        for _ in range(200):
+            if not (left := [worker for worker in workers if Path(f"/proc/{worker}/exe").exists()]):
+                break
+            time.sleep(0.1)
+        assert not left
+        assert not list(tmp_path.glob("pullback-metrics-*"))
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -19,7 +19,7 @@ import pullback
 from pullback.bundle import load
 from pullback.errors import InputError, NotExportedError, PullbackError
 from pullback.function import Function
-from pullback.serving import protocol
+from pullback.serving import protocol, supervisor
 from pullback.serving.batching import Batcher, Overloaded
 from pullback.serving.datatypes import models
 from pullback.serving.metrics import Metrics
@@ -39,6 +39,7 @@ class Refused(Exception):
 
 def from_environment() -> Starlette:
     """What a worker runs."""
+    supervisor.follow()
     return application(Options.from_environment())
 
 
@@ -100,6 +101,7 @@ class Server:
         self._accepting = True
         yield
         self._accepting = False
+        supervisor.inherit()
 
     async def about(self, _: Request) -> Response:
         """Server metadata."""

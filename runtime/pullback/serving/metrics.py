@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pullback.errors import MissingDependencyError
+from pullback.serving.supervisor import is_alive
 
 # Seconds; a call of a small network takes some tens of microseconds, a large one seconds.
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
@@ -50,7 +51,5 @@ class Metrics:
         """What a worker had under way when it was killed is under way no more; what it had answered still counts."""
         for file in folder.glob("gauge_live*_*.db"):
             process = int(file.stem.rpartition("_")[2])
-            try:
-                os.kill(process, 0)
-            except ProcessLookupError:
+            if not is_alive(process):
                 self._multiprocess.mark_process_dead(process)
