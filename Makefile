@@ -10,6 +10,7 @@ DOCS := .venvs/docs
 ANYWHERE := .venvs/anywhere
 NODE := .venvs/node
 HEADERS := .venvs/onnxruntime-headers
+PACKAGE := .venvs/package
 BUNDLE := build/demo/bowl.pullback
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -24,7 +25,7 @@ LIMITED := timeout --kill-after=30 $(RUN_SECONDS)
 PYTEST := -m pytest --timeout=$(TEST_SECONDS)
 XDIST ?= -n 2 --dist loadgroup --max-worker-restart=0
 
-.PHONY: demo docs test test-all test-main test-runtime test-savedmodel test-frameworks test-anywhere environments bench gate sweep lint format clean
+.PHONY: demo docs package test test-all test-main test-runtime test-savedmodel test-frameworks test-anywhere environments bench gate sweep lint format clean
 
 demo: $(MAIN)/installed
 	$(MAIN)/bin/python -m models.bowl_demo demo
@@ -37,7 +38,7 @@ test: $(MAIN)/installed
 test-all: $(MAIN)/installed
 	$(MAKE) --no-print-directory test MARKED=
 	$(MAKE) --no-print-directory test-frameworks test-anywhere
-	$(MAKE) --no-print-directory docs
+	$(MAKE) --no-print-directory docs package
 
 # MARKED selects tests; what takes long runs only in test-all.
 MARKED = -m "not slow"
@@ -139,6 +140,22 @@ $(DOCS)/installed: pyproject.toml
 	@$(call require-python)
 	@test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
 	$(DOCS)/bin/python -m pip install --quiet --editable ".[docs]"
+	@touch $@
+
+# What goes to the package indexes, in dist: built twice, byte for byte the same, and read by the tools of both indexes.
+package: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1767225600)
+package: $(PACKAGE)/installed
+	rm -rf dist build/again
+	$(PACKAGE)/bin/python -m build --outdir dist . > build/package.log 2>&1 || (cat build/package.log; exit 1)
+	$(PACKAGE)/bin/python -m build --outdir build/again . > build/package.log 2>&1 || (cat build/package.log; exit 1)
+	diff -r dist build/again
+	$(PACKAGE)/bin/python -m twine check --strict dist/*
+	$(PACKAGE)/bin/python -m tests.project.package dist
+
+$(PACKAGE)/installed: Makefile
+	@$(call require-python)
+	@mkdir -p build && test -x $(PACKAGE)/bin/python || $(PYTHON) -m venv $(PACKAGE)
+	$(PACKAGE)/bin/python -m pip install --quiet "build>=1.2" "twine>=6.1" "py-rattler-build>=0.60"
 	@touch $@
 
 # The two error rates of the gate: planted faults that it catches, right exports that it refuses. GATE="--every 10" is a

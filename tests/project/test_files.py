@@ -10,6 +10,8 @@ import tomllib
 
 import pullback
 
+from tests.project.package import RECIPE, relative_links
+
 ROOT = pathlib.Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -25,6 +27,22 @@ def tracked() -> list[pathlib.Path]:
 def test_versions_agree() -> None:
     assert pullback.__version__ == PROJECT["version"]
     assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()
+    assert f'version: "{PROJECT["version"]}"' in RECIPE.read_text()
+
+
+def test_links_of_the_readme_are_whole_on_the_package_index() -> None:
+    """``make package`` sees that the wheel has this text."""
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    text = (ROOT / "README.md").read_text()
+    assert len(relative_links(text)) > 10
+    for item in tool["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]:
+        text = re.sub(item["pattern"], item["replacement"], text)
+    assert relative_links(text) == []
+    assert "![The curve" in text and "raw.githubusercontent.com/pullback-project/pullback/main/docs/bowl.png" in text
+
+
+def test_the_runtime_is_not_kept_from_newer_versions_of_python() -> None:
+    assert "<" not in PROJECT["requires-python"]
 
 
 def test_ci_can_be_run() -> None:
