@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.metadata
 import os
 import pathlib
@@ -25,7 +26,7 @@ from pullback_export.errors import ExportError, ParityWarning
 from pullback_export.failures import as_export_errors
 from pullback_export.gate.check import check
 from pullback_export.gate.differences.conventions import Conventions
-from pullback_export.gate.samples import open_samples
+from pullback_export.gate.samples import open_samples, seen_inputs
 from pullback_export.gate.sampling.aborting_kernels import aborting_kernel
 from pullback_export.gate.supervision import limits
 from pullback_export.gate.target_precision import check_precision, in_precision
@@ -126,7 +127,9 @@ def export(
         requests = [
             parse_request(item) for item in ([derivatives] if isinstance(derivatives, str | Request) else derivatives)
         ]
-        functions = Derivatives(source, requests, unconnected).functions()
+        seen = functools.partial(seen_inputs, source, samples)
+        planned = Derivatives(source, requests, unconnected, seen)
+        source, functions = planned.source, planned.functions()
         say(f"tracing {', '.join(function.name for function in functions)}")
         first = [trace(function) for function in functions]
         conventions = Conventions(first[0])

@@ -17,10 +17,11 @@ from pullback.selection import Selection
 from pullback_export.derivatives.kinds import PRODUCTS
 from pullback_export.derivatives.kinds.request import Key, Request
 from pullback_export.derivatives.product_parts import ProductParts, product_parts
+from pullback_export.derivatives.ranks import Seen, ensured, ranks_of
 from pullback_export.derivatives.request_checks import (
+    UnknownRank,
     check_names,
     check_outputs,
-    check_rank,
     check_result_names,
     check_seeds,
     check_shapes,
@@ -89,8 +90,12 @@ class Derivatives:
     a component out of range or an unconnected pair; each message says what to write instead.
     """
 
-    def __init__(self, source: Source, requests: Sequence[Request], unconnected: str) -> None:
+    def __init__(
+        self, source: Source, requests: Sequence[Request], unconnected: str, seen: Seen = lambda: ()
+    ) -> None:
+        """``seen`` gives inputs that the model takes: they tell ``source.ranks``, where TensorFlow does not know them."""
         self.source = source
+        self._seen = seen
         self.requests = tuple(requests)
         self.unconnected = unconnected
         self.lead = 1 if source.batched else 0
@@ -236,7 +241,7 @@ class Derivatives:
                 raise ExportError(f"layer {name!r} is used more than once; name a layer that is used once")
             if not tf.is_tensor(result):
                 raise ExportError(f"layer {name!r} returns {type(result).__name__}, not one tensor; name another layer")
-            found[name] = tf.identity(result)
+            found[name] = ensured(self.source.ranks, name, tf.identity(result))
             for tape in tapes:
                 tape.watch(found[name])
             return found[name]
@@ -247,7 +252,10 @@ class Derivatives:
         if missing:
             raise ExportError(f"layer {missing[0]!r} was not reached when the model was called; name another layer")
         values = {Selection(spec.name): tensor for spec, tensor in zip(self.source.inputs, tensors, strict=True)}
-        values |= {Selection(name): tensor for name, tensor in zip(self.source.outputs, outputs, strict=True)}
+        values |= {
+            Selection(name): ensured(self.source.ranks, name, tensor)
+            for name, tensor in zip(self.source.outputs, outputs, strict=True)
+        }
         values |= {Selection(name): tensor for name, tensor in found.items()}
         for request in self.requests:
             if request.of not in values:
@@ -255,7 +263,6 @@ class Derivatives:
         return values
 
     def _select(self, tensor: Any, selection: Selection) -> Any:
-        check_rank(selection.name, tensor.shape)
         if selection.index:
             index = sample_index(selection, tensor.shape.rank, self.lead)
             check_range(selection, index, self._sample_shape(tensor))
@@ -266,7 +273,18 @@ class Derivatives:
         return tuple(tensor.shape.as_list()[self.lead :])
 
     def _trace_values(self) -> dict[Selection, tf.TensorSpec]:
-        """Shape and dtype of everything that the requests name."""
+        """Shape and dtype of everything that the requests name; ranks that TensorFlow does not know are those seen."""
+        try:
+            return self._traced_values()
+        except UnknownRank as problem:
+            given = [[tf.constant(inputs[spec.name]) for spec in self.source.inputs] for inputs in self._seen()]
+            if not given:
+                raise
+            found = ranks_of([self._values(tensors, ()) for tensors in given], problem)
+            self.source = dataclasses.replace(self.source, ranks=found)
+            return self._traced_values()
+
+    def _traced_values(self) -> dict[Selection, tf.TensorSpec]:
         keys: list[Selection] = []
 
         def values(*tensors: Any) -> list[Any]:

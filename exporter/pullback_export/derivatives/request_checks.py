@@ -99,10 +99,14 @@ def check_outputs(specs: Mapping[str, tf.TensorSpec]) -> None:
         check_rank(name, spec.shape)
 
 
+class UnknownRank(ExportError):
+    """TensorFlow does not know how many axes an output has: a call with real inputs tells."""
+
+
 def check_rank(name: str, shape: tf.TensorShape) -> None:
-    """Raises :class:`ExportError` where TensorFlow does not know how many axes the output ``name`` has."""
+    """Raises :class:`UnknownRank` where TensorFlow does not know how many axes the output or layer ``name`` has."""
     if shape.rank is None:
-        raise ExportError(
+        raise UnknownRank(
             f"output {name!r} has an unknown number of axes; say it in the model: tf.ensure_shape(y, [None, ...])"
         )
 

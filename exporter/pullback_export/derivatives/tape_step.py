@@ -54,7 +54,7 @@ class Step:
         pulled = self.tape.gradient(self.target, self.source, output_gradients=seed)
         if pulled is None:
             pulled = self._unconnected()
-        pulled = tf.convert_to_tensor(pulled)
+        pulled = _shaped_like(pulled, self.source)
         return self._pick(pulled, self.lead) if select else pulled
 
     def gradient(self) -> Any:
@@ -73,7 +73,7 @@ class Step:
         def push(tangent: Any) -> Any:
             declare_sizes(tangent, self.source)
             pushed = linear.gradient(pulled, seed, output_gradients=tangent)
-            return tf.zeros_like(self.target) if pushed is None else tf.convert_to_tensor(pushed)
+            return tf.zeros_like(self.target) if pushed is None else _shaped_like(pushed, self.target)
 
         return push
 
@@ -209,6 +209,14 @@ class Step:
             + (" beyond first order (a piecewise linear model?)" if self.request.order > 1 else "")
             + "; leave the request out, or export with unconnected='zero' for zeros"
         )
+
+
+def _shaped_like(derivative: Any, tensor: Any) -> Any:
+    """``derivative``, which has the shape of ``tensor``, also where an operator in between has an unknown rank."""
+    found = tf.convert_to_tensor(derivative)
+    if found.shape.rank is None:
+        found.set_shape(tensor.shape)
+    return found
 
 
 def _count(shape: Sequence[int | None]) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from pullback_export.derivatives.tracing import Traced, trace
 from pullback_export.errors import ExportError
 from pullback_export.gate.check import check
 from pullback_export.gate.differences.conventions import Conventions
-from pullback_export.gate.samples import open_samples
+from pullback_export.gate.samples import open_samples, seen_inputs
 from pullback_export.gate.sampling.aborting_kernels import aborting_kernel
 from pullback_export.gate.supervision import limits
 from pullback_export.gate.target_precision import in_precision
@@ -84,7 +85,8 @@ def compare(
         if len(names) < len(source.outputs) and set(names) <= set(source.outputs):  # the others were left out
             source = open_source(model, inputs, names, evaluate.batched, training, signature, half=True)
         source = _renamed(source, [spec.name for spec in evaluate.inputs], plain)
-        traced = [trace(function) for function in Derivatives(source, requests, "zero").functions()]
+        planned = Derivatives(source, requests, "zero", functools.partial(seen_inputs, source, samples))
+        source, traced = planned.source, [trace(function) for function in planned.functions()]
         retyped = in_precision(source, traced, _precision(evaluate, traced[0]))
         aborting = aborting_kernel(traced[0].concrete.graph)
         drawn = open_samples(_with_names(retyped.source, evaluate), samples, aborting)

@@ -70,16 +70,28 @@ def open_samples(source: Source, samples: Any, aborting: str = "") -> Samples:
     Raises :class:`ExportError` where the caller's do not fit the inputs, or where it takes nothing drawn for it.
     """
     given = read_samples(source, samples)
-    complete = [item for item in given if len(item.arrays) == len(source.inputs)]
-    if complete and len(complete) == len(given):
-        sampler: Resampler | domain_search.Drawn = Resampler(source, complete)
-        notes: tuple[str, ...] = ()
-    else:
-        sampler = domain_search.search(source, given[0] if given else None)
-        notes = (f"drawn at random ({sampler}); real samples would prove more: samples={{...}}",)
+    sampler = _sampler(source, given)
+    drawn = f"drawn at random ({sampler}); real samples would prove more: samples={{...}}"
+    notes = (drawn,) if isinstance(sampler, domain_search.Drawn) else ()
     if not aborting:
         source = with_found_axes(source, sampler, [sizes_of(source, item.arrays) for item in given])
     return Samples(source, tuple(given), sampler.renamed(source), (*notes, *_shared(source)), aborting)
+
+
+def _sampler(source: Source, given: Sequence[Given]) -> Resampler | domain_search.Drawn:
+    """Draws from the caller's samples, or from a domain that the model takes where these leave inputs out."""
+    complete = [item for item in given if len(item.arrays) == len(source.inputs)]
+    if complete and len(complete) == len(given):
+        return Resampler(source, complete)
+    return domain_search.search(source, given[0] if given else None)
+
+
+def seen_inputs(source: Source, samples: Any) -> list[dict[str, np.ndarray[Any, Any]]]:
+    """Inputs that the model takes, the caller's or drawn ones, of one number of rows and of another."""
+    given = read_samples(source, samples)
+    sampler = _sampler(source, given)
+    complete = [item.arrays for item in given if len(item.arrays) == len(source.inputs)]
+    return complete or [sampler.draw("usual", rows, {}, 0) for rows in ((3, 2) if source.batched else (None,))]
 
 
 def _shared(source: Source) -> list[str]:

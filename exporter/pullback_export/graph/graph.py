@@ -220,15 +220,16 @@ class Graph(Region):
         return taken
 
     def name_size(self, number: Value, size: Dim) -> None:
-        """Gives the contents of an int64 scalar the name ``size``, as which axes may have it from now on."""
+        """Gives the number in an int64 scalar or vector the name ``size``, as which axes may have it from now on."""
         if number.graph is not self:
             number.graph.name_size(number, size)
             return
-        objects = np.empty((), object)
-        objects[()] = size
+        objects = np.empty((1,) * number.rank, object)
+        objects[...] = size
         number._sizes = objects
-        self._seen[_sizes_key(np.dtype(np.int64), (), (size,))] = [number]
-        self.emit("Reshape", [number, self.constant(np.array([1], np.int64))])
+        self._seen[_sizes_key(np.dtype(np.int64), objects.shape, (size,))] = [number]
+        if not number.rank:
+            self.emit("Reshape", [number, self.constant(np.array([1], np.int64))])
 
     def _shortcut(self, op_type: str, operands: list[Value | None], attributes: dict[str, Attribute]) -> Value | None:
         for rewrite in self.rewrites:

@@ -100,7 +100,7 @@ class Region(Reader):
         raise NotImplementedError
 
     def name_size(self, number: Value, size: Dim) -> None:
-        """Gives the contents of an int64 scalar the name ``size``."""
+        """Gives the number in an int64 scalar, or in a vector of one, the name ``size``."""
         raise NotImplementedError
 
 
@@ -215,7 +215,7 @@ class Value(Readable):
     def dims(self) -> Shape:
         """The shape, which must have a known rank."""
         if self.shape is None:
-            raise UnknownRank("a tensor of unknown rank; give the inputs shapes of known rank")
+            raise UnknownRank("a tensor of unknown rank; give the inputs shapes of known rank, and make axes constants")
         return self.shape
 
     def refine(self, shape: Shape | None) -> None:

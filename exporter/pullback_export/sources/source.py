@@ -18,8 +18,9 @@ class Source:
 
     ``tapped(names, tap)`` is a context in which the output of each named inner layer passes through ``tap``.
     ``spreads`` gives offset and scale of the inputs that are in physical units. ``axes`` names free axes, by input and
-    number; those of one name have one size. ``trackable`` keeps the model's
-    variables alive and is stored with the SavedModel. ``notes`` are for the report: what was called otherwise.
+    number; those of one name have one size. ``ranks`` are those, by output and inner layer, that TensorFlow does not
+    know and that calls have shown. ``trackable`` keeps the model's variables alive and is stored with the SavedModel.
+    ``notes`` are for the report: what was called otherwise.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Source:
     spreads: Mapping[str, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
     axes: Mapping[str, Mapping[int, str]] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    ranks: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def dtype(self) -> str:

@@ -64,22 +64,27 @@ def index_of(op: OpContext, rank: int, begin: Value, end: Value, strides: Value)
         elif masks["shrink_axis"] >> bit & 1:
             ranges.append(_single(op, starts[bit]))
         else:
-            step, open_ended = steps[bit], (masks["begin"] | masks["end"]) >> bit & 1
-            if open_ended and (isinstance(step, Value) or not (isinstance(step, int) or never_negative(step))):
-                raise op.unsupported(
-                    "the stride may be negative while an end of the slice is open; give both ends, or a constant stride"
-                )
-            backward = isinstance(step, int) and step < 0
+            step = steps[bit]
             ranges.append(
                 Range(
-                    (-1 if backward else 0) if masks["begin"] >> bit & 1 else starts[bit],
-                    (BEGIN if backward else END) if masks["end"] >> bit & 1 else ends[bit],
+                    _by_direction(op, step, 0, -1) if masks["begin"] >> bit & 1 else starts[bit],
+                    _by_direction(op, step, END, BEGIN) if masks["end"] >> bit & 1 else ends[bit],
                     step,
                 )
             )
             kept += 1
     ranges += [Range(0, END) for _ in range(rank - len(ranges))]
     return Index(ranges, new_axes)
+
+
+def _by_direction(op: OpContext, step: Element, forward: int, backward: int) -> Element:
+    """The open end of a range: another one where it goes backwards."""
+    if isinstance(step, int):
+        return backward if step < 0 else forward
+    if isinstance(step, Dim) and never_negative(step):
+        return forward
+    end: Value = op.Where(lift(op, step) < 0, op.const([backward], np.int64), op.const([forward], np.int64))
+    return end
 
 
 def _single(op: OpContext, at: Element) -> Range:

@@ -54,9 +54,14 @@ def size_float(op: OpContext, size: Size) -> Value:
 
 def scale_of(op: OpContext, old: Size, new: Size, align_corners: bool) -> Value:
     """Old elements for each new one; with ``align_corners`` the first and last elements coincide."""
-    if align_corners and new != 1:
-        return (size_float(op, old) - 1) / (size_float(op, new) - 1)
-    return size_float(op, old) / size_float(op, new)
+    if not align_corners or new == 1:
+        return size_float(op, old) / size_float(op, new)
+    gaps = size_float(op, new) - 1
+    if isinstance(new, int):
+        return (size_float(op, old) - 1) / gaps
+    inner = (size_float(op, old) - 1) / op.Max(gaps, 1.0)
+    scale: Value = op.Where(gaps.equals(0.0), size_float(op, old), inner)  # of a single new element, as without
+    return scale
 
 
 def position(op: OpContext, old: Size, new: Size, align_corners: bool, half_pixel_centers: bool) -> Value:

@@ -34,6 +34,22 @@ def elements(op: OpContext, vector: Value) -> list[Element]:
     return [op.Slice(wide, [at], [at + 1], [0]) if length > 1 else wide for at in range(length)]
 
 
+def named_sizes(op: OpContext, sizes: Value, hint: str = "size") -> list[Size]:
+    """The elements of a vector of sizes; what depends on the data gets a name, as which axes have it from now on.
+
+    A size is never negative: TensorFlow's kernels refuse others. The same vector always gives the same names.
+    """
+    found: list[Size] = []
+    for item in elements(op, sizes):
+        if not isinstance(item, Value):
+            found.append(item)
+            continue
+        name = item.graph.fresh_size(hint)
+        item.graph.name_size(item, name)
+        found.append(name)
+    return found
+
+
 def vector(op: OpContext, items: Sequence[Element]) -> Value:
     """The int64 vector of ``items``."""
     if not any(isinstance(item, Value) for item in items):

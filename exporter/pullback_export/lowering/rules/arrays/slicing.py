@@ -79,11 +79,16 @@ def _sliced(op: OpContext, x: Value, ranges: list[Range], axes: list[int]) -> Va
 def _end(op: OpContext, item: Range, size: Size) -> Element:
     """The end of a range. A backward one that begins before the axis is empty; ONNX would begin at element 0."""
     begin, stride = item.begin, item.stride
-    if not isinstance(stride, int) or stride > 0 or (not isinstance(begin, Value) and never_negative(begin + 1)):
+    forward = stride > 0 if isinstance(stride, int) else isinstance(stride, Dim) and never_negative(stride)
+    if forward or (not isinstance(begin, Value) and never_negative(begin + 1)):
         return item.end
-    if isinstance(begin, int) and isinstance(size, int):
-        return item.end if begin + size >= 0 else _BEYOND
+    if isinstance(begin, int) and isinstance(size, int) and begin + size >= 0:
+        return item.end
+    if isinstance(begin, int) and isinstance(size, int) and isinstance(stride, int):
+        return _BEYOND
     before = lift(op, begin) + lift(op, size) < 0
+    if not isinstance(stride, int):
+        before = before & (lift(op, stride) < 0)
     end: Value = op.Where(before, op.const([_BEYOND], np.int64), lift(op, item.end))
     return end
 
@@ -114,12 +119,16 @@ def _placed(op: OpContext, dy: Value, sizes: list[Element], index: Index) -> Val
         dy = op.Squeeze(dy, index.new_axes)
     if index.dropped:
         dy = op.Unsqueeze(dy, index.dropped)
-    backward = [axis for axis, item in enumerate(index.ranges) if _stride(op, item) < 0]
+    for axis, item in enumerate(index.ranges):
+        if not isinstance(item.stride, int):
+            dy = _scattered(op, dy, axis, item, sizes[axis])
+            index.ranges[axis] = Range(0, END)
+    backward = [axis for axis, item in enumerate(index.ranges) if _stride(item) < 0]
     dy = _reversed(op, dy, backward)
     before: list[Element] = []
     after: list[Element] = []
     for axis, item in enumerate(index.ranges):
-        stride = abs(_stride(op, item))
+        stride = abs(_stride(item))
         if stride > 1:
             dy = _spread(op, dy, axis, stride)
         left, right = _margins(op, item, sizes[axis], dy, axis, stride)
@@ -132,10 +141,28 @@ def _placed(op: OpContext, dy: Value, sizes: list[Element], index: Index) -> Val
     return result
 
 
-def _stride(op: OpContext, item: Range) -> int:
-    if not isinstance(item.stride, int):
-        raise op.unsupported("the stride depends on the data; use a constant")
+def _stride(item: Range) -> int:
+    assert isinstance(item.stride, int)  # others are scattered
     return item.stride
+
+
+def _scattered(op: OpContext, dy: Value, axis: int, item: Range, size: Element) -> Value:
+    """``dy`` where a range whose stride depends on the data takes it from on ``axis``, zeros elsewhere.
+
+    Each element of the result looks up which element of ``dy`` it is, and finds a zero behind the last where none is.
+    """
+    length = op.reshape(lift(op, size), [])
+    places = op.Range(op.const(0, np.int64), length, op.const(1, np.int64))
+    taken = _sliced(op, places, [item], [0])
+    count = op.shape_of(taken)
+    numbers = op.Range(op.const(0, np.int64), op.reshape(count, []), op.const(1, np.int64))
+    source = op.ScatterElements(op.Expand(count, lift(op, size)), taken, numbers, axis=0)
+    pads: list[Element] = [0] * (2 * dy.rank)
+    pads[dy.rank + axis] = 1
+    result: Value = op.Gather(op.Pad(dy, vector(op, pads)), source, axis=axis)
+    if not isinstance(size, Value):
+        result.refine((*dy.dims[:axis], size, *dy.dims[axis + 1 :]))
+    return result
 
 
 def _spread(op: OpContext, dy: Value, axis: int, stride: int) -> Value:
@@ -152,7 +179,7 @@ def _margins(op: OpContext, item: Range, size: Element, dy: Value, axis: int, st
     if item.whole:
         return 0, 0
     length: Element = dy.dims[axis]
-    if _stride(op, item) > 0:
+    if _stride(item) > 0:
         first = _clamped(op, item.begin, size)
     else:  # the last element that a backward range takes: begin - (count - 1) * stride
         start = _last(op, item.begin, size)

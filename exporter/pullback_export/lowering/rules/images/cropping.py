@@ -10,13 +10,14 @@ from pullback_export.graph.dims import Size
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.numerics import resampling as res
+from pullback_export.lowering.numerics.size_vectors import named_sizes
 from pullback_export.lowering.registry import lowers
 
 
 @lowers("CropAndResize")
 def crop_and_resize(op: OpContext, image: Value, boxes: Value, box_index: Value, size: Value) -> Value:
     """``(boxes, crop H, crop W, C)`` in float32; pixels outside of the image get ``extrapolation_value``."""
-    crop = _sizes(op, size)
+    crop = named_sizes(op, size)
     at = _positions(op, boxes, image.dims[1:3], crop)
     matrices = [_matrix(op, place, old) for place, old in zip(at, image.dims[1:3], strict=True)]
     crops = res.resample(op, _images_of_boxes(op, image, box_index), *_over_channels(op, matrices))
@@ -30,7 +31,7 @@ def crop_and_resize(op: OpContext, image: Value, boxes: Value, box_index: Value,
 @lowers("CropAndResizeGradImage")
 def crop_and_resize_grad_image(op: OpContext, dy: Value, boxes: Value, box_index: Value, size: Value) -> Value:
     """The adjoint with respect to the image, summed over the boxes of each image."""
-    shape = _sizes(op, size)
+    shape = named_sizes(op, size)
     at = _positions(op, boxes, shape[1:3], dy.dims[1:3])
     matrices = [_matrix(op, place, old) for place, old in zip(at, shape[1:3], strict=True)]
     by_box = res.resample_adjoint(op, op.transpose(dy, [0, 3, 1, 2]), *_over_channels(op, matrices))
@@ -61,8 +62,16 @@ def _ends(op: OpContext, d_at: Value, old: Size, crop: Size) -> tuple[Value, Val
     if crop == 1:
         half = op.ReduceSum(d_at, [1], keepdims=1) * (last * 0.5)
         return half, half
-    step = res.count_float(op, crop) * (last / (res.size_float(op, crop) - 1))
+    step = res.count_float(op, crop) * (last / _gaps(op, crop))
+    if not isinstance(crop, int):
+        step = op.Where(res.size_float(op, crop).equals(1.0), last * 0.5, step)
     return op.ReduceSum(d_at * (last - step), [1], keepdims=1), op.ReduceSum(d_at * step, [1], keepdims=1)
+
+
+def _gaps(op: OpContext, crop: Size) -> Value:
+    """How many gaps are between the pixels of a crop; of a single one, which has none, 1."""
+    gaps = res.size_float(op, crop) - 1
+    return gaps if isinstance(crop, int) else op.Max(gaps, 1.0)
 
 
 def _positions(op: OpContext, boxes: Value, old: Sequence[Size], crop: Sequence[Size]) -> list[Value]:
@@ -74,8 +83,11 @@ def _positions(op: OpContext, boxes: Value, old: Sequence[Size], crop: Sequence[
         if crop[axis] == 1:
             result.append((first + second) * 0.5 * last)
             continue
-        step = (second - first) * last / (res.size_float(op, crop[axis]) - 1)
-        result.append(first * last + res.count_float(op, crop[axis]) * step)
+        step = (second - first) * last / _gaps(op, crop[axis])
+        at = first * last + res.count_float(op, crop[axis]) * step
+        if not isinstance(crop[axis], int):
+            at = op.Where(res.size_float(op, crop[axis]).equals(1.0), (first + second) * 0.5 * last, at)
+        result.append(at)
     return result
 
 
@@ -118,9 +130,3 @@ def _over_channels(op: OpContext, matrices: Sequence[Value]) -> list[Value]:
 def _column(op: OpContext, mask: Value, axis: int) -> Value:
     """A mask ``(boxes, size)`` to broadcast with ``(boxes, C, H, W)``."""
     return op.Unsqueeze(mask, [1, 3] if axis == 2 else [1, 2])
-
-
-def _sizes(op: OpContext, size: Value) -> list[Size]:
-    if size.sizes is None:
-        raise op.unsupported("the new size depends on the data")
-    return list(size.sizes)

@@ -13,13 +13,14 @@ from pullback_export.graph.dims import Size
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.numerics import resampling as res
+from pullback_export.lowering.numerics.size_vectors import named_sizes
 from pullback_export.lowering.registry import lowers
 
 
 @lowers("ResizeBilinear")
 def resize_bilinear(op: OpContext, x: Value, size: Value) -> Value:
     """Mean of the two neighbours on each axis, weighted by distance."""
-    return _resized(op, x, _matrices(op, x.dims[1:3], _sizes(op, size)))
+    return _resized(op, x, _matrices(op, x.dims[1:3], named_sizes(op, size)))
 
 
 @lowers("ResizeBilinearGrad")
@@ -31,7 +32,7 @@ def resize_bilinear_grad(op: OpContext, dy: Value, image: Value) -> Value:
 @lowers("ResizeBicubic")
 def resize_bicubic(op: OpContext, x: Value, size: Value) -> Value:
     """Keys' cubic interpolation."""
-    return _resized(op, x, _matrices(op, x.dims[1:3], _sizes(op, size)))
+    return _resized(op, x, _matrices(op, x.dims[1:3], named_sizes(op, size)))
 
 
 @lowers("ResizeBicubicGrad")
@@ -43,13 +44,13 @@ def resize_bicubic_grad(op: OpContext, dy: Value, image: Value) -> Value:
 @lowers("ResizeArea")
 def resize_area(op: OpContext, x: Value, size: Value) -> Value:
     """Mean over the area of each new pixel. TensorFlow has no gradient of it."""
-    return _resized(op, x, _matrices(op, x.dims[1:3], _sizes(op, size)))
+    return _resized(op, x, _matrices(op, x.dims[1:3], named_sizes(op, size)))
 
 
 @lowers("ResizeNearestNeighbor")
 def resize_nearest(op: OpContext, x: Value, size: Value) -> Value:
     """The nearest pixel, in the dtype of the image."""
-    for axis, index in zip((1, 2), _nearest(op, x.dims[1:3], _sizes(op, size)), strict=True):
+    for axis, index in zip((1, 2), _nearest(op, x.dims[1:3], named_sizes(op, size)), strict=True):
         x = op.Gather(x, index, axis=axis)
     return x
 
@@ -57,7 +58,7 @@ def resize_nearest(op: OpContext, x: Value, size: Value) -> Value:
 @lowers("ResizeNearestNeighborGrad")
 def resize_nearest_grad(op: OpContext, dy: Value, size: Value) -> Value:
     """Each pixel gets the sum over the new pixels that took it."""
-    old = _sizes(op, size)
+    old = named_sizes(op, size)
     matrices = [
         op.cast(op.Unsqueeze(index, [1]).equals(op.Unsqueeze(res.count(op, length), [0])), dy.dtype)
         for index, length in zip(_nearest(op, old, dy.dims[1:3]), old, strict=True)
@@ -68,7 +69,7 @@ def resize_nearest_grad(op: OpContext, dy: Value, size: Value) -> Value:
 @lowers("ScaleAndTranslate")
 def scale_and_translate(op: OpContext, x: Value, size: Value, scale: Value, translation: Value) -> Value:
     """Resampling with a kernel at ``scale * (pixel + translation)``; 0 outside of the image."""
-    matrices = _kernel_matrices(op, x.dims[1:3], _sizes(op, size), scale, translation)
+    matrices = _kernel_matrices(op, x.dims[1:3], named_sizes(op, size), scale, translation)
     return _resized(op, x, matrices)
 
 
@@ -77,12 +78,6 @@ def scale_and_translate_grad(op: OpContext, dy: Value, image: Value, scale: Valu
     """The adjoint of ``ScaleAndTranslate``."""
     matrices = _kernel_matrices(op, image.dims[1:3], dy.dims[1:3], scale, translation)
     return _resized_adjoint(op, dy, matrices, dy.dtype)
-
-
-def _sizes(op: OpContext, size: Value) -> list[Size]:
-    if size.sizes is None:
-        raise op.unsupported("the new size depends on the data")
-    return list(size.sizes)
 
 
 def _resized(op: OpContext, x: Value, matrices: Sequence[Value]) -> Value:

@@ -16,6 +16,7 @@ from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.numerics import windows as win
 from pullback_export.lowering.numerics.windows import Window
+from pullback_export.lowering.numerics.size_vectors import named_sizes
 from pullback_export.lowering.registry import lowers
 
 
@@ -269,9 +270,7 @@ def _known(op: OpContext, sizes: Value) -> list[int]:
 
 def _given_sizes(op: OpContext, sizes: Value, dy: Value, channels: Size) -> list[Size]:
     """The shape that ``input_sizes`` names: all axes, or only the spatial ones."""
-    if sizes.sizes is None:
-        raise op.unsupported("the size of the input depends on the data")
-    given: list[Size] = list(sizes.sizes)
+    given = named_sizes(op, sizes)
     if len(given) == dy.rank:
         return given
     return [dy.dims[0], *given, channels] if win.is_channels_last(op) else [dy.dims[0], channels, *given]

@@ -189,10 +189,13 @@ def matrix_band_part(op: OpContext, matrix: Value, lower: Value, upper: Value) -
     """The matrices with zeros below diagonal ``-lower`` and above diagonal ``upper``; a negative number keeps all."""
     wide = matrix if matrix.dtype in (np.float32, np.float64, np.int32, np.int64, bool) else op.cast(matrix, np.int64)
     for width, keep_upper in ((lower, 1), (upper, 0)):
-        number = op.constant_of(width, "the width of the band")
-        if number >= 0:
-            edge = op.const(-int(number) if keep_upper else int(number), np.int64)
-            wide = op.Trilu(wide, edge, upper=keep_upper)
+        if width.const is not None and width.const < 0:
+            continue
+        number = op.cast(width, np.int64)
+        if width.const is None:
+            rows, columns = (_scalar(op, size) for size in matrix.dims[-2:])
+            number = op.Where(number < 0, op.Max(rows, columns), number)
+        wide = op.Trilu(wide, -number if keep_upper else number, upper=keep_upper)
     return op.cast(wide, matrix.dtype)
 
 

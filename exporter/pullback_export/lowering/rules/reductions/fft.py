@@ -13,6 +13,7 @@ from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.flows.complex_value import ComplexValue
 from pullback_export.lowering.numerics.fourier import half_transform, inverse_half_transform, resized, transform
+from pullback_export.lowering.numerics.size_vectors import named_sizes
 from pullback_export.lowering.registry import lowers
 
 
@@ -35,19 +36,13 @@ def ifft(op: OpContext, x: ComplexValue) -> ComplexValue:
 @lowers("RFFT", "RFFT2D", "RFFT3D")
 def rfft(op: OpContext, x: Value, fft_length: Value) -> ComplexValue:
     """Transform of a real tensor, cut or filled with zeros to ``fft_length``; ``n // 2 + 1`` coefficients are kept."""
-    return _real(op, x, range(-_rank(op), 0), _lengths(op, fft_length))
+    return _real(op, x, range(-_rank(op), 0), named_sizes(op, fft_length))
 
 
 @lowers("IRFFT", "IRFFT2D", "IRFFT3D")
 def irfft(op: OpContext, x: ComplexValue, fft_length: Value) -> Value:
     """Inverse of ``RFFT`` with ``fft_length`` real values, from ``fft_length // 2 + 1`` coefficients."""
-    return _inverse_real(op, x, range(-_rank(op), 0), _lengths(op, fft_length))
-
-
-def _lengths(op: OpContext, fft_length: Value) -> list[Size]:
-    if fft_length.sizes is None:
-        raise op.unsupported("fft_length depends on the data; use a constant")
-    return list(fft_length.sizes)
+    return _inverse_real(op, x, range(-_rank(op), 0), named_sizes(op, fft_length))
 
 
 def _resized(op: OpContext, x: Any, axes: Sequence[int], lengths: Sequence[Size]) -> Any:
