@@ -90,10 +90,8 @@ class Derivatives:
     a component out of range or an unconnected pair; each message says what to write instead.
     """
 
-    def __init__(
-        self, source: Source, requests: Sequence[Request], unconnected: str, seen: Seen = lambda: ()
-    ) -> None:
-        """``seen`` gives inputs that the model takes: they tell ``source.ranks``, where TensorFlow does not know them."""
+    def __init__(self, source: Source, requests: Sequence[Request], unconnected: str, seen: Seen = lambda: ()) -> None:
+        """``seen`` gives inputs that the model takes: they tell the ranks that TensorFlow does not know."""
         self.source = source
         self._seen = seen
         self.requests = tuple(requests)

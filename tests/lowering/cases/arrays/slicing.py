@@ -204,4 +204,42 @@ CASES = [
             ("nothing", [[0, 0], [0, 0]], normal(2, 4)),
         ]
     ],
+    # Strides and mirror paddings that are inputs. (An index is only known when the graph runs.)
+    *[
+        Case(
+            f"strided_by_data_{name}",
+            GRAD,
+            lambda x, at, take=take: take(tf.ensure_shape(x, x.shape), at) ** 2,
+            (free(3, 7), index(*at)),
+            order=2,
+        )
+        for name, at, take in (
+            ("forward", (2,), lambda x, at: tf.strided_slice(x, [0, 1], [3, 6], tf.stack([1, at[0]]))),
+            ("backward", (-2,), lambda x, at: tf.strided_slice(x, [0, 5], [3, 0], tf.stack([1, at[0]]))),
+            ("open", (3,), lambda x, at: x[:, :: at[0]]),
+            ("open_backward", (-3,), lambda x, at: x[:, :: at[0]]),
+            ("nothing", (-1,), lambda x, at: tf.strided_slice(x, [0, 1], [3, 6], tf.stack([1, at[0]]))),
+            ("before_the_axis", (-2,), lambda x, at: tf.strided_slice(x, [0, -9], [3, -20], tf.stack([1, at[0]]))),
+            ("every_bound", (5, 0, -2), lambda x, at: x[:, at[0] : at[1] : at[2]]),
+            ("both_axes", (2, -1), lambda x, at: x[:: at[0], :: at[1]]),
+        )
+    ],
+    *[
+        Case(
+            f"mirror_by_data_{mode}_{name}".lower(),
+            ("MirrorPad", "MirrorPadGrad"),
+            lambda x, by, mode=mode: tf.pad(x, tf.reshape(by, [2, 2]), mode) ** 2,
+            (free(3, 4), index(*by)),
+            order=2,
+        )
+        for mode in ("REFLECT", "SYMMETRIC")
+        for name, by in (("usual", (1, 2, 0, 3)), ("none", (0, 0, 0, 0)), ("whole", (2, 0, 2, 3)))
+    ],
+    Case(
+        "mirror_by_data_beside_constants",
+        ("MirrorPad", "MirrorPadGrad"),
+        lambda x, by: tf.pad(x, [[0, 0], [by[0], 2]], "REFLECT") ** 2,
+        (free(3, 4), index(1)),
+        order=2,
+    ),
 ]

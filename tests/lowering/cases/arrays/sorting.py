@@ -354,6 +354,17 @@ CASES = [
         )
         for lower, upper in [(-1, 0), (0, -1), (1, 1), (-1, -1), (0, 0), (2, 3)]
     ],
+    *[
+        Case(
+            f"band_part_of_data_{lower}_{upper}",
+            "MatrixBandPart",
+            lambda x, n: tf.linalg.band_part(x, n[0], n[1]) ** 2,
+            (Arg((2, 4, 5), free=(0, 1, 2)), fixed([lower, upper], dtype, ())),
+            order=2,
+        )
+        for dtype, bands in (("int32", ((1, 2), (0, -1), (4, 5))), ("int64", ((-1, 0), (-2, -1))))
+        for lower, upper in bands
+    ],
     Case(
         "band_part_nan",
         "MatrixBandPart",

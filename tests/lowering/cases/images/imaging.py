@@ -61,6 +61,8 @@ def picture(*shape: int) -> Arg:
 BOX_ARG = fixed(BOXES)
 COLORS = [[0.2, 0.2, 0.2], [0, 0, 0], [1, 1, 0], [0, 1, 1], [1, 0, 1], [1, 0, 0], [0, 0, 1.0]]
 
+OFF_PIXEL_BOXES = [[0.05, 0.1, 0.93, 0.81], [0.9, 0.2, 0.13, 0.7], [-0.3, 0.1, 0.61, 1.3]]
+
 CASES = [
     *[
         Case(f"crop_{name}", CROP, partial(crop, **options), (normal(2, 5, 6, 3), BOX_ARG), dtypes=("float32",))
@@ -175,4 +177,17 @@ CASES = [
         order=0,
         dtypes=("float32",),
     ),
+    *[
+        Case(
+            f"crop_and_resize_{method}_size_of_data_{name}",
+            ("CropAndResize", "CropAndResizeGradImage"),
+            lambda x, boxes, size, method=method: tf.image.crop_and_resize(
+                x * x, boxes, [0, 1, 1], size, method, extrapolation_value=0.5
+            ),
+            (normal(2, 5, 4, 3), fixed(OFF_PIXEL_BOXES, free=()), fixed(size, "int32", ())),
+            dtypes=("float32",),
+        )
+        for method in ("bilinear", "nearest")
+        for name, size in (("larger", [6, 7]), ("one_row", [1, 3]), ("one_column", [2, 1]))
+    ],
 ]

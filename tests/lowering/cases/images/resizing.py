@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tests.lowering.case import Arg, Case
+from tests.lowering.case import Arg, Case, fixed
 
 CONVENTIONS = {"legacy": {}, "corners": {"align_corners": True}, "half": {"half_pixel_centers": True}}
 SIZES = {"up": (7, 9), "down": (2, 3), "mixed": (8, 1)}
@@ -33,6 +33,12 @@ def single(name: str, ops: Any, function: Any, **options: Any) -> Case:
     # TensorFlow computes in float32, whatever the image is.
     x = options.pop("x", Arg((2, 5, 4, 3)))
     return Case(name, ops, function, (x,), dtypes=("float32",), **options)
+
+
+def single_with_size(name: str, ops: Any, function: Any, size: tuple[int, int], **options: Any) -> Case:
+    """``function`` of an image and of the size to give it, which is only known when the graph runs."""
+    image = Arg((2, 5, 4, 3), free=(0, 1, 2))
+    return Case(name, ops, function, (image, fixed(size, "int32", ())), dtypes=("float32",), **options)
 
 
 FREE = Arg((2, 5, 4, 3), free=(0, 1, 2))
@@ -104,5 +110,38 @@ CASES = [
     ),
     single(
         "resize_area_corners_of_one", "ResizeArea", resize("Area", (4, 3), align_corners=True), x=(2, 1, 5, 2), order=0
+    ),
+    # Sizes that are inputs.
+    *[
+        single_with_size(
+            f"resize_{kind.lower()}_{name}_size_of_data_{way}",
+            (f"Resize{kind}", f"Resize{kind}Grad"),
+            lambda x, size, kind=kind, how=convention: getattr(tf.raw_ops, f"Resize{kind}")(
+                images=x * x, size=size, **how
+            ),
+            size,
+            order=1 if kind == "Bicubic" else 2,  # TensorFlow has no gradient of ResizeBicubicGrad
+        )
+        for kind in ("Bilinear", "Bicubic", "NearestNeighbor")
+        for name, convention in CONVENTIONS.items()
+        for way, size in SIZES.items()
+    ],
+    *[
+        single_with_size(
+            f"resize_area_{name}_size_of_data_{way}",
+            "ResizeArea",
+            lambda x, size, how=CONVENTIONS[name]: tf.raw_ops.ResizeArea(images=x, size=size, **how),
+            size,
+            order=0,
+        )
+        for name in ("legacy", "corners")
+        for way, size in SIZES.items()
+    ],
+    single_with_size(
+        "scale_and_translate_size_of_data",
+        ("ScaleAndTranslate", "ScaleAndTranslateGrad"),
+        lambda x, size: tf.image.resize(x * x, size, method="lanczos3", antialias=True),
+        (7, 3),
+        order=1,  # TensorFlow has no gradient of ScaleAndTranslateGrad
     ),
 ]

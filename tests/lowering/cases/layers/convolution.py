@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tests.lowering.case import Arg, Case, normal
+from tests.lowering.case import Arg, Case, fixed, normal
 
 CONV2D, CONV3D, DEPTHWISE = (
     ("Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter"),
@@ -106,4 +106,23 @@ CASES = [
     Case("depthwise_strided", DEPTHWISE, depthwise(2), (image(2, 5, 6, 3), kernel(3, 3, 3, 1)), order=2),
     Case("depthwise_valid", DEPTHWISE, depthwise(2, "VALID"), (normal(2, 7, 6, 3), kernel(3, 2, 3, 2))),
     Case("depthwise_dilated", DEPTHWISE, compiled(depthwise(1, "SAME", 2)), (normal(2, 7, 6, 2), kernel(3, 2, 2, 2))),
+    *[
+        Case(
+            f"conv_transposed_size_of_data_{padding}_{size[0]}_{size[1]}".lower(),
+            ("Conv2DBackpropInput", "Conv2D", "Conv2DBackpropFilter"),
+            lambda x, w, size, padding=padding: tf.nn.conv2d_transpose(
+                x, w, tf.concat([tf.shape(x)[:1], size, [3]], 0), strides=2, padding=padding
+            ),
+            (image(2, 3, 4, 2), kernel(3, 3, 3, 2), fixed(size, "int32", ())),
+            order=2,
+        )
+        for padding, size in (("SAME", [6, 8]), ("SAME", [5, 7]), ("VALID", [7, 9]), ("VALID", [8, 10]))
+    ],
+    Case(
+        "conv3d_transposed_size_of_data",
+        ("Conv3DBackpropInputV2", "Conv3D", "Conv3DBackpropFilterV2"),
+        lambda x, w, size: tf.nn.conv3d_transpose(x, w, tf.concat([tf.shape(x)[:1], size, [2]], 0), strides=2),
+        (normal(2, 2, 3, 2, 2), kernel(3, 3, 2, 2, 2), fixed([4, 5, 3], "int32", ())),
+        order=2,
+    ),
 ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tests.lowering.case import Arg, Case
+from tests.lowering.case import Arg, Case, fixed
 
 
 def of_complex(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -71,4 +71,32 @@ CASES = [
     complex_row("irfft2d", "IRFFT2D", tf.signal.irfft2d, 2, 4, 4),
     complex_row("irfft2d_odd", "IRFFT2D", partial(tf.signal.irfft2d, fft_length=[3, 5]), 2, 3, 3),
     complex_row("irfft3d", "IRFFT3D", tf.signal.irfft3d, 2, 3, 4, 4, order=0),
+    # A length that is an input. TensorFlow differentiates RFFT only where the length is that of the input.
+    *[
+        Case(
+            f"rfft_length_of_data_{length}",
+            "RFFT",
+            lambda x, n: tf.signal.rfft(x, n),
+            (Arg((3, 6)), fixed([length], "int32", ())),
+            order=0,
+        )
+        for length in (4, 6, 9, 1)
+    ],
+    *[
+        Case(
+            f"irfft_length_of_data_{length}",
+            "IRFFT",
+            lambda real, imag, n: tf.signal.irfft(tf.complex(real, imag), n),
+            (Arg((3, 5)), Arg((3, 5)), fixed([length], "int32", ())),
+            order=1 if length in (8, 9) else 0,
+        )
+        for length in (4, 8, 9, 13)
+    ],
+    Case(
+        "rfft2d_length_of_data",
+        "RFFT2D",
+        lambda x, n: tf.signal.rfft2d(x, n),
+        (Arg((2, 4, 6)), fixed([3, 8], "int32", ())),
+        order=0,
+    ),
 ]

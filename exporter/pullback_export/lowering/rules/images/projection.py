@@ -11,6 +11,7 @@ from pullback_export.graph.dims import Size
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.numerics import resampling as res
+from pullback_export.lowering.numerics.size_vectors import named_sizes
 from pullback_export.lowering.registry import lowers
 
 
@@ -27,9 +28,7 @@ def projective_transform_v3(op: OpContext, images: Value, transforms: Value, siz
 
 
 def _transformed(op: OpContext, images: Value, transforms: Value, size: Value, fill: Value) -> Value:
-    if size.sizes is None:
-        raise op.unsupported("the new size depends on the data")
-    height, width = size.sizes
+    height, width = named_sizes(op, size)
     a, b, c, d, e, f, g, h = (op.Reshape(op.Gather(transforms, np.array([i]), axis=1), [-1, 1, 1]) for i in range(8))
     x = op.Unsqueeze(res.count_float(op, width), [0])
     y = op.Unsqueeze(res.count_float(op, height), [1])

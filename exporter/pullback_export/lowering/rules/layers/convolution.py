@@ -15,8 +15,8 @@ from pullback_export.graph.size_arithmetic import product
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.numerics import windows as win
-from pullback_export.lowering.numerics.windows import Window
 from pullback_export.lowering.numerics.size_vectors import named_sizes
+from pullback_export.lowering.numerics.windows import Window
 from pullback_export.lowering.registry import lowers
 
 

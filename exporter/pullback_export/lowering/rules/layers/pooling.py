@@ -10,6 +10,7 @@ from pullback_export.graph.dims import Size
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.numerics import windows as win
+from pullback_export.lowering.numerics.size_vectors import named_sizes
 from pullback_export.lowering.numerics.windows import Window
 from pullback_export.lowering.registry import lowers
 
@@ -28,9 +29,7 @@ def avg_pool(op: OpContext, x: Value) -> Value:
 @lowers("AvgPoolGrad", "AvgPool3DGrad")
 def avg_pool_grad(op: OpContext, sizes: Value, dy: Value) -> Value:
     """Each element gets ``dy / count`` of every window that it is in."""
-    if sizes.sizes is None:
-        raise op.unsupported("the size of the input depends on the data")
-    windows = _windows(op, list(sizes.sizes))
+    windows = _windows(op, named_sizes(op, sizes))
     share = _per_element(op, win.channels_first(op, dy), windows)
     if dy.dtype == np.float32 and all(window.stride == 1 for window in windows):
         dx = _stride_one(op, share, windows)
