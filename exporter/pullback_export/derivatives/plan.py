@@ -93,7 +93,7 @@ class Derivatives:
     def __init__(self, source: Source, requests: Sequence[Request], unconnected: str, seen: Seen = lambda: ()) -> None:
         """``seen`` gives inputs that the model takes: they tell the ranks that TensorFlow does not know."""
         self.source = source
-        self._seen = seen
+        self._known_inputs = seen
         self.requests = tuple(requests)
         self.unconnected = unconnected
         self.lead = 1 if source.batched else 0
@@ -275,7 +275,7 @@ class Derivatives:
         try:
             return self._traced_values()
         except UnknownRank as problem:
-            given = [[tf.constant(inputs[spec.name]) for spec in self.source.inputs] for inputs in self._seen()]
+            given = [[tf.constant(inputs[spec.name]) for spec in self.source.inputs] for inputs in self._known_inputs()]
             if not given:
                 raise
             found = ranks_of([self._values(tensors, ()) for tensors in given], problem)
