@@ -107,7 +107,7 @@ $(ANYWHERE)/installed: build/wheel
 	@test -x $(ANYWHERE)/bin/python || $(MAIN)/bin/python -m venv $(ANYWHERE)
 	$(ANYWHERE)/bin/python -m pip install --quiet "pytest>=8" "pytest-timeout>=2.3" $(PEERS)
 	$(ANYWHERE)/bin/python -m pip install --quiet --no-deps "tensorflow-serving-api>=2.19"
-	$(ANYWHERE)/bin/python -m pip install --quiet "pullback[serve] @ file://$$(ls $$PWD/build/wheel/*.whl)"
+	$(ANYWHERE)/bin/python -m pip install --quiet "pullback[serve,umbridge,tesseract] @ file://$$(ls $$PWD/build/wheel/*.whl)"
 	$(ANYWHERE)/bin/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
 	@touch $@
 
