@@ -96,6 +96,16 @@ class Layout:
         parts = {part.name: x[part.start : part.stop].astype(part.dtype).reshape(part.shape) for part in self.parts}
         return parts | self.given
 
+    def feeds_of(self, points: Array) -> dict[str, Array]:
+        """The same at the points ``(N, n)`` of a batched model, as one batch; raises ``InputError``."""
+        if self._largest is not None and not np.abs(points).max(initial=0.0) <= self._largest:
+            for point in points:
+                self._require_held(point)
+        count = len(points)
+        parts = {p.name: points[:, p.start : p.stop].astype(p.dtype) for p in self.parts}
+        feeds = {p.name: parts[p.name].reshape(count, *p.shape[1:]) for p in self.parts}
+        return feeds | {name: np.repeat(value, count, 0) for name, value in self.given.items()}
+
     def _require_held(self, x: Array) -> None:
         for part in self.parts:
             try:

@@ -95,10 +95,10 @@ class Piece:
     shared: Shared
     columns: tuple[Numbers, ...]
 
-    def block(self, result: Array) -> Array:
-        """The exported array as float64 of shape ``(rows, *columns)``."""
-        flat = np.asarray(result, np.float64).reshape(self.shared.theirs, *map(len, self.columns))
-        return self.scaled(self.shared.of(flat))
+    def block(self, result: Array, count: int) -> Array:
+        """The exported array of ``count`` samples as float64 of shape ``(rows, *columns, count)``."""
+        flat = np.asarray(result, np.float64).reshape(count, self.shared.theirs, *map(len, self.columns))
+        return self.scaled(self.shared.of(np.moveaxis(flat, 0, -1)))
 
     def scaled(self, array: Array) -> Array:
         """Without the factor that the request put in."""
@@ -174,23 +174,37 @@ def cover(pieces: Sequence[Piece], shape: tuple[int, ...]) -> list[Piece] | None
 
 def assembler(pieces: Sequence[Piece], shape: tuple[int, ...]) -> Callable[[Sequence[Array]], Array]:
     """What makes the whole float64 array of ``shape``, a new one, of the results of ``pieces`` that cover it."""
-    first = pieces[0]
-    if len(pieces) == 1 and first.shared.take is None and _in_order(first):
+    scale = _of_one_in_order(pieces)
+    if scale is not None:
         # The common case is on the path of every step of an optimiser.
-        scale = first.derivative.scale
         if scale == 1.0:
             return lambda results: results[0].astype(np.float64).reshape(shape)
         return lambda results: results[0].astype(np.float64).reshape(shape) / scale
+    assemble = assembler_of_samples(pieces, shape)
+    return lambda results: assemble(results, 1)[0]
 
-    def assemble(results: Sequence[Array]) -> Array:
-        whole = np.empty(shape)
+
+def assembler_of_samples(pieces: Sequence[Piece], shape: tuple[int, ...]) -> Callable[[Sequence[Array], int], Array]:
+    """The same for results of several samples and their number: ``(count, *shape)``."""
+    scale = _of_one_in_order(pieces)
+    if scale is not None:
+        return lambda results, count: results[0].astype(np.float64).reshape(count, *shape) / scale
+
+    def assemble(results: Sequence[Array], count: int) -> Array:
+        whole = np.empty((*shape, count))
         for piece, result in zip(reversed(pieces), reversed(results), strict=True):  # the first ones win
-            block = piece.block(result)
+            block = piece.block(result, count)
             for number, columns in enumerate(_mirrored(piece)):
                 whole[np.ix_(piece.shared.rows, *columns)] = np.swapaxes(block, 1, 2) if number else block
-        return whole
+        return np.ascontiguousarray(np.moveaxis(whole, -1, 0))
 
     return assemble
+
+
+def _of_one_in_order(pieces: Sequence[Piece]) -> float | None:
+    """The factor of the one result that is the whole array as it stands, if there is one."""
+    first = pieces[0]
+    return first.derivative.scale if len(pieces) == 1 and first.shared.take is None and _in_order(first) else None
 
 
 def _entries(piece: Piece) -> int:

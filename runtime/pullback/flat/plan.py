@@ -38,28 +38,29 @@ class Plan:
             raise InputError(f"{call}: {of} is not in the shape {sample} of {of.name}; count from 0") from error
         components = Components(numbers, of.summed, math.prod(sample))
         self.m = components.rows
+        self.of_name = of.name
         self._finder = Finder(functions, layout, of.name, components, sample)
         self._picked = None if len(numbers) == components.size and not of.index else numbers
-        self._value_function = next((f for f in functions if _gives(f, of.name) and not f.spec.seeds), None)
+        self.value_function = next((f for f in functions if _gives(f, of.name) and not f.spec.seeds), None)
         self._recipes: dict[str, Recipe | None] = {}
         jacobian = self.recipe("jacobian")
         # One run that gives value and Jacobian, where there is one, and whether it takes little more than the value.
-        self._shared: tuple[Recipe, tuple[str, ...]] | None = None
+        self.shared: tuple[Recipe, tuple[str, ...]] | None = None
         if jacobian is not None and _gives(jacobian.function, of.name) and of.name not in jacobian.names:
-            self._shared = (jacobian, (of.name, *jacobian.names))
-        self._cheap = self._shared is not None and (self._shared[0].seeds is None or self.m == 1)
+            self.shared = (jacobian, (of.name, *jacobian.names))
+        self.cheap = self.shared is not None and (self.shared[0].seeds is None or self.m == 1)
         self._expects_derivative = True
 
     def value(self, found: Found, point: Array) -> Array:
         """``(m,)``, with the Jacobian where one run gives both and the last value was followed by a derivative."""
         if "value" not in found:
-            if self._expects_derivative and self._cheap:
+            if self._expects_derivative and self.cheap:
                 self._run_both(found, point)
                 found["unasked"] = found["jacobian"]
-            elif self._value_function is not None:
-                results = self._value_function.run((self._of.name,), self._layout.feeds(point))
-                found["value"] = self._read_value(results[0])
-            elif self._shared is not None:
+            elif self.value_function is not None:
+                results = self.value_function.run((self._of.name,), self._layout.feeds(point))
+                found["value"] = self.read_value(results[0])
+            elif self.shared is not None:
                 self._run_both(found, point)
             else:
                 raise NotExportedError(
@@ -74,18 +75,18 @@ class Plan:
         if "jacobian" not in found:
             if "value" in found:
                 self._expects_derivative = True
-            elif self._shared is not None:
+            elif self.shared is not None:
                 self._run_both(found, point)
                 return found["jacobian"]
             recipe = self.recipe("jacobian")
             if recipe is None:
-                raise self._missing(wanted)
+                raise self.missing(wanted)
             found["jacobian"] = self._run(recipe, point)
         return found["jacobian"]
 
     def both(self, found: Found, point: Array) -> tuple[Array, Array]:
         """Value and Jacobian, of one run where there is a function that gives both."""
-        if self._shared is not None and not found:
+        if self.shared is not None and not found:
             self._run_both(found, point)
             return found["value"], found["jacobian"]
         jacobian = self.jacobian(found, point)
@@ -97,7 +98,7 @@ class Plan:
         if key not in found:
             recipe = self.recipe("hessian")
             if recipe is None:
-                raise self._missing(wanted)
+                raise self.missing(wanted)
             found[key] = self._run(recipe, point, weights)
         return found[key]
 
@@ -149,8 +150,8 @@ class Plan:
         return recipe.read(run_directions(self._layout, recipe.function, recipe.names, feeds, seeds), *args)
 
     def _run_both(self, found: Found, point: Array) -> None:
-        assert self._shared is not None
-        recipe, names = self._shared
+        assert self.shared is not None
+        recipe, names = self.shared
         feeds = self._layout.feeds(point)
         if recipe.seeds is None:
             results = recipe.function.run(names, feeds)
@@ -159,15 +160,24 @@ class Plan:
             results = run_directions(self._layout, recipe.function, names, feeds, recipe.seeds())
             value = results[0][0]
         found["jacobian"] = recipe.read(results[1:])
-        found["value"] = self._read_value(value)
+        found["value"] = self.read_value(value)
 
-    def _read_value(self, result: Array) -> Array:
+    def read_value(self, result: Array) -> Array:
+        """``(m,)`` of the whole output, of one sample."""
         flat = result.astype(np.float64).reshape(-1)
         if self._picked is not None:
             flat = flat[self._picked]
         return flat.sum(keepdims=True) if self._of.summed else flat
 
-    def _missing(self, wanted: str) -> NotExportedError:
+    def read_values(self, result: Array, count: int) -> Array:
+        """``(count, m)`` of the whole output, of ``count`` samples."""
+        flat = result.astype(np.float64).reshape(count, self._finder.of.size)
+        if self._picked is not None:
+            flat = flat[:, self._picked]
+        return flat.sum(1, keepdims=True) if self._of.summed else flat
+
+    def missing(self, wanted: str) -> NotExportedError:
+        """The error of a derivative for which there is no recipe: it names the requests to export."""
         wrt = [part.name for part in self._layout.parts]
         texts = table.requests(wanted, str(self._of), wrt, self.m)
         return NotExportedError(

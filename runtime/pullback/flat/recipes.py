@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from pullback.backends import Array
-from pullback.flat.pieces import Finder, Piece, Shared, assembler, cover
+from pullback.flat.pieces import Finder, Piece, Shared, assembler, assembler_of_samples, cover
 from pullback.function import Function
 
 # Seeds of a function by name, each of shape (k, components of the seed).
@@ -26,13 +26,15 @@ class Recipe:
     """One run: the results ``names`` of ``function``, once for every direction of the seeds.
 
     ``seeds`` makes them of the arguments of the derivative, and ``read`` a new float64 array of the results, which
-    have one row for each direction; without seeds there is one.
+    have one row for each direction; without seeds there is one. ``samples`` reads the results of ``count`` samples or
+    directions at once, where they are arrays and not products.
     """
 
     function: Function
     names: tuple[str, ...]
     read: Callable[..., Array]
     seeds: Callable[..., Seeds] | None = None
+    samples: Callable[[Sequence[Array], int], Array] | None = None
 
 
 # A weighted sum of all components is one row.
@@ -129,7 +131,7 @@ def _jvp(group: Sequence[Piece]) -> Recipe:
 
 
 def hvp(finder: Finder) -> Recipe | None:
-    """``(k, n)`` of directions ``(k, n)`` and weights ``(m,)``: products of the Hessians of scalars, weighted."""
+    """``(k, n)`` of directions ``(k, n)`` and weights ``(m,)`` or ``(k, m)``: products of the Hessians of scalars."""
     found = [piece for piece in finder.find(("hvp",), 2, seeded=True) if _adjoint(piece) is None]
     for function in dict.fromkeys(piece.function for piece in found):
         whole = [p for p in found if p.function is function and len(p.columns[0]) == finder.layout.n]
@@ -152,14 +154,15 @@ def _hvp(pieces: Sequence[Piece], finder: Finder) -> Recipe:
     def read(results: Sequence[Array], directions: Array, weights: Array) -> Array:
         total = np.zeros(directions.shape)
         for piece, rows, result in zip(pieces, owned, results, strict=True):
-            total += weights[rows].sum() * piece.scaled(result.reshape(total.shape).astype(np.float64))
+            weight = np.atleast_2d(weights)[:, rows].sum(1, keepdims=True)
+            total += weight * piece.scaled(result.reshape(total.shape).astype(np.float64))
         return total
 
     return Recipe(pieces[0].function, _names(pieces), read, seeds)
 
 
 def vector_hvp(finder: Finder) -> Recipe | None:
-    """``(k, n)`` of directions ``(k, n)`` and weights ``(m,)``: the product that takes both seeds."""
+    """``(k, n)`` of directions ``(k, n)`` and weights ``(m,)`` or ``(k, m)``: the product that takes both seeds."""
     for piece in finder.find(("hvp",), 2, seeded=True):
         adjoint = _adjoint(piece)
         if adjoint is not None and _is_whole(piece, finder):
@@ -171,7 +174,7 @@ def _vector_hvp(piece: Piece, adjoint: str) -> Recipe:
     forward, shared = _forward(piece, adjoint), piece.shared
 
     def seeds(directions: Array, weights: Array) -> Seeds:
-        adjoints = np.broadcast_to(shared.seeds(weights[None]), (len(directions), shared.theirs))
+        adjoints = np.broadcast_to(shared.seeds(np.atleast_2d(weights)), (len(directions), shared.theirs))
         return {adjoint: adjoints, forward: directions}
 
     def read(results: Sequence[Array], directions: Array, weights: Array) -> Array:
@@ -193,13 +196,20 @@ def weighted_hessian(finder: Finder) -> Recipe | None:
 
 def _weighted_hessian(pieces: Sequence[Piece], shared: Shared, n: int) -> Recipe:
     seed, assemble = str(pieces[0].derivative.seed), assembler(pieces, (1, n, n))
+    whole_of = assembler_of_samples(pieces, (1, n, n))
     names = tuple(piece.derivative.name for piece in pieces)
 
     def read(results: Sequence[Array], weights: Array) -> Array:
         whole: Array = assemble(results)[0]
         return whole
 
-    return Recipe(pieces[0].function, names, read, lambda weights: {seed: shared.seeds(weights[None])})
+    def seeds(weights: Array) -> Seeds:
+        return {seed: shared.seeds(np.atleast_2d(weights))}
+
+    def samples(results: Sequence[Array], count: int) -> Array:
+        return whole_of(results, count)[:, 0]
+
+    return Recipe(pieces[0].function, names, read, seeds, samples)
 
 
 def hessian_by_hvps(finder: Finder) -> Recipe | None:
@@ -230,7 +240,7 @@ def _from_blocks(finder: Finder, kinds: Sequence[str], order: int) -> Recipe | N
         chosen = cover([piece for piece in found if piece.function is function], shape)
         if chosen is not None:
             names = tuple(piece.derivative.name for piece in chosen)
-            return Recipe(function, names, assembler(chosen, shape))
+            return Recipe(function, names, assembler(chosen, shape), samples=assembler_of_samples(chosen, shape))
     return None
 
 

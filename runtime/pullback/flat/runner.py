@@ -19,8 +19,8 @@ def run_directions(
 ) -> list[Array]:
     """The results for ``k`` directions of ``seeds``, each ``(k, components)``: arrays of shape ``(k, ...)``.
 
-    A function that treats every row alone takes them as one batch; of another each is a run. Seeds that are not given
-    are zero.
+    A function that treats every row alone takes them as one batch; of another each is a run. Feeds of several samples
+    have as many directions each, those of the first sample first. Seeds that are not given are zero.
     """
     count = len(next(iter(seeds.values())))
     shaped = {
@@ -29,7 +29,7 @@ def run_directions(
         if tensor.name not in feeds
     }
     if function.spec.rowwise:
-        many = {name: np.repeat(feed, count, 0) for name, feed in feeds.items()}
+        many = {name: np.repeat(feed, count // len(feed), 0) for name, feed in feeds.items()}
         results = list(function.run(names, {**many, **shaped}))
     else:
         runs = []

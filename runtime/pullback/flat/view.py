@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from pullback.backends import Array
 from pullback.errors import InputError, NotExportedError
 from pullback.flat.layout import Layout, Shapes
 from pullback.flat.plan import Found, Plan
+from pullback.flat.samples import Samples
 from pullback.function import Function
 from pullback.manifest import TensorSpec
 from pullback.selection import Selection
@@ -63,6 +66,10 @@ class Flat:
     def m(self) -> int | None:
         """How many components the output has; None before the first call where free axes decide it."""
         return None if self._plan is None else self._plan.m
+
+    def samples(self) -> Samples:
+        """The same at several points at once, ``(N, n)``; where free axes decide ``m``, one evaluation tells it."""
+        return Samples(self._layout, self._plan or self._planned_at(np.zeros(self._layout.n)))
 
     def value(self, x: Any) -> Any:
         """The output at ``x``: a float64 number where it has one component, else ``(m,)``.

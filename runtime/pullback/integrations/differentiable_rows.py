@@ -1,12 +1,13 @@
-"""Rows of points to values, Jacobians and Hessians, in the dtype of the model: what torch and JAX differentiate.
+"""Rows of points to values and products with derivatives, in the dtype of the model: what torch and JAX differentiate.
 
-Both frameworks need three functions of one array ``(N, n)``, each the derivative of the one before it.
+Both frameworks need five functions of arrays, each derivative of one of them made of the others: the value, the
+products of the Jacobian from the left and from the right, the weighted Hessian times a direction, and the second
+derivative along two directions. A bundle that holds any source of one of them gives it, see :mod:`pullback.flat.table`.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,21 +17,16 @@ import numpy as np
 from pullback.backends import Array
 from pullback.bundle import Bundle
 from pullback.errors import InputError
-from pullback.integrations.whole_derivatives import (
-    fixed_shape,
-    inputs_of,
-    is_whole,
-    jacobian_results,
-    values_of,
-)
+from pullback.integrations.whole_derivatives import fixed_shape, inputs_of, values_of
 from pullback.selection import Selection
 
 KEPT = 8  # batches whose Jacobian waits for a backward pass
-LARGEST_KEPT = 1 << 20  # numbers of a Jacobian that is computed along with the value
 
 
 class DifferentiableRows:
     """One output of a bundle by the flat inputs ``(N, n)``; safe to share between threads.
+
+    ``K`` directions at each point: ``weights (N, K, m)`` of the output, ``directions (N, K, n)`` in the inputs.
 
     Args:
         bundle: a loaded bundle.
@@ -52,46 +48,38 @@ class DifferentiableRows:
         given = dict(given or {})
         floats = [t.name for t in inputs_of(bundle) if t.dtype.startswith("float") and t.name not in given]
         self.names = (wrt,) if isinstance(wrt, str) else tuple(floats if wrt is None else wrt)
-        self._flat = bundle.flat(of=self.of, wrt=self.names, given=given)
+        self._samples = bundle.flat(of=self.of, wrt=self.names, given=given).samples()
+        self.n, self.m = self._samples.n, self._samples.m
         tensors = {tensor.name: tensor for tensor in inputs_of(bundle)}
-        self._batched = bundle.spec.batched
-        self.shapes = [fixed_shape(tensors[name], self._batched, "a differentiable function") for name in self.names]
+        batched = bundle.spec.batched
+        self.shapes = [fixed_shape(tensors[name], batched, "a differentiable function") for name in self.names]
         self.dtype = np.result_type(*(tensors[name].dtype for name in self.names))
-        self.n = self._flat.n
-        self.m = self._flat.m or int(np.size(self._flat.value(np.zeros(self.n))))
         selection = Selection.parse(self.of)
         output = next(tensor for tensor in values_of(bundle) if tensor.name == selection.name)
         several = () if self.m == 1 else (self.m,)
-        whole = selection.is_whole
-        self.out_shape = fixed_shape(output, self._batched, "a differentiable function") if whole else several
-        held = jacobian_results(bundle)
-        self._results: tuple[str, ...] | None = None
-        if whole and not given and bundle.spec.rowwise and all((self.of, name) in held for name in self.names):
-            self._results = tuple(held[self.of, name] for name in self.names)
-        self._evaluate = bundle.function("evaluate")
-        self._hessian_result: str | None = None
-        if self._results is not None and len(self.names) == 1:
-            for item in self._evaluate.spec.derivatives:
-                whole = item.kind == "hessian" and is_whole(item) and item.scale == 1.0
-                if whole and item.of == self.of and item.wrt == self.names * 2:
-                    self._hessian_result = item.name
+        self.out_shape = fixed_shape(output, batched, "a differentiable function") if selection.is_whole else several
         self._keeps = True
         self._kept: dict[bytes, Array] = {}
         self._lock = threading.Lock()
 
+    def gives_both(self, count: int) -> bool:
+        """Whether one evaluation gives the values of ``count`` points and their Jacobian, and that is small."""
+        return self._samples.comes_with_value(count)
+
+    def gives_hessian(self, count: int) -> bool:
+        """Whether the bundle holds the Hessian itself, and that of ``count`` points is small."""
+        return self._samples.holds_hessian(count)
+
     def value(self, points: Array, expects_derivative: bool = False) -> Array:
         """``(N, m)``; where a derivative will follow, the Jacobian of the same evaluation is kept for it."""
-        if expects_derivative and self._keeps and len(points) * self.m * self.n <= LARGEST_KEPT:
-            value, jacobian = self.both(points)
-            with self._lock:
-                while len(self._kept) >= KEPT:
-                    self._kept.pop(next(iter(self._kept)))
-                self._kept[points.tobytes()] = jacobian
-            return value
-        if self._results is not None:
-            (output,) = self._evaluate(fetch=(self.of,), **self._feeds(points))
-            return self._array(output, (len(points), self.m))
-        return self._array([self._flat.value(x) for x in _wide(points)], (len(points), self.m))
+        if not (expects_derivative and self._keeps and self.gives_both(len(points))):
+            return self._array(self._samples.value(_wide(points)))
+        value, jacobian = self._samples.both(_wide(points))
+        with self._lock:
+            while len(self._kept) >= KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[points.tobytes()] = jacobian
+        return self._array(value)
 
     def without_derivatives(self) -> DifferentiableRows:
         """The same where no derivative will follow: the value is computed alone."""
@@ -99,36 +87,45 @@ class DifferentiableRows:
         view._keeps = False
         return view
 
+    def both(self, points: Array) -> tuple[Array, Array]:
+        """Value and Jacobian ``(N, m, n)``."""
+        value, jacobian = self._samples.both(_wide(points))
+        return self._array(value), self._array(jacobian)
+
     def jacobian(self, points: Array) -> Array:
         """``(N, m, n)``: kept from the value at the same points, or computed."""
-        with self._lock:
-            kept = self._kept.get(points.tobytes())
-        return self.both(points)[1] if kept is None else kept.copy()
+        kept = self._kept_at(points)
+        return self._array(self._samples.jacobian(_wide(points)) if kept is None else kept)
 
-    def both(self, points: Array) -> tuple[Array, Array]:
-        """Value and Jacobian, of one call for all rows where the bundle holds whole gradients or Jacobians."""
-        shape = (len(points), self.m, self.n)
-        if self._results is not None:
-            output, *parts = self._evaluate(fetch=(self.of, *self._results), **self._feeds(points))
-            jacobian = np.concatenate(
-                [
-                    part.reshape(len(points), self.m, math.prod(inner))
-                    for part, inner in zip(parts, self.shapes, strict=True)
-                ],
-                axis=2,
-            )
-            return self._array(output, shape[:2]), self._array(jacobian, shape)
-        found = [self._flat.value_and_jacobian(x) for x in _wide(points)]
-        return self._array([v for v, _ in found], shape[:2]), self._array([j for _, j in found], shape)
+    def vjp(self, points: Array, weights: Array) -> Array:
+        """``(N, K, n)``: weights times the Jacobian that was kept from the value, or that is computed, or a product."""
+        kept = self._kept_at(points)
+        wide = _wide(weights)
+        return self._array(self._samples.vjp(_wide(points), wide) if kept is None else np.matmul(wide, kept))
+
+    def jvp(self, points: Array, directions: Array) -> Array:
+        """``(N, K, m)``: the Jacobian times directions."""
+        kept = self._kept_at(points)
+        wide = _wide(directions)
+        if kept is not None:
+            return self._array(np.matmul(wide, kept.swapaxes(1, 2)))
+        return self._array(self._samples.jvp(_wide(points), wide))
+
+    def hvp(self, points: Array, weights: Array, directions: Array) -> Array:
+        """``(N, K, n)``: the Hessian, weighted by component, times directions."""
+        return self._array(self._samples.hvp(_wide(points), _wide(weights), _wide(directions)))
+
+    def second(self, points: Array, first: Array, other: Array) -> Array:
+        """``(N, K, m)``: the second derivative of each component along two directions ``(N, K, n)``."""
+        return self._array(self._samples.second(_wide(points), _wide(first), _wide(other)))
 
     def hessian(self, points: Array) -> Array:
-        """``(N, m, n, n)``: of each component. Raises ``NotExportedError`` naming the request that is missing."""
-        if self._hessian_result is not None:
-            (array,) = self._evaluate(fetch=(self._hessian_result,), **self._feeds(points))
-            return self._array(array, (len(points), self.m, self.n, self.n))
-        units = np.eye(self.m)
-        found = [[self._flat.hess(x, unit) for unit in units] for x in _wide(points)]
-        return self._array(found, (len(points), self.m, self.n, self.n))
+        """``(N, m, n, n)``: of each component."""
+        return self._array(self._samples.hessians(_wide(points)))
+
+    def require(self, order: int) -> None:
+        """Raises ``NotExportedError``, which names the request that is missing, of derivatives of ``order`` 1 or 2."""
+        self._samples.require(order)
 
     def bind(self, args: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
         """Arguments in the order of ``names``; raises ``InputError``."""
@@ -160,17 +157,14 @@ class DifferentiableRows:
                 ' export the model with precision="float64"'
             )
 
-    def _feeds(self, points: Array) -> dict[str, Any]:
-        ends = np.cumsum([math.prod(shape) for shape in self.shapes])[:-1]
-        parts = np.split(points, ends, axis=1)
-        return {
-            name: np.ascontiguousarray(part).reshape(len(points), *shape)
-            for name, part, shape in zip(self.names, parts, self.shapes, strict=True)
-        }
+    def _kept_at(self, points: Array) -> Array | None:
+        with self._lock:
+            return self._kept.get(points.tobytes())
 
-    def _array(self, found: Any, shape: tuple[int, ...]) -> Array:
-        return np.array(found, self.dtype).reshape(shape)
+    def _array(self, found: Array) -> Array:
+        """In the dtype of the model, never one that is kept."""
+        return np.array(found, self.dtype)
 
 
-def _wide(points: Array) -> Array:
-    return points.astype(np.float64)
+def _wide(array: Array) -> Array:
+    return array.astype(np.float64)

@@ -9,7 +9,7 @@ import numpy as np
 
 from pullback.backends import Array
 from pullback.bundle import Bundle
-from pullback.errors import InputError, MissingDependencyError, NotExportedError
+from pullback.errors import InputError, MissingDependencyError
 from pullback.integrations.differentiable_rows import DifferentiableRows
 
 try:
@@ -18,14 +18,18 @@ try:
 except ImportError as error:
     raise MissingDependencyError('JAX is not installed: pip install "pullback[jax]"') from error
 
+from pullback.integrations.jax_products import each, hvp, jvp, third
+
 
 def to_jax(
     bundle: Bundle, of: str | None = None, wrt: Sequence[str] | None = None, given: Mapping[str, Any] | None = None
 ) -> Callable[..., Any]:
     """``f(x)``: arrays ``(B, *in)`` to an array ``(B, *out)``, or one sample ``(*in,)`` to ``(*out,)``.
 
-    Works under ``jit``, ``grad``, ``vmap``, ``jvp``, ``jacrev``, ``jacfwd``, and ``hessian`` where the bundle gives
-    Hessians. Value and gradient take one callback together, value, gradient and Hessian another one.
+    Works under ``jit``, ``grad``, ``vmap``, ``jvp``, ``jacrev``, ``jacfwd``, and ``hessian`` where the bundle holds
+    something of second order. A ``vjp`` alone is enough for reverse mode, a ``jvp`` for forward mode, an ``hvp`` or
+    ``weighted_hessian`` for the second derivatives. Where the bundle holds the gradient or a small Jacobian, value and
+    gradient take one callback together; where it holds the Hessian too, value, gradient and Hessian take another one.
 
     Args:
         bundle, of, wrt, given: see
@@ -58,7 +62,11 @@ def to_jax(
 
 
 def _differentiable(rows: DifferentiableRows) -> Callable[[Any], Any]:
-    """``(N, n)`` to ``(N, m)``; each level gives itself and all before it, so that one callback serves them all."""
+    """``(N, n)`` to ``(N, m)``.
+
+    Where the bundle gives value and Jacobian (and the Hessian) in one evaluation and they are small, each level gives
+    itself and all before it, so that one callback serves them all; otherwise derivatives are products.
+    """
     m, n = rows.m, rows.n
 
     def value_of(x: Any) -> Any:
@@ -73,16 +81,25 @@ def _differentiable(rows: DifferentiableRows) -> Callable[[Any], Any]:
     value, both, three = (jax.custom_jvp(part) for part in (value_of, both_of, three_of))
 
     def value_jvp(primals: Any, tangents: Any) -> Any:
-        y, jacobian = both(*primals)
-        return y, jnp.einsum("nmi,ni->nm", jacobian, tangents[0])
+        (x,), (dx,) = primals, tangents
+        if not rows.gives_both(x.shape[0]):
+            return value(x), jvp(rows, x, dx[:, None])[:, 0]
+        y, jacobian = both(x)
+        return y, jnp.einsum("nmi,ni->nm", jacobian, dx)
 
     def both_jvp(primals: Any, tangents: Any) -> Any:
-        y, jacobian, hessian = three(*primals)
-        moved = jnp.einsum("nmi,ni->nm", jacobian, tangents[0]), jnp.einsum("nmij,nj->nmi", hessian, tangents[0])
-        return (y, jacobian), moved
+        (x,), (dx,) = primals, tangents
+        if rows.gives_hessian(x.shape[0]):
+            y, jacobian, hessian = three(x)
+            bent = jnp.einsum("nmij,nj->nmi", hessian, dx)
+        else:
+            y, jacobian = both(x)
+            components = jnp.broadcast_to(jnp.eye(m, dtype=rows.dtype), (x.shape[0], m, m))
+            bent = hvp(rows, x, components, each(dx, m))
+        return (y, jacobian), (jnp.einsum("nmi,ni->nm", jacobian, dx), bent)
 
     def three_jvp(primals: Any, tangents: Any) -> Any:
-        raise NotExportedError(f"{rows.of}: a third derivative was requested; a bundle provides the first two")
+        third(rows)
 
     value.defjvp(value_jvp)
     both.defjvp(both_jvp)
