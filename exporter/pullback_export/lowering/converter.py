@@ -75,6 +75,10 @@ class Converter:
             self._functions[id(atomic)] = atomic, graph
         return self._functions[id(atomic)][1]
 
+    def atomic(self, func_graph: Any, name: str) -> Any:
+        """TensorFlow's own object for the function that an op of ``func_graph`` names."""
+        return self._found(func_graph, name)[1]
+
     def _found(self, func_graph: Any, name: str) -> tuple[Any, Any]:
         """The function ``name`` and the graph that has it; a graph made from a definition does not bring its own."""
         caller = func_graph

@@ -13,6 +13,7 @@ from tensorflow.python.util import nest
 from pullback_export.errors import ExportError
 from pullback_export.sources.names import Outputs, identifiers, kept, renamed, structure_names
 from pullback_export.sources.source import Source
+from pullback_export.sources.wanted_part import can_be_parted, wanted_part
 
 
 def function_source(
@@ -37,9 +38,12 @@ def function_source(
 
     structure: list[Any] = []
     chosen: list[int] = []
+    parts: list[Callable[..., Any]] = []
     graph_form = _graph_form(model)
 
     def call(*tensors: Any) -> tuple[Any, ...]:
+        if parts and not tf.executing_eagerly():
+            return tuple(parts[0](*tensors))
         result = (model if tf.executing_eagerly() else graph_form)(*tf.nest.pack_sequence_as(arguments, tensors))
         flat = tf.nest.flatten(result)
         return tuple(_dense(flat[index], index) for index in chosen or range(len(flat)))
@@ -49,7 +53,7 @@ def function_source(
         return [item for item in tf.nest.flatten(structure[0], expand_composites=True) if item is not None]
 
     try:
-        tf.function(results, autograph=False).get_concrete_function(*named)
+        traced = tf.function(results, autograph=False).get_concrete_function(*named)
     except tf.errors.OperatorNotAllowedInGraphError as problem:
         raise ExportError(
             f"the function cannot be traced: {str(problem).split(' You can attempt')[0]} Define it in a file, so that"
@@ -60,9 +64,20 @@ def function_source(
     spelled = identifiers(found)
     keep = kept(outputs, spelled, found)
     chosen[:] = keep.positions
+    if set(chosen) != set(range(count)) and can_be_parted(traced.graph):
+        places = _places(tf.nest.flatten(structure[0]), chosen)
+        parts += [wanted_part(traced, places)] if places is not None else []
     notes = renamed(labels, names, "input") + (renamed(found, spelled, "output") if outputs is None else ())
     trackable = model if isinstance(model, tf.Module) else None
     return Source("function", tuple(named), keep.names, call, True, trackable, notes=notes)
+
+
+def _places(results: Sequence[Any], chosen: Sequence[int]) -> list[int] | None:
+    """Where the results ``chosen`` are among the tensors of all; None where one of them is not one tensor."""
+    sizes = [0 if item is None else len(tf.nest.flatten(item, expand_composites=True)) for item in results]
+    if any(not tf.is_tensor(results[index]) or sizes[index] != 1 for index in chosen):
+        return None
+    return [sum(sizes[:index]) for index in chosen]
 
 
 def _dense(item: Any, index: int) -> Any:

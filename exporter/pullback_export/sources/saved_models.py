@@ -14,6 +14,7 @@ from pullback_export.errors import ExportError
 from pullback_export.sources.functions import function_source
 from pullback_export.sources.names import Outputs, identifiers, kept, readable, renamed
 from pullback_export.sources.source import Source
+from pullback_export.sources.wanted_part import wanted_part
 
 Inputs = Sequence[Any] | Mapping[str, Any] | None
 
@@ -55,9 +56,15 @@ def _signature_source(loaded: Any, signature: Any, inputs: Inputs, outputs: Outp
     keep = kept(outputs, shown, results)
     labels = readable(keys, "x")
 
+    chosen = [results[index] for index in keep.positions]
+    whole = set(chosen) == set(results)
+    part = None if whole else wanted_part(signature, [sorted(results).index(key) for key in chosen])
+
     def call(*tensors: Any) -> tuple[Any, ...]:
+        if part is not None and not tf.executing_eagerly():
+            return tuple(part(*tensors))
         values = signature(**dict(zip(keys, tensors, strict=True)))
-        return tuple(values[results[index]] for index in keep.positions)
+        return tuple(values[key] for key in chosen)
 
     notes = renamed(keys, labels, "input") + (renamed(results, shown, "output") if outputs is None else ())
     named = [tf.TensorSpec(specs[key].shape, specs[key].dtype, label) for key, label in zip(keys, labels, strict=True)]

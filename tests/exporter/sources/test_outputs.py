@@ -88,6 +88,45 @@ def test_outputs_that_are_kept_and_renamed(source: Any, tmp_path: pathlib.Path) 
         assert_parity(model, tmp_path / "b", inputs=inputs)
 
 
+class Sampling(tf.Module):
+    """What cannot be exported stands behind the outputs that are left out, in the function and in one that it calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = tf.Variable(2.0)
+        self.drawn = tf.function(lambda x: (tf.nn.silu(self.scale * x), x + tf.random.normal(tf.shape(x))))
+
+    @tf.function(input_signature=[SPEC])
+    def serve(self, x: Any) -> Any:
+        smooth, noisy = self.drawn(x)
+        kept = tf.image.non_max_suppression(tf.concat([x, x + 1], 1), x[:, 0], 2)
+        text = tf.strings.as_string(noisy)
+        return {
+            "energy": tf.reduce_sum(smooth, -1),
+            "noisy": noisy * tf.exp(x),
+            "kept": tf.gather(x, kept),
+            "text": text,
+        }
+
+
+SAMPLING = Sampling()
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_what_stands_behind_outputs_that_are_left_out(saved: bool, tmp_path: pathlib.Path) -> None:
+    """A sample that is drawn, boxes that are suppressed: TensorFlow's gradient of a call would need them."""
+    model: Any = SAMPLING.serve
+    if saved:
+        model = tmp_path / "sampling"
+        tf.saved_model.save(SAMPLING, str(model), signatures=SAMPLING.serve)
+    bundle = export(model, tmp_path / "b", ["gradient(energy, x)", "hessian(energy, x)"], outputs=["energy"])
+    sigmoid = 1 / (1 + np.exp(-2.0 * X))
+    np.testing.assert_allclose(bundle(X).energy, (2 * X * sigmoid).sum(-1), rtol=1e-5)
+    np.testing.assert_allclose(
+        bundle(X).denergy_dx, 2 * sigmoid + 4 * X * sigmoid * (1 - sigmoid), rtol=1e-5, atol=1e-6
+    )
+
+
 def test_a_text_that_is_kept_is_refused_with_the_way_out(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ExportError, match=r"'label' has dtype string.*outputs=\[\.\.\.\]"):
         export(SERVED.serve, tmp_path / "b")
