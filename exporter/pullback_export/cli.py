@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="REQUEST",
         help='such as "gradient(y, x)"; repeatable',
     )
-    parser.add_argument("--outputs", help="comma-separated names for the outputs")
+    parser.add_argument("--outputs", help="comma-separated names of those to keep, or new ones for all")
     parser.add_argument("--unbatched", action="store_true", help="derivatives of the whole tensor, not per sample")
     parser.add_argument(
         "--axes",

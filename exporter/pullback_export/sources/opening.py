@@ -88,6 +88,13 @@ def _check(source: Source, half: bool) -> None:
         raise ExportError(
             f"the names {repeated} stand for more than one input or output: rename with outputs=[...] or inputs=[...]"
         )
+    for spec in source.inputs if source.batched else ():
+        if spec.shape.rank is not None and (not spec.shape.rank or spec.shape[0] is not None):
+            raise ExportError(
+                f"input {spec.name!r} of shape {tuple(spec.shape.as_list())} has no batch axis, a free first one, which"
+                " batched=True needs in every input: give it one, tf.TensorSpec([None, ...]), and its value once for"
+                " each row; or export with batched=False, where derivatives are those of whole tensors"
+            )
     for spec in source.inputs:
         if not (half and spec.dtype.name in REWRITABLE):
             check_dtype(spec.dtype)

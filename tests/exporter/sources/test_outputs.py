@@ -212,3 +212,22 @@ def test_weights_without_a_model(tmp_path: pathlib.Path) -> None:
     model.save_weights(tmp_path / "m.weights.h5")
     with pytest.raises(ExportError, match="weights without the model"):
         export(tmp_path / "m.weights.h5", tmp_path / "b")
+
+
+@pytest.mark.parametrize("shape", [[], [3, 3]])
+def test_an_input_without_a_batch_axis_says_what_to_do(shape: list[int], tmp_path: pathlib.Path) -> None:
+    other = tf.TensorSpec(shape, tf.float32, name="t")
+    with pytest.raises(ExportError, match=r"input 't' of shape .* has no batch axis.*batched=False"):
+        export(lambda x, t: x * tf.reduce_sum(t), tmp_path / "b", inputs=[SPEC, other], batched=True)
+
+
+def test_a_frozen_graph(tmp_path: pathlib.Path) -> None:
+    """As the message about a .pb file says."""
+    with tf.Graph().as_default() as graph:
+        x = tf.compat.v1.placeholder(tf.float32, [None, 2], name="x")
+        tf.identity(tf.tanh(x) * 3.0, name="y")
+    definition = graph.as_graph_def()
+    wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(definition, name=""), [])
+    pruned = wrapped.prune(wrapped.graph.get_tensor_by_name("x:0"), wrapped.graph.get_tensor_by_name("y:0"))
+    bundle = export(pruned, tmp_path / "b", "jacobian(y, x)", inputs=[SPEC], formats="onnx")
+    np.testing.assert_allclose(bundle(X).y, 3 * np.tanh(X), rtol=1e-6)
