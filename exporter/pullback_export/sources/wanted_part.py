@@ -112,7 +112,6 @@ class _Copy:
         """Registers the gradient of a copy of ``op``: that of ``op``, with copies of the tensors that it refers to."""
         label = f"PullbackCopy{next(_COUNT)}-{name}"
 
-        @tf.RegisterGradient(label)
         def gradient(copied: Any, *seeds: Any) -> Any:
             own = ops.gradient_registry.lookup(name)
             given = [
@@ -126,4 +125,5 @@ class _Copy:
             flat = [None if result is None else next(copies) for result in results]
             return tf.nest.pack_sequence_as(traced.structured_outputs, flat, expand_composites=True)
 
+        tf.RegisterGradient(label)(gradient)
         return label
