@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import tensorflow as tf
 from pullback_export.errors import UnsupportedOpsError
+from pullback_export.lowering import refusals
 
 from tests.lowering.case import Arg, convert
 
@@ -48,3 +49,25 @@ def test_refusal(function: Callable[..., Any], arg: Arg, reason: str) -> None:
     concrete = tf.function(function).get_concrete_function(tf.TensorSpec(shape, tf.float32))
     with pytest.raises(UnsupportedOpsError, match=reason):
         convert(concrete, [arg], free=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("ResourceApplyAdam", "changes a variable"),
+        ("IteratorGetNextSync", "export from the tensors behind it"),
+        ("DecodeJpeg", "export from the arrays behind it"),
+        ("QuantizedConv2D", "export the float model"),
+        ("LookupTableInsertV2", "no state"),
+        ("FFTND", "use tf.signal.fft"),
+        ("RandomUniform", "training=False"),
+        ("ScalarSummary", "take it out"),
+        ("XlaConv", "accelerator"),
+    ],
+)
+def test_a_family_of_operators_has_one_reason(name: str, said: str) -> None:
+    assert said in (refusals.reason(name) or "")
+
+
+def test_what_only_lacks_a_rule_has_no_reason() -> None:
+    assert refusals.reason("MatrixExponential") is None

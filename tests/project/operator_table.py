@@ -5,7 +5,9 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Iterable, Mapping
 
-from pullback_export.lowering import registry
+import tensorflow as tf
+from pullback_export.lowering import refusals, registry, tf2onnx_fallback
+from tensorflow.python.framework import op_def_registry
 
 from tests.keras import layer_rows, ops_table, recurrent_rows
 from tests.lowering.case import Case
@@ -19,6 +21,10 @@ Made from the tables of the tests by `python -m tests.project.operator_table`; a
 *Order* is how often the rows differentiate: 0 values, 1 gradients, 2 gradients of gradients. A dtype stands here when
 a row compares it with TensorFlow.
 """
+
+WITHOUT_RULE = "nobody has asked for it yet; add a rule of your own (`pullback_export.lowers`, docs/own_operators.md)"
+# Of a family of operators that nobody exports, the page names so many.
+MOST_NAMES = 100
 
 
 def page() -> str:
@@ -34,12 +40,24 @@ def page() -> str:
         HEAD,
         _section("TensorFlow operators", _operators(ROWS)),
         _reasons("TensorFlow operators with a gradient that are left out", EXCLUSIONS),
+        _reasons("TensorFlow operators that are refused", refused(), MOST_NAMES),
         _section("Keras layers", layers),
         _reasons("Keras layers that are left out", layer_rows.EXCLUDED),
         _section("Functions of keras.ops", functions),
         _reasons("Functions of keras.ops that are left out", ops_table.EXCLUDED),
     ]
     return "\n".join(parts)
+
+
+def refused() -> dict[str, str]:
+    """TensorFlow's public operators that nothing converts, gradients or not, each with what the export says of it."""
+    rules = registry.load_rules()
+    return {
+        name: refusals.reason(name) or WITHOUT_RULE
+        for name in dir(tf.raw_ops)
+        if op_def_registry.get(name) is not None and name not in rules and name not in EXCLUSIONS
+        if name in refusals.REASONS or tf2onnx_fallback.rule_for(name) is None
+    }
 
 
 def _operators(rows: Iterable[Case]) -> list[tuple[str, int, tuple[str, ...]]]:
@@ -72,12 +90,16 @@ def _section(title: str, rows: Iterable[tuple[str, int, tuple[str, ...]]]) -> st
     return "\n".join([*lines, ""])
 
 
-def _reasons(title: str, reasons: Mapping[str, str]) -> str:
+def _reasons(title: str, reasons: Mapping[str, str], most: int | None = None) -> str:
+    """One line for each reason, with at most so many names."""
     by_reason: dict[str, list[str]] = {}
     for name, reason in reasons.items():
         by_reason.setdefault(reason, []).append(name)
     lines = [f"## {title}", ""]
-    lines += [f"* {', '.join(sorted(names))}: {reason}." for reason, names in sorted(by_reason.items())]
+    for reason, names in sorted(by_reason.items()):
+        shown = sorted(names)[:most]
+        more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+        lines.append(f"* {', '.join(shown)}{more}: {reason}.")
     return "\n".join([*lines, ""])
 
 

@@ -111,7 +111,7 @@ class Converter:
         inputs = [flows.get(tensor.ref()) for tensor in tf_op.inputs]
         results: Any = None
         if rule is None:
-            self._miss(tf_op, refusals.REASONS.get(tf_op.type))
+            self._miss(tf_op, refusals.reason(tf_op.type))
         else:
             try:
                 results = _apply(rule, op, inputs)
