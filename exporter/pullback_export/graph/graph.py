@@ -50,6 +50,7 @@ class Graph(Region):
         self.finite = {}
         self.assumption: tuple[Value, bool] | None = None  # of a branch: its predicate, and what that is here
         self.active: Graph = self  # of the root: the graph that rules are writing to
+        self.origin = ""
 
     def input(self, name: str, dtype: np.dtype[Any], shape: Shape | None) -> Value:
         value = Value(self, dtype, shape)
@@ -122,6 +123,7 @@ class Graph(Region):
             if all(value is not None for value in empty):
                 return [value for value in empty if value is not None]
         node = Node(op_type, operands, attributes)
+        node.origin = self.root.origin
         node.outputs = [Value(owner, dtype, shape, node) for dtype, shape in inferred]
         if folded is not None:
             node.outputs[0]._sizes = folded._sizes
@@ -143,6 +145,7 @@ class Graph(Region):
         if key not in self._seen:
             ((dtype, shape),) = inference.infer(self.fresh_size, op_type, operands, attributes, 1)
             node = Node(op_type, operands, attributes)
+            node.origin = self.origin
             node.outputs = [Value(self, dtype, shape, node)]
             self.nodes.append(node)
             self._seen[key] = node.outputs
@@ -210,6 +213,7 @@ class Graph(Region):
     ) -> Node:
         """A node that makes ``results``, with no rewrite: as the last one, or ``before`` another."""
         node = Node(op_type, inputs, dict(attributes))
+        node.origin = next((value.node.origin for value in results if value.node is not None), self.root.origin)
         node.make(results)
         self.nodes.insert(len(self.nodes) if before is None else self.nodes.index(before), node)
         return node

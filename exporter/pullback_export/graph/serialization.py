@@ -13,6 +13,7 @@ from pullback.storage.onnx_cut import CONDITION_OF_SOME
 
 from pullback_export.errors import ExportError
 from pullback_export.graph.graph import Graph
+from pullback_export.graph.notes import Notes
 from pullback_export.graph.pruning import prune
 from pullback_export.graph.values import Node, Value
 from pullback_export.graph.wire import Piece, Weight, pieces
@@ -61,7 +62,7 @@ def _check(model: onnx.ModelProto, weights: Sequence[Weight]) -> None:
 
 def _without_weights(graph: Graph, opset: int, metadata: Mapping[str, str]) -> tuple[onnx.ModelProto, list[Weight]]:
     """The model, and the initializers that it lacks."""
-    writer = _Writer(graph)
+    writer = _Writer(graph, metadata)
     proto = writer.graph_proto(graph, "pullback")
     imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(*item) for item in sorted(writer.domains))]
     model = helper.make_model(proto, opset_imports=imports, producer_name="pullback", ir_version=_ir_version(opset))
@@ -76,9 +77,11 @@ def _ir_version(opset: int) -> int:
 
 
 class _Writer:
-    def __init__(self, root: Graph) -> None:
+    def __init__(self, root: Graph, metadata: Mapping[str, str]) -> None:
         self.weights: list[Weight] = []
         prune(root)
+        self.notes = Notes(root, metadata)
+        self.around: Node | None = None
         self.names: dict[int, str] = {}
         self.counts: dict[str, int] = {}
         self.bytes = 0
@@ -168,11 +171,14 @@ class _Writer:
             name = wanted.get(id(value), label if len(node.outputs) == 1 else f"{label}_{index}")
             self.names[id(value)] = name
             outputs.append(name)
+        around, self.around = self.around, self.around or node
         attributes = [self._attribute(key, item) for key, item in sorted(node.attributes.items())]
+        self.around = around
         proto = onnx.NodeProto(op_type=node.op_type, name=label, input=inputs, output=outputs)
         if node.op_type in _ML:
             proto.domain = ML_OPSET[0]
             self.domains.add(ML_OPSET)
+        proto.doc_string = self.notes.of(node, around)
         if node.condition_of_some is not None and id(node.condition_of_some) in self.names:
             proto.doc_string = CONDITION_OF_SOME + self.names[id(node.condition_of_some)]
         proto.attribute.extend(attributes)

@@ -28,6 +28,7 @@ class Region(Reader):
     parent: Region | None
     root: Region
     depth: int
+    origin: str  # of the root: where in the model what is made now comes from
     finite: dict[Node, bool]  # of the root: which nodes are known to give finite values, or not to
     nodes: list[Node]
     inputs: list[tuple[str, Value]]
@@ -107,7 +108,7 @@ class Region(Reader):
 class Node(Reader):
     """One ONNX node; an input that is left out is None. Its bodies stay the same graphs as long as it lives."""
 
-    __slots__ = ("_inputs", "attributes", "condition_of_some", "op_type", "outputs")
+    __slots__ = ("_inputs", "attributes", "condition_of_some", "op_type", "origin", "outputs")
 
     def __init__(self, op_type: str, inputs: Operands, attributes: Attributes) -> None:
         self.op_type = op_type
@@ -116,6 +117,8 @@ class Node(Reader):
         self.condition_of_some: Value | None = None
         """Of an ``If`` whose branches give the same: the condition that is faster where not all of it is wanted. It is
         among what the condition is made of, and stands in the file for ``pullback.storage.onnx_cut``."""
+        self.origin = ""
+        """Where in the model it comes from: the scope of TensorFlow's operator, layers by name; for people who look."""
         self.live = False
         self._inputs = tuple(inputs)
 

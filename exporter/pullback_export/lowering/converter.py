@@ -106,6 +106,13 @@ class Converter:
         return rule
 
     def _lower(self, tf_op: Any, wanted: frozenset[int], flows: dict[Any, Flow], graph: Graph) -> None:
+        around, graph.root.origin = graph.root.origin, _scope(tf_op.name) or graph.root.origin
+        try:
+            self._lower_here(tf_op, wanted, flows, graph)
+        finally:
+            graph.root.origin = around
+
+    def _lower_here(self, tf_op: Any, wanted: frozenset[int], flows: dict[Any, Flow], graph: Graph) -> None:
         rule = self._rule(tf_op)
         op = OpContext(graph, tf_op, self, wanted)
         inputs = [flows.get(tensor.ref()) for tensor in tf_op.inputs]
@@ -169,6 +176,11 @@ def _is_current(graph: Any, definition: Any) -> bool:
         ":" not in result or result.split(":")[0] == tensor.op.name
         for result, tensor in zip(results, graph.outputs, strict=True)
     )
+
+
+def _scope(name: str) -> str:
+    """The scopes around an operator, layers among them, without those of gradients: ``functional/hidden``."""
+    return "/".join(part for part in name.split("/")[:-1] if part != "gradient_tape")
 
 
 def _apply(rule: registry.Rule, op: OpContext, inputs: list[Flow]) -> Any:

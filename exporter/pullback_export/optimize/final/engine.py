@@ -33,9 +33,11 @@ class _Replay:
     def _node(self, graph: Region, node: Node) -> None:
         for body in node.bodies():
             self.graph(body)
+        graph.root.origin = node.origin
         value = self.rule(graph, node) if len(node.outputs) == 1 else None
         if value is None and node in self.redirected and node.op_type == "Reshape":  # of a reshaped value: one suffices
             value = graph.emit("Reshape", node.inputs, node.attributes)
+        graph.root.origin = ""
         if value is None:
             graph.nodes.append(node)
             return
