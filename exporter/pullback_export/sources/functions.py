@@ -46,7 +46,7 @@ def function_source(
             return tuple(parts[0](*tensors))
         result = (model if tf.executing_eagerly() else graph_form)(*tf.nest.pack_sequence_as(arguments, tensors))
         flat = tf.nest.flatten(result)
-        return tuple(_dense(flat[index], index) for index in chosen or range(len(flat)))
+        return tuple(dense(flat[index], index) for index in chosen or range(len(flat)))
 
     def results(*tensors: Any) -> list[Any]:
         structure[:] = [graph_form(*tf.nest.pack_sequence_as(arguments, tensors))]
@@ -80,7 +80,8 @@ def _places(results: Sequence[Any], chosen: Sequence[int]) -> list[int] | None:
     return [sum(sizes[:index]) for index in chosen]
 
 
-def _dense(item: Any, index: int) -> Any:
+def dense(item: Any, index: int) -> Any:
+    """Output ``index`` as a tensor; raises :class:`ExportError` for what is none, such as a sparse one."""
     if item is None or isinstance(item, tf.RaggedTensor | tf.SparseTensor | tf.IndexedSlices):
         dense = "return a dense tensor, tf.convert_to_tensor or .to_tensor(), or keep the others, outputs=[...]"
         remedy = "leave it out, outputs=[...] names those to keep" if item is None else dense

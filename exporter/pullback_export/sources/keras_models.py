@@ -14,6 +14,7 @@ import tensorflow as tf
 from pullback_export.errors import ExportError
 from pullback_export.overrides.time_distributed import steps_as_rows
 from pullback_export.precision import check_layers
+from pullback_export.sources.functions import dense
 from pullback_export.sources.names import Outputs, identifiers, kept, numbered, readable, renamed, structure_names
 from pullback_export.sources.source import Source, Tap
 
@@ -42,7 +43,7 @@ def keras_source(model: Any, inputs: Inputs, outputs: Outputs, training: bool, h
 
     def call(*tensors: Any) -> tuple[Any, ...]:
         results = keras.tree.flatten(_results(model, template, training, tensors))
-        return tuple(tf.convert_to_tensor(results[index]) for index in keep.positions)
+        return tuple(dense(results[index], index) for index in keep.positions)
 
     layers = tuple(layer.name for layer in model._flatten_layers(include_self=False))
 
@@ -159,7 +160,7 @@ def _traced_structure(results: Callable[..., Any], specs: Sequence[Any]) -> Any:
 
     def call(*tensors: Any) -> list[Any]:
         structure[:] = [results(*tensors)]
-        return [tf.convert_to_tensor(item) for item in keras.tree.flatten(structure[0])]
+        return [item for item in tf.nest.flatten(structure[0], expand_composites=True) if item is not None]
 
     tf.function(call, autograph=False).get_concrete_function(*specs)
     return structure[0]

@@ -55,7 +55,8 @@ def keras_model(folder: pathlib.Path) -> tuple[Any, Any]:
     class Energy(keras.Model):  # type: ignore[misc]
         def call(self, x: Any) -> Any:
             energy = tf.reduce_sum(2.0 * x**2, -1)
-            return {"energy": energy, "label": tf.as_string(energy), "norm": energy**0.5}
+            rest = {"label": tf.as_string(energy), "none": None, "sparse": tf.sparse.from_dense(x)}
+            return {"energy": energy, "norm": energy**0.5, **rest}
 
     return Energy(), [SPEC]
 
