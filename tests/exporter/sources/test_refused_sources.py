@@ -27,7 +27,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "no output": (lambda x: (tf.reduce_sum(x, -1), None), "output 1 of the function is NoneType; leave it out"),
     "a text": (tf.as_string, "'y' has dtype string; outputs are floats"),
     "complex numbers": (lambda x: tf.complex(x, x), "return its real and imaginary part"),
-    "Python in the graph, any shape": (lambda x: tf.numpy_function(np.sin, [x], tf.float32), "tf.ensure_shape"),
+    "Python in the graph, any shape": (lambda x: tf.numpy_function(np.sin, [x], tf.float32), "it calls Python"),
     "no source text": (untraceable(), "Define it in a file"),
 }
 
