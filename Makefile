@@ -96,8 +96,8 @@ $(SAVEDMODEL)/installed: build/wheel
 TORCH ?= torch==2.13.0
 $(FRAMEWORKS)/installed: build/wheel
 	@test -x $(FRAMEWORKS)/bin/python || $(MAIN)/bin/python -m venv $(FRAMEWORKS)
-	$(FRAMEWORKS)/bin/python -m pip install --quiet "pytest>=8" "pytest-timeout>=2.3" "$(TORCH)"
-	$(FRAMEWORKS)/bin/python -m pip install --quiet "pullback[torch,jax] @ file://$$(ls $$PWD/build/wheel/*.whl)"
+	$(FRAMEWORKS)/bin/python -m pip install --quiet "pytest>=8" "pytest-timeout>=2.3" "captum>=0.7,<1" "$(TORCH)"
+	$(FRAMEWORKS)/bin/python -m pip install --quiet "pullback[torch,jax,pymc,numpyro] @ file://$$(ls $$PWD/build/wheel/*.whl)"
 	$(FRAMEWORKS)/bin/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
 	@touch $@
 

@@ -53,7 +53,7 @@ pygments_dark_style = "github-dark"
 copybutton_prompt_text = "$ "
 
 # Large frameworks that only integrations need: their pages come from the docstrings alone.
-autodoc_mock_imports = ["torch", "jax", "umbridge", "tesseract_core", "pydantic"]
+autodoc_mock_imports = ["torch", "jax", "pytensor", "umbridge", "tesseract_core", "pydantic"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True

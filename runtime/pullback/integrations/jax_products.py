@@ -141,7 +141,7 @@ def _mapped(arrays: Sequence[Any], axes: Sequence[Any], *, rows: DifferentiableR
 
 _product.def_impl(_compute)
 _product.def_abstract_eval(_abstract)
-ad.primitive_jvps[_product] = _moved
-ad.primitive_transposes[_product] = _transposed
-batching.primitive_batchers[_product] = _mapped
+ad.primitive_jvps.update({_product: _moved})
+ad.primitive_transposes.update({_product: _transposed})
+batching.primitive_batchers.update({_product: _mapped})
 mlir.register_lowering(_product, mlir.lower_fun(_compute, multiple_results=False))
