@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from pullback.backends.table import BACKENDS
 from pullback.commands import bench, card, casadi, evaluate, info, pack, plot, serve, triton, verify, web
 from pullback.errors import MissingDependencyError, NotExportedError, PullbackError
 
@@ -59,9 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "bundle", metavar="BUNDLE", help="a bundle folder, a zip or .onnx file, a SavedModel, or a URL"
         )
-        command.add_argument(
-            "--backend", choices=("onnx", "saved_model"), help="what computes; a SavedModel can run code"
-        )
+        command.add_argument("--backend", choices=tuple(BACKENDS), help="what computes; a SavedModel can run code")
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
         module.add_arguments(command)
         command.set_defaults(run=module.run)

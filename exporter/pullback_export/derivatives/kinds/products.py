@@ -40,7 +40,28 @@ class VJP(Request):
         return np.asarray((adjoint * central).sum(axis=axes)), np.asarray((np.abs(adjoint) * apart).sum(axis=axes))
 
 
-class JVP(Request):
+class AlongTangent(Request):
+    """A product whose last seed is a tangent: central differences are taken along it."""
+
+    @property
+    def seeds(self) -> tuple[Seed, ...]:
+        return (tangent_seed(self.wrt[0]),)
+
+    @property
+    def direction_seed(self) -> str:
+        return self.seeds[-1].name
+
+    def check_shapes(self, out: Shape, into: Sequence[Shape], lead: int) -> None:
+        if self.wrt[0].index:
+            raise ExportError(
+                f"{self}: a tangent belongs to a whole input; write {self.wrt[0].name} and pass zeros elsewhere"
+            )
+
+    def predicted(self, result: Array, quotient: Quotient) -> Array:
+        return result
+
+
+class JVP(AlongTangent):
     """Jacobian-vector product: takes ``fwd_x (B, *in)``, gives ``fwd_y (B, *out)``."""
 
     kind = "jvp"
@@ -50,24 +71,10 @@ class JVP(Request):
     def _default_name(self) -> str:
         return f"fwd_{self.of.label}"
 
-    @property
-    def seeds(self) -> tuple[Seed, ...]:
-        return (tangent_seed(self.wrt[0]),)
-
-    @property
-    def direction_seed(self) -> str:
-        return self.seeds[0].name
-
-    def check_shapes(self, out: Shape, into: Sequence[Shape], lead: int) -> None:
-        check_whole_input(self)
-
     def differentiate(
         self, step: Differentiation, level: int, seeds: Mapping[str, Any], results: Mapping[Key, Any]
     ) -> Any:
         return step.jvp(seeds[self.seeds[0].name])
-
-    def predicted(self, result: Array, quotient: Quotient) -> Array:
-        return result
 
 
 def adjoint_seed(of: Selection) -> Seed:
@@ -78,11 +85,3 @@ def adjoint_seed(of: Selection) -> Seed:
 def tangent_seed(wrt: Selection) -> Seed:
     """``fwd_x``, in the shape of the whole input."""
     return Seed(f"fwd_{wrt.label}", Selection(wrt.name))
-
-
-def check_whole_input(request: Request) -> None:
-    """Raises :class:`ExportError` where a product with a tangent names a part of an input."""
-    if request.wrt[0].index:
-        raise ExportError(
-            f"{request}: a tangent belongs to a whole input; write {request.wrt[0].name} and pass zeros elsewhere"
-        )

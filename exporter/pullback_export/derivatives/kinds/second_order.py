@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from pullback.selection import Selection
 
 from pullback_export.derivatives.kinds.first_order import Jacobian
 from pullback_export.derivatives.kinds.request import (
@@ -17,18 +16,16 @@ from pullback_export.derivatives.kinds.request import (
     Request,
     chain_name,
 )
-from pullback_export.derivatives.kinds.second_products import WeightedHessian
+from pullback_export.derivatives.kinds.second_products import ByTwoInputs, WeightedHessian
 
 
-class Hessian(Request):
+class Hessian(ByTwoInputs):
     """Second derivatives, shape ``(B, *out, *in, *in2)``: ``d2y_dx2``, or ``d2y_dx_dt`` for two inputs.
 
     ``weighted=True`` makes a :class:`~pullback_export.derivatives.kinds.second_products.WeightedHessian` instead.
     """
 
     kind = "hessian"
-    orders = (1, 2)
-    vectorised = True
 
     def __new__(cls, of: str = "", *wrt: str, weighted: bool = False, **options: Any) -> Any:
         """A request of the other kind where it is ``weighted``. (Copies and pickles are made without arguments.)"""
@@ -37,15 +34,8 @@ class Hessian(Request):
     def __init__(self, of: str, *wrt: str, weighted: bool = False, **options: Any) -> None:
         super().__init__(of, *wrt, **options)
 
-    def _complete(self, wrt: tuple[Selection, ...]) -> tuple[Selection, ...]:
-        return wrt * 2 if len(wrt) == 1 else wrt
-
     def _default_name(self) -> str:
         return chain_name(self.of, self.wrt)
-
-    def __str__(self) -> str:
-        wrt = self.wrt[:1] if self.wrt[0] == self.wrt[1] else self.wrt
-        return f"{self.kind}({', '.join(map(str, (self.of, *wrt)))})"
 
     def _step_name(self, order: int) -> str:
         return Jacobian.kind

@@ -6,17 +6,17 @@ Hessian ``(m, n, n)`` of a vector output never exists.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pullback.selection import Selection
 
 from pullback_export.derivatives.kinds.first_order import Gradient
-from pullback_export.derivatives.kinds.products import VJP, adjoint_seed, check_whole_input, tangent_seed
-from pullback_export.derivatives.kinds.request import Array, Differentiation, Key, Quotient, Request, Seed, Shape
+from pullback_export.derivatives.kinds.products import VJP, AlongTangent, adjoint_seed, tangent_seed
+from pullback_export.derivatives.kinds.request import Differentiation, Key, Request, Seed, Shape
 
 
-class HVP(Request):
+class HVP(AlongTangent):
     """Hessian-vector product: takes ``fwd_x (B, *in)``, gives ``hvp_y_x (B, *in)`` of one scalar per sample.
 
     Of a vector output it takes ``adj_y (B, *out)`` too, and gives ``fwd_adj_x (B, *in)``: see :class:`VectorHVP`.
@@ -39,17 +39,6 @@ class HVP(Request):
     def order(self) -> int:
         return 2
 
-    @property
-    def seeds(self) -> tuple[Seed, ...]:
-        return (tangent_seed(self.wrt[0]),)
-
-    @property
-    def direction_seed(self) -> str:
-        return self.seeds[-1].name
-
-    def check_shapes(self, out: Shape, into: Sequence[Shape], lead: int) -> None:
-        check_whole_input(self)
-
     def differentiate(
         self, step: Differentiation, level: int, seeds: Mapping[str, Any], results: Mapping[Key, Any]
     ) -> Any:
@@ -61,9 +50,6 @@ class HVP(Request):
 
     def below(self) -> Request:
         return Gradient(str(self.of), str(self.wrt[0]), name="below")
-
-    def predicted(self, result: Array, quotient: Quotient) -> Array:
-        return result
 
 
 class VectorHVP(HVP):
@@ -97,22 +83,14 @@ class VectorHVP(HVP):
         return VJP(str(self.of), str(self.wrt[0]), name="below")
 
 
-class WeightedHessian(Request):
-    """The sum of ``adj_y[i]`` times the Hessian of ``y[i]``: takes ``adj_y (B, *out)``.
+class ByTwoInputs(Request):
+    """A dense second derivative, by one input twice or by two inputs."""
 
-    Gives ``hess_y_x (B, *in, *in)``, or ``hess_y_x_t (B, *in, *in2)`` for two inputs.
-    """
-
-    kind = "weighted_hessian"
-    function = "weighted_hessian"
     orders = (1, 2)
     vectorised = True
 
     def _complete(self, wrt: tuple[Selection, ...]) -> tuple[Selection, ...]:
         return wrt * 2 if len(wrt) == 1 else wrt
-
-    def _default_name(self) -> str:
-        return "_".join(("hess", self.of.label, *(item.label for item in self._named)))
 
     def __str__(self) -> str:
         return f"{self.kind}({', '.join(map(str, (self.of, *self._named)))})"
@@ -121,6 +99,19 @@ class WeightedHessian(Request):
     def _named(self) -> tuple[Selection, ...]:
         """The inputs as they are written: once where both are the same."""
         return self.wrt[:1] if self.wrt[0] == self.wrt[1] else self.wrt
+
+
+class WeightedHessian(ByTwoInputs):
+    """The sum of ``adj_y[i]`` times the Hessian of ``y[i]``: takes ``adj_y (B, *out)``.
+
+    Gives ``hess_y_x (B, *in, *in)``, or ``hess_y_x_t (B, *in, *in2)`` for two inputs.
+    """
+
+    kind = "weighted_hessian"
+    function = "weighted_hessian"
+
+    def _default_name(self) -> str:
+        return "_".join(("hess", self.of.label, *(item.label for item in self._named)))
 
     @property
     def seeds(self) -> tuple[Seed, ...]:

@@ -25,14 +25,11 @@ from pullback_export.lowering.numerics.matrices.batches import (
     repeat_while,
     squared,
     times,
-    transpose_matrix,
     unsqueeze,
     where,
 )
-from pullback_export.lowering.numerics.matrices.factorization import Reflections, orthogonal, reflect, reflector
-
-# Eigen gives up after so many sweeps for each row.
-SWEEPS = 30
+from pullback_export.lowering.numerics.matrices.eigen_steps import SWEEPS, columns_in, last_block, reduced
+from pullback_export.lowering.numerics.matrices.factorization import orthogonal
 
 
 def eig(op: OpContext, a: Any) -> tuple[ComplexValue, ComplexValue]:
@@ -47,9 +44,7 @@ def eig(op: OpContext, a: Any) -> tuple[ComplexValue, ComplexValue]:
     vectors = u @ _triangle_vectors(op, t)
     vectors = quotient(op, vectors, op.Sqrt(op.ReduceSum(squared(op, vectors), [1], keepdims=1)))
     _, order = op.TopK(absolute(op, values), op.sizes([n]), axis=1, largest=0, sorted=1, outputs=2)
-    index = op.Unsqueeze(order, [2])
-    rows = each(lambda part: op.GatherND(op.transpose(part, [0, 2, 1]), index, batch_dims=1), vectors)
-    return each(lambda part: op.GatherElements(part, order, axis=1), values), transpose_matrix(op, rows)
+    return each(lambda part: op.GatherElements(part, order, axis=1), values), columns_in(op, order, vectors)
 
 
 def _hessenberg(op: OpContext, a: ComplexValue) -> tuple[Any, Any]:
@@ -57,16 +52,9 @@ def _hessenberg(op: OpContext, a: ComplexValue) -> tuple[Any, Any]:
     n = a.real.dims[1]
     if n == 1:
         return a, ComplexValue(op.full_like(a.real, 1), op.full_like(a.real, 0))
-
-    def step(op: OpContext, k: Any, state: list[Any]) -> tuple[list[Any], list[Any]]:
-        v, tau = reflector(op, column(op, state[0], k), k + 1)
-        left = reflect(op, state[0], v, conj(tau))
-        both = adjoint(op, reflect(op, adjoint(op, left), v, conj(tau)))
-        return [both], [v, each(lambda part: op.Squeeze(part, [1]), tau)]
-
-    (t,), (v, tau) = repeat(op, n + (-1), [a], step)
+    t, reflections = reduced(op, a)
     rows, columns = _places(op, t)
-    return times(t, op.cast(rows <= columns + 1, a.real.dtype)), orthogonal(op, Reflections(v, tau, t), n)
+    return times(t, op.cast(rows <= columns + 1, a.real.dtype)), orthogonal(op, reflections, n)
 
 
 def _places(op: OpContext, t: Any) -> tuple[Value, Value]:
@@ -102,12 +90,8 @@ def _sweep(op: OpContext, k: Any, state: list[Any]) -> tuple[list[Any], list[Any
     """One QR sweep over the last unreduced block ``start .. end`` of each matrix; ``count``: sweeps with it."""
     t, u, old_end, count = state
     n = real_of(t).dims[1]
-    zero, one = op.const(0, np.int64), op.const(1, np.int64)
-    place = op.Unsqueeze(indices(op, n), [0])
-    gap = _manhattan(op, _diagonal(op, t, 1)).equals(0)
-    end = op.ReduceMax(op.Where(gap, zero, place + one), [1], keepdims=1)
-    start = op.ReduceMax(op.Where(gap & (place < end - 1), place + one, zero), [1], keepdims=1)
-    count = op.Where(end.equals(old_end), count + 1, one)
+    start, end = last_block(op, _manhattan(op, _diagonal(op, t, 1)).equals(0))
+    count = op.Where(end.equals(old_end), count + 1, op.const(1, np.int64))
     shift = _shift(op, t, end, count)
 
     def rotate(op: OpContext, k: Any, inner: list[Any]) -> tuple[list[Any], list[Any]]:

@@ -19,18 +19,14 @@ from pullback_export.lowering.numerics.matrices.batches import (
     as_index,
     beside,
     column,
-    conj,
     indices,
     repeat,
     repeat_while,
     times,
-    transpose_matrix,
     unsqueeze,
 )
-from pullback_export.lowering.numerics.matrices.factorization import Reflections, orthogonal, reflect, reflector
-
-# Eigen gives up after so many sweeps for each row.
-SWEEPS = 30
+from pullback_export.lowering.numerics.matrices.eigen_steps import SWEEPS, columns_in, last_block, reduced
+from pullback_export.lowering.numerics.matrices.factorization import orthogonal
 
 
 def eigh(op: OpContext, a: Any, vectors: bool) -> tuple[Value, Any]:
@@ -48,9 +44,7 @@ def eigh(op: OpContext, a: Any, vectors: bool) -> tuple[Value, Any]:
     values = values * op.Squeeze(scale, [2])
     if not vectors:
         return values, None
-    index = op.Unsqueeze(order, [2])
-    rows = each(lambda part: op.GatherND(op.transpose(part, [0, 2, 1]), index, batch_dims=1), state[2])
-    return values, transpose_matrix(op, rows)
+    return values, columns_in(op, order, state[2])
 
 
 def _scaled(op: OpContext, a: Any) -> tuple[Any, Value]:
@@ -72,19 +66,12 @@ def _tridiagonal(op: OpContext, a: Any, vectors: bool) -> tuple[Value, Value, An
     eye = op.Unsqueeze(op.cast(op.Unsqueeze(indices(op, n), [1]).equals(op.Unsqueeze(indices(op, n), [0])), dtype), [0])
     if n == 1:
         return op.Squeeze(real_of(a), [2]), op.full([batch, 1], 0, dtype), each(lambda part: op.full_like(part, 1), a)
-
-    def step(op: OpContext, k: Any, state: list[Any]) -> tuple[list[Any], list[Any]]:
-        v, tau = reflector(op, column(op, state[0], k), k + 1)
-        left = reflect(op, state[0], v, conj(tau))
-        both = adjoint(op, reflect(op, adjoint(op, left), v, conj(tau)))
-        return [both], [v, each(lambda part: op.Squeeze(part, [1]), tau)]
-
-    (t,), (v, tau) = repeat(op, n + (-1), [a], step)
+    t, reflections = reduced(op, a)
     diagonal = op.ReduceSum(real_of(t) * eye, [2], keepdims=0)
     place = indices(op, n)
     shifted = op.cast(op.Unsqueeze(place, [1]).equals(op.Unsqueeze(place, [0]) + 1), dtype)
     below = op.ReduceSum(real_of(t) * op.Unsqueeze(shifted, [0]), [1], keepdims=0)
-    return diagonal, below, orthogonal(op, Reflections(v, tau, t), n) if vectors else None
+    return diagonal, below, orthogonal(op, reflections, n) if vectors else None
 
 
 def _deflated(op: OpContext, diagonal: Value, below: Value) -> Value:
@@ -105,7 +92,7 @@ def _shifted(op: OpContext, x: Value) -> Value:
 def _sweep(op: OpContext, k: Any, state: list[Any]) -> tuple[list[Any], list[Any]]:
     """One QR sweep over the last unreduced block ``start .. end`` of each matrix; matrices that are done stay."""
     diagonal, below = state[0], state[1]
-    start, end = _block(op, below)
+    start, end = last_block(op, below.equals(0))
     shift = _wilkinson(op, diagonal, below, end)
     x = op.GatherElements(diagonal, start, axis=1) - shift
     z = op.GatherElements(below, start, axis=1)
@@ -151,15 +138,6 @@ def _sweep(op: OpContext, k: Any, state: list[Any]) -> tuple[list[Any], list[Any
         result.append(beside(op, rotated, unsqueeze(op, last[5], 2)))
     going = op.ReduceSum(op.cast(~new_below.equals(0), np.int64), keepdims=0) > 0
     return result, [going]
-
-
-def _block(op: OpContext, below: Value) -> tuple[Value, Value]:
-    """``end``: after the last subdiagonal entry that is not zero; ``start``: after the last zero before it."""
-    place = op.Unsqueeze(indices(op, below.dims[1]), [0])
-    one, nothing = op.const(1, np.int64), op.const(0, np.int64)
-    end = op.ReduceMax(op.Where(below.equals(0), nothing, place + one), [1], keepdims=1)
-    gap = below.equals(0) & (place < end - 1)
-    return op.ReduceMax(op.Where(gap, place + one, nothing), [1], keepdims=1), end
 
 
 def _wilkinson(op: OpContext, diagonal: Value, below: Value, end: Value) -> Value:
