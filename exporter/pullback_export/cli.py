@@ -255,7 +255,7 @@ def _input(text: str) -> Any:
     try:
         dtype = tf.as_dtype(found[2])
     except TypeError as problem:
-        raise ExportError(f"--input {text}: there is no dtype {found[2]!r}") from problem
+        raise ExportError(f"--input {text}: unknown dtype {found[2]!r}") from problem
     return tf.TensorSpec([None if size == "?" else int(size) for size in sizes], dtype, found[1])
 
 
@@ -269,11 +269,13 @@ def _tolerances(texts: Sequence[str]) -> float | dict[str, float] | None:
         try:
             value = float(number)
         except ValueError as problem:
-            raise ExportError(f"--tolerance {text}: {number!r} is no number") from problem
+            raise ExportError(f"--tolerance {text}: {number!r} is not a number") from problem
         if not name and len(texts) == 1:
             return value
         if not name:
-            raise ExportError(f"--tolerance {text}: one number for all goes alone; write RESULT=NUMBER for each")
+            raise ExportError(
+                f"--tolerance {text}: one number for all results must be the only value; write RESULT=NUMBER for each"
+            )
         named[name] = value
     return named or None
 

@@ -36,7 +36,7 @@ def checked(spec: FunctionSpec, name: str, names: object) -> tuple[str, ...]:
     derived = {derivative.name for derivative in spec.derivatives}
     known = {tensor.name: tensor for tensor in (*spec.inputs, *spec.outputs) if tensor.name not in derived}
     if name not in known:
-        raise ValueError(f"features of {name!r}, which is no input or output; there are {', '.join(known)}")
+        raise ValueError(f"features of {name!r}, which is not an input or output; there are {', '.join(known)}")
     listed = [names] if isinstance(names, str) else list(names) if isinstance(names, Iterable) else None
     if listed is None or not all(isinstance(item, str) and item for item in listed):
         raise ValueError(f"features of {name!r} must be a list of names, got {names!r}")

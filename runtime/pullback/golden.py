@@ -71,14 +71,14 @@ def read(content: bytes, functions: Sequence[FunctionSpec], where: str) -> dict[
 def _members(archive: zipfile.ZipFile, where: str) -> dict[str, zipfile.ZipInfo]:
     entries = archive.infolist()
     if len(entries) > MAX_MEMBERS:
-        raise DamagedError(f"{where}: {len(entries)} arrays, at most {MAX_MEMBERS} are read")
+        raise DamagedError(f"{where}: {len(entries)} arrays; at most {MAX_MEMBERS} are read")
     if sum(entry.file_size for entry in entries) > MAX_BYTES:
-        raise DamagedError(f"{where}: larger than {MAX_BYTES} bytes when unpacked; this is no set of samples")
+        raise DamagedError(f"{where}: larger than {MAX_BYTES} bytes when unpacked; this is not a set of samples")
     members: dict[str, zipfile.ZipInfo] = {}
     for entry in entries:
         key = entry.filename.removesuffix(".npy")
         if key in members or key == entry.filename:
-            raise DamagedError(f"{where}: {entry.filename!r} is there twice or is no array")
+            raise DamagedError(f"{where}: {entry.filename!r} occurs twice or is not an array")
         members[key] = entry
     return members
 
@@ -128,7 +128,7 @@ def _header(start: bytes, where: str) -> tuple[tuple[int, ...], bool, np.dtype[A
     except Exception as error:  # a forged header makes NumPy raise all sorts, tokenize.TokenError among them
         raise DamagedError(f"{where}: not a plain NumPy array ({error})") from error
     if dtype.hasobject or any(type(size) is not int or size < 0 for size in shape):
-        raise DamagedError(f"{where}: it holds {dtype} {shape}, which is no array of numbers")
+        raise DamagedError(f"{where}: it holds {dtype} {shape}, which is not an array of numbers")
     return shape, fortran, dtype
 
 

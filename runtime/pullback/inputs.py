@@ -120,7 +120,7 @@ class Binder:
             if first != size:
                 same = "it" if owner == tensor.name else f"input {owner!r}"
                 raise self._error(
-                    tensor, f"{_shown(value)}: {dim} is {size} here and {first} in {same}; give arrays of one size"
+                    tensor, f"{_shown(value)}: {dim} is {size} here and {first} in {same}; give arrays of equal size"
                 )
 
     def _check_following(
@@ -146,7 +146,7 @@ class Binder:
         try:
             array = np.asarray(value)
         except Exception as error:  # whatever a foreign __array__ raises
-            raise self._error(tensor, f"{type(value).__name__} that is no array: {error}") from error
+            raise self._error(tensor, f"{type(value).__name__} that is not an array: {error}") from error
         if array.dtype.kind not in "fiub":
             raise self._error(tensor, _shown(value))
         return array

@@ -340,7 +340,7 @@ def _check_ranges(manifest: Manifest, where: str) -> None:
     inputs = {spec.name for graph in manifest.functions for spec in graph.function.inputs}
     for name, (low, high) in manifest.ranges.items():
         if name not in inputs:
-            raise DamagedError(f"{where}: range of {name!r}, which is no input")
+            raise DamagedError(f"{where}: range of {name!r}, which is not an input")
         if not low <= high:
             raise DamagedError(f"{where}: range of {name!r} is empty: [{low}, {high}]")
 
@@ -362,7 +362,7 @@ def _check_functions(functions: tuple[FunctionSpec, ...], where: str) -> None:
 
 def _check_function(spec: FunctionSpec, where: str) -> None:
     if spec.name not in FUNCTION_NAMES:
-        raise DamagedError(f"{where}: function {spec.name!r} is none of {', '.join(FUNCTION_NAMES)}")
+        raise DamagedError(f"{where}: function {spec.name!r} is not one of {', '.join(FUNCTION_NAMES)}")
     if not spec.inputs or not spec.outputs:
         raise DamagedError(f"{where}: a function needs an input and an output")
     for tensors in (spec.inputs, spec.outputs):
@@ -377,7 +377,7 @@ def _check_function(spec: FunctionSpec, where: str) -> None:
 
 def _check_derivative(derivative: DerivativeSpec, spec: FunctionSpec, where: str) -> None:
     if derivative.kind not in KINDS:
-        raise DamagedError(f"{where}: derivative kind {derivative.kind!r} is none of {', '.join(KINDS)}")
+        raise DamagedError(f"{where}: derivative kind {derivative.kind!r} is not one of {', '.join(KINDS)}")
     if derivative.name not in {tensor.name for tensor in spec.outputs}:
         raise DamagedError(f"{where}: derivative {derivative.name!r} is not among the outputs")
     if derivative.seed is not None and derivative.seed not in {tensor.name for tensor in spec.inputs}:
@@ -391,12 +391,12 @@ def _check_tensor(tensor: TensorSpec, where: str) -> None:
     if tensor.dtype not in DTYPES:
         raise DamagedError(f"{where}: {tensor.name!r} has dtype {tensor.dtype!r}; known are {', '.join(DTYPES)}")
     if len(tensor.shape) > MAX_RANK:
-        raise DamagedError(f"{where}: {tensor.name!r} has {len(tensor.shape)} axes, at most {MAX_RANK} are read")
+        raise DamagedError(f"{where}: {tensor.name!r} has {len(tensor.shape)} axes; at most {MAX_RANK} are read")
     fixed = [dim for dim in tensor.shape if isinstance(dim, int)]
     if any(dim < 0 for dim in fixed) or math.prod(fixed) > MAX_SIZE:
         raise DamagedError(f"{where}: {tensor.name!r} cannot have shape {shape_text(tensor.shape)}")
     if any(isinstance(dim, str) and not re.fullmatch(r"[A-Za-z_]\w{0,63}", dim, re.ASCII) for dim in tensor.shape):
-        raise DamagedError(f"{where}: {tensor.name!r} has a free axis that is no name: {tensor.shape!r}")
+        raise DamagedError(f"{where}: {tensor.name!r} has a free axis that is not named: {tensor.shape!r}")
 
 
 def check_name(name: str, where: str) -> None:

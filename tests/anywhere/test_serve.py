@@ -339,7 +339,7 @@ def test_workers_do_not_outlive_their_supervisor(tmp_path: Path, monkeypatch: py
     [
         (["--workers", "0"], "--workers must be positive"),
         (["--batch", "-1"], "--batch"),
-        (["--name", "a/b"], "no name of a model"),
+        (["--name", "a/b"], "not a valid model name"),
         (["--max-body", "0"], "--max-body must be positive"),
     ],
 )

@@ -225,7 +225,7 @@ def test_a_frame_in_a_plain_call(people: pullback.Bundle, frame: pd.DataFrame) -
 
 
 def test_what_needs_rows(atoms_bundle: pullback.Bundle) -> None:
-    with pytest.raises(pullback.InputError, match="batch axis in every array"):
+    with pytest.raises(pullback.InputError, match="every array must have the batch axis"):
         evaluate(atoms_bundle, pd.DataFrame({"a": [1.0]}))
 
 

@@ -57,7 +57,7 @@ NET: list[tuple[str, Callable[[Bundle], Any], str]] = [
     ("a dict by name", lambda b: b(x={"x": ROW}), "got dict"),
     ("a set", lambda b: b({1.0, 2.0}), "got set"),
     ("a generator", lambda b: b(i for i in range(3)), "got generator"),
-    ("a ragged list", lambda b: b([[1.0, 2.0], [3.0]]), "list that is no array"),
+    ("a ragged list", lambda b: b([[1.0, 2.0], [3.0]]), "list that is not an array"),
     ("a masked array", lambda b: b(np.ma.masked_array(ROW, mask=True)), "masked array"),
     ("dates", lambda b: b(np.zeros((1, 3), "datetime64[s]")), "datetime64"),
     ("durations", lambda b: b(np.zeros((1, 3), "timedelta64[s]")), "timedelta64"),
@@ -84,7 +84,7 @@ NET: list[tuple[str, Callable[[Bundle], Any], str]] = [
     ("seed with two axes of directions", lambda b: b.vjp(ROW, np.zeros((2, 2, 1))), "of shape (2, 2, 1)"),
     ("directions of another batch", lambda b: b.vjp(ROW, np.zeros((4, 2))), "B is 2 here and 1"),
     ("directions of the wrong width", lambda b: b.jvp(ROW, np.zeros((4, 1, 2))), "axis 1 must have size 3"),
-    ("a ragged seed", lambda b: b.vjp(ROW, [[1.0], [1.0, 2.0]]), "list that is no array"),
+    ("a ragged seed", lambda b: b.vjp(ROW, [[1.0], [1.0, 2.0]]), "list that is not an array"),
     ("prepared without a size", lambda b: b.prepared(), "the size of 'B'"),
     ("prepared for a negative size", lambda b: b.prepared(-1), "the size of 'B'"),
     ("prepared for half a row", lambda b: b.prepared(0.5), "the size of 'B'"),  # type: ignore[arg-type]

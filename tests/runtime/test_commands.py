@@ -55,7 +55,7 @@ FAILS: list[tuple[str, int, str]] = [
     (f"pack {NET}/vjp.onnx net.zip", 2, "a bare file, not a bundle"),
     (f"eval {NET}", 2, "required"),
     (f"eval {NET} rows.csv", 2, "-o/--output"),
-    (f"eval {NET} rows.txt -o out.csv", 1, "unknown kind of input"),
+    (f"eval {NET} rows.txt -o out.csv", 1, "unknown type of file"),
     (f"eval {NET} rows.csv -o out.txt", 2, "unknown kind of output"),
     (f"eval {NET} rows.csv -o no/out.csv", 2, "no such folder"),
     (f"eval {NET} rows.csv -o rows.csv", 2, "exists; --overwrite replaces it"),

@@ -284,7 +284,7 @@ VIEWS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     ("no expression", {"of": "y +"}, InputError, "of must name an output"),
     ("of a number", {"of": 3}, InputError, "of must name an output"),
     ("unknown input", {"wrt": "z"}, InputError, "there is no input 'z'; the inputs are x (float64 (B, 3))"),
-    ("wrt twice", {"wrt": ("x", "x")}, InputError, "several once each"),
+    ("wrt twice", {"wrt": ("x", "x")}, InputError, "several, each once"),
     ("wrt a number", {"wrt": 5}, InputError, "wrt must be the name of an input"),
     ("wrt None", {"wrt": None}, InputError, "wrt must be the name of an input"),
     ("given a list", {"given": [A, T]}, InputError, "given must be values by name"),
@@ -332,7 +332,7 @@ def test_weights_that_cannot_be(v: Any) -> None:
     for call in (f.vjp, f.hess):
         with pytest.raises(InputError, match=r"v must be real numbers of shape \(3,\)"):
             call(X, v)
-    with pytest.raises(InputError, match=r"weigh them with v of shape \(3,\)"):
+    with pytest.raises(InputError, match=r"weight them with v of shape \(3,\)"):
         f.hess(X)
 
 
@@ -397,7 +397,7 @@ def test_of_a_bundle(net: pullback.Bundle, mixed: pullback.Bundle) -> None:
     same = mixed.flat(of="y", wrt="v", given={"gain": 2, "w": [1, 2, 3], "index": 1, "negate": False})
     assert same.n == 3  # the size follows from w
     assert mixed.flat("y", ("v", "w"), {"gain": 2, "index": 1, "negate": False}, shape={"n": 2}).n == 4
-    with pytest.raises(InputError, match=r"the size of axis 'n' of v: float64 .* is free; say it: shape="):
+    with pytest.raises(InputError, match=r"the size of axis 'n' of v: float64 .* is free; specify it: shape="):
         mixed.flat("y", ("v", "w"), {"gain": 2, "index": 1, "negate": False})
     with pytest.raises(InputError, match="'index' is int32; only floats have derivatives"):
         mixed.flat("y", "index", {"gain": 2, "v": [1], "w": [1], "negate": False})

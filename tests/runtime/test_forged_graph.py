@@ -60,7 +60,7 @@ ATTACKS: list[tuple[str, Callable[[bytes], bytes], str]] = [
     (
         "reference to a function's attribute",
         in_graph(node("Relu", attributes=[field(21, "alpha")])),
-        "refers to a function",
+        "refers to an enclosing function",
     ),
     ("functions", lambda c: c + field(25, [field(1, "f")]), "functions of its own"),
     ("training information", lambda c: c + field(20, []), "training information"),
@@ -69,7 +69,7 @@ ATTACKS: list[tuple[str, Callable[[bytes], bytes], str]] = [
     ("no graph", drop(GRAPH), "0 graphs"),
     ("custom opset", lambda c: c + field(OPSET, [field(1, "evil"), field(2, 1)]), "operators of 'evil'"),
     ("no metadata", drop(METADATA), "Pullback did not write it"),
-    ("metadata twice", lambda c: c + field(METADATA, [field(1, "pullback.function"), field(2, "{}")]), "given twice"),
+    ("metadata twice", lambda c: c + field(METADATA, [field(1, "pullback.function"), field(2, "{}")]), "occurs twice"),
     ("extra input", in_graph(field(INPUT, [field(1, "z")])), "its inputs are x, z"),
     ("extra output", in_graph(field(OUTPUT, [field(1, "z")])), "its outputs are dy_dx, y, z"),
     ("renamed input", forge.rename(INPUT, "x", "z"), "its inputs are z"),
@@ -97,7 +97,7 @@ ATTACKS: list[tuple[str, Callable[[bytes], bytes], str]] = [
     ("a group", lambda c: c + b"\x0b\x0c", "wire type 3"),
     ("a varint without end", lambda c: c + b"\x08" + b"\xff" * 20, "too long"),
     ("a field longer than the file", lambda c: c + field(3, "x")[:1] + forge.varint(2**40), "ends in the middle"),
-    ("a number for the graph", lambda c: c + forge.field(GRAPH, 1), "a number where bytes belong"),
+    ("a number for the graph", lambda c: c + forge.field(GRAPH, 1), "a number where bytes are expected"),
     ("a name that is not UTF-8", in_graph(field(1, [field(4, b"\xff\xfe")])), "not UTF-8"),
 ]
 

@@ -83,7 +83,7 @@ ATTACKS: list[tuple[str, Callable[[bytes], bytes], str]] = [
     ("an array too many", with_member("evaluate/0/in/z.npy", npy(np.zeros(1))), "belongs to no input or output"),
     ("path out of the archive", with_member("../../evil.npy", npy(np.zeros(1))), "belongs to no input or output"),
     ("no array", with_member("evil.txt", b"x"), "is no array"),
-    ("a name twice", lambda c: zipped([*members(c).items(), (KEY, b"x")]), "is there twice"),
+    ("a name twice", lambda c: zipped([*members(c).items(), (KEY, b"x")]), "occurs twice"),
     ("no archive", lambda c: b"hello", "not a readable archive"),
     ("empty", lambda c: b"", "not a readable archive"),
     ("cut", lambda c: c[: len(c) // 2], "not a readable archive"),

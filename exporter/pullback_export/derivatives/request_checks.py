@@ -33,7 +33,7 @@ def check_names(request: Request, source: Source, layers: Sequence[str]) -> None
                 f"{request}: {item.name!r} is an output; differentiate with respect to {', '.join(inputs)}{others}"
             )
         if item.summed:
-            raise ExportError(f"{request}: a derivative with respect to a sum has no meaning; name the input itself")
+            raise ExportError(f"{request}: a derivative with respect to a sum is not defined; name the input itself")
 
 
 def _inner_layers(source: Source) -> str:
@@ -81,8 +81,8 @@ def check_seeds(source: Source, requests: Sequence[Request]) -> None:
             owner, first = owners.setdefault(here, (seed.owner, request))
             if owner != seed.owner:
                 raise ExportError(
-                    f"{request}: its seed {seed.name!r} is that of {first} too, which is of another shape;"
-                    " export one of them into another bundle"
+                    f"{request}: its seed {seed.name!r} is also that of {first}, with a different shape;"
+                    " export one of them to another bundle"
                 )
 
 

@@ -24,7 +24,7 @@ def parse_request(request: str | Request) -> Request:
         return request
     if not isinstance(request, str):
         raise ExportError(
-            f"a derivative is a text such as 'gradient(y, x)' or a Gradient(...), got {type(request).__name__}"
+            f"a derivative must be a string such as 'gradient(y, x)' or a Gradient(...), got {type(request).__name__}"
         )
     match = re.fullmatch(r"\s*(\w+)\s*\((.*)\)\s*", request)
     if match and match[1] == "forces":

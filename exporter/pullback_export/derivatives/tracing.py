@@ -37,8 +37,8 @@ def trace(function: Function) -> Traced:
         return Traced(function, trace_function(compute, function.inputs))
     except LookupError as problem:  # of TensorFlow's gradient registry
         raise ExportError(
-            f"TensorFlow cannot differentiate the model: {_without_gradient(problem)}; replace the operator, or put it"
-            " where no derivative passes"
+            f"TensorFlow cannot differentiate the model: {_without_gradient(problem)}; replace the operator, or move"
+            " it off the path of the derivatives"
         ) from problem
 
 

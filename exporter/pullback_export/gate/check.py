@@ -199,7 +199,7 @@ def _answered(answer: Answer, label: str, again: Answer) -> Arrays:
     except Exception as problem:
         said = " ".join(str(problem).split())
         raise ExportError(
-            f"{label}: the written file fails on a sample that the live model takes: {said}. Give samples={{...}}"
+            f"{label}: the written file fails on a sample that the live model accepts: {said}. Give samples={{...}}"
             " from the model's domain; if they are, report it as a bug of Pullback"
         ) from problem
 

@@ -215,7 +215,7 @@ def samples_interact(
         if name in shared:
             raise ExportError(
                 f"output {name!r} has no batch axis and changes with the samples of the batch: export with"
-                " batched=False, or leave it out of what the model returns"
+                " batched=False, or do not return it from the model"
             )
         if training and all(request.sums_over_batch for request in per_sample):
             return True

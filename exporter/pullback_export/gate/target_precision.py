@@ -91,7 +91,10 @@ def in_precision(source: Source, traced: Sequence[Traced], precision: str | None
     if precision is None:
         return Retyped(source, tuple(traced))
     if precision == "float32" and source.dtype == "float64":
-        raise ExportError("precision='float32': the model is in float64, and a bundle is never less exact than it")
+        raise ExportError(
+            "precision='float32': the model computes in float64, and a bundle is never less precise"
+            " than its model; omit precision="
+        )
     retyping = PRECISIONS[precision]
     exact = [ExactFunction(one, retyping, composed=False) for one in traced]
     if not any(item.coverage.operators for item in exact):

@@ -109,7 +109,7 @@ def _saved_model(folder: pathlib.Path, function: Function) -> Run:
                 results = signature(**tensors)
         except tf.errors.OpError as problem:
             raise ExportError(
-                f"the traced graph fails on a sample that the live model takes: {problem}; give samples={{...}}"
+                f"the traced graph fails on a sample that the live model accepts: {problem}; give samples={{...}}"
             ) from problem
         return {name: results[name].numpy() for name in function.outputs}
 

@@ -246,7 +246,7 @@ class OpContext:
     def constant_of(self, value: Value, what: str) -> np.ndarray[Any, Any]:
         """The contents of an operand that must be known when the model is exported."""
         if value.const is None:
-            raise self.unsupported(f"{what} depends on the data")
+            raise self.unsupported(f"the value of {what} depends on the data; use a constant")
         return value.const
 
     def body(self, hoists: bool = False) -> OpContext:

@@ -7,7 +7,7 @@ import re
 _RANDOM = "it draws random numbers: export with training=False, or take the layer out"
 _WRITES = "it changes a variable, and an exported function has no state"
 
-_STRINGS = "no text passes through an exported function: export from the layer behind it, whose inputs are numbers"
+_STRINGS = "strings cannot pass through an exported function: export from the layer behind it, whose inputs are numbers"
 
 REASONS: dict[str, str] = {
     **dict.fromkeys(
@@ -75,7 +75,7 @@ REASONS: dict[str, str] = {
     ),
     **dict.fromkeys(
         ("EagerPyFunc", "NumpyFunction", "PyFunc", "PyFuncStateless"),
-        "it calls Python, which is not there when the graph runs: write it with TensorFlow ops",
+        "it calls Python, which is not available when the graph runs: write it with TensorFlow operators",
     ),
 }
 

@@ -153,7 +153,9 @@ class _Import:
             raise self.op.unsupported("it draws random numbers")
         unknown = [name for name in node.input if name not in self.values]
         if unknown:
-            raise self.op.unsupported(f"tf2onnx leaves {node.op_type} with the input {unknown[0]!r} that nothing gives")
+            raise self.op.unsupported(
+                f"tf2onnx leaves {node.op_type} with the input {unknown[0]!r}, which nothing computes"
+            )
         inputs = [self.values[name] for name in node.input]
         self._check(node, attributes)
         results = self.op.graph.emit_many(node.op_type, inputs, attributes, len(node.output))

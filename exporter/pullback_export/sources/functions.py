@@ -24,7 +24,7 @@ def function_source(
     specs = nest.flatten_with_tuple_paths(arguments)
     if not specs:
         raise ExportError(
-            f"{type(model).__name__}: say what its inputs are: inputs=[tf.TensorSpec([None, 3], tf.float32, name='x')]"
+            f"{type(model).__name__}: specify its inputs: inputs=[tf.TensorSpec([None, 3], tf.float32, name='x')]"
         )
     labels, named = [], []
     for index, (path, spec) in enumerate(specs):

@@ -121,8 +121,7 @@ def _input_template(model: Any, inputs: Inputs) -> Any:
     known = getattr(model, "inputs", None)
     if not known:
         raise ExportError(
-            f"{model.name!r} does not say what its inputs are (it was not built, or is a subclass):"
-            f" give {_example(model)}"
+            f"{model.name!r} does not define its inputs (it was not built, or is a subclass): pass {_example(model)}"
         )
     return known[0] if len(known) == 1 else list(known)
 

@@ -86,7 +86,7 @@ def _check(source: Source, half: bool) -> None:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ExportError(
-            f"the names {repeated} stand for more than one input or output: rename with outputs=[...] or inputs=[...]"
+            f"the names {repeated} refer to more than one input or output: rename with outputs=[...] or inputs=[...]"
         )
     for spec in source.inputs if source.batched else ():
         if spec.shape.rank is not None and (not spec.shape.rank or spec.shape[0] is not None):

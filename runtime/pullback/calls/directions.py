@@ -45,7 +45,7 @@ class Directions:
         if len(set(counts.values())) > 1:
             shown = ", ".join(f"{name}: {count}" for name, count in counts.items())
             raise InputError(
-                f"{self._name}: the seeds differ in their number of directions ({shown}); give each as many"
+                f"{self._name}: the seeds differ in their number of directions ({shown}); give the same number for each"
             )
         return next(iter(counts.values()))
 

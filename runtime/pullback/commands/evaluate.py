@@ -105,7 +105,7 @@ def _evaluate_rows(
                 bad = sorted(bad + more)
             if bad and not arguments.skip_bad:
                 row, reason = bad[0]
-                raise InputError(f"{arguments.input}: row {row}: {reason}. --skip-bad leaves such rows out")
+                raise InputError(f"{arguments.input}: row {row}: {reason}. --skip-bad skips such rows")
             if count:
                 store.append(results, count, bad)
             progress.update(count)

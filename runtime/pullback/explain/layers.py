@@ -35,7 +35,8 @@ def grad_cam(
     gradient = target.gradient(target.x, target.rows, by=layer)
     if gradient.ndim < 3:
         raise InputError(
-            f"{layer!r} is {gradient.shape[1:]} a row: Grad-CAM needs places and channels; name a convolution"
+            f"{layer!r} is {gradient.shape[1:]} a row: Grad-CAM needs positions and channels; name"
+            " a convolutional layer"
         )
     weights = gradient.mean(tuple(range(1, gradient.ndim - 1)))
     activation = target.activation(layer, target.x, target.rows)

@@ -39,7 +39,8 @@ def plot(
     pictures = [None] * len(panels) if x is None else list(np.asarray(x) if batch else np.asarray(x)[None])
     if len(pictures) != len(panels):
         raise InputError(
-            f"x holds {len(pictures)} samples, and there are attributions of {len(panels)}; give as many of both"
+            f"x holds {len(pictures)} samples, and there are attributions of {len(panels)}; give"
+            " the same number of both"
         )
     maps = panels[0].ndim == 2
     figure = Figure(figsize=((2.6 if maps else 4.2) * len(panels), 2.8), layout="constrained")

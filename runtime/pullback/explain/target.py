@@ -55,7 +55,7 @@ class Target:
         texts = [of] * len(self.x) if isinstance(of, str) else list(of)
         if len(texts) != len(self.x):
             raise InputError(
-                f"of names {len(texts)} targets for {len(self.x)} rows; give one text, or one for each row"
+                f"of names {len(texts)} targets for {len(self.x)} rows; give one string, or one for each row"
             )
         self._texts = np.array(texts, dtype=object)
         self._selections = {text: self._selection(text) for text in dict.fromkeys(texts)}
@@ -114,7 +114,8 @@ class Target:
         item = next((d for d in held if _is_by(d, selection.name, wrt) and d.of_selection.is_whole), None)
         if function is None or item is None:
             raise NotExportedError(
-                f"the bundle holds no derivative of {selection} by {wrt}; export it with 'gradient({selection}, {wrt})'"
+                f"the bundle holds no derivative of {selection} with respect to {wrt}; export it"
+                f" with 'gradient({selection}, {wrt})'"
                 f" or, for every component, 'jacobian({selection.name}, {wrt})'"
             )
         seeds = {}
@@ -163,7 +164,7 @@ class Target:
         if len(numbers) != 1 and not selection.summed:
             name = selection.name
             raise InputError(
-                f"{selection} has {len(numbers)} components, and one number is explained: of='{name}[0]' or"
+                f"{selection} has {len(numbers)} components, but only one number can be explained: of='{name}[0]' or"
                 f" 'sum({name})'"
             )
         return numbers
@@ -185,7 +186,7 @@ class Target:
     def _fixed(self, name: str, value: Any) -> Array:
         tensor = next((t for t in self.spec.inputs if t.name == name), None)
         if tensor is None or name == self.wrt:
-            raise InputError(f"given: {name!r} is no other input of the model; leave it out")
+            raise InputError(f"given: {name!r} is not another input of the model; remove it")
         array = self._function.convert(name, value)
         if not self.spec.batched:
             return array

@@ -114,8 +114,8 @@ class Layout:
             except FloatingPointError as error:
                 largest = np.abs(x[np.isfinite(x)]).max()
                 raise InputError(
-                    f"{self._call}: x holds {largest:g}, which {part.name} ({part.dtype}) cannot hold; bound the"
-                    ' search, or export the model with precision="float64"'
+                    f"{self._call}: x holds {largest:g}, which {part.name} ({part.dtype}) cannot hold; restrict the"
+                    ' search with bounds, or export the model with precision="float64"'
                 ) from error
 
     def sample_shape(self, tensor: TensorSpec) -> tuple[int, ...] | None:
@@ -135,7 +135,7 @@ class Layout:
     def _check_names(self, tensors: Mapping[str, TensorSpec], wrt: Sequence[str], given: Mapping[str, Any]) -> None:
         held = ", ".join(f"{t.name} ({t.dtype} {shape_text(t.shape)})" for t in tensors.values())
         if not wrt or len(set(wrt)) < len(wrt):
-            raise InputError(f"{self._call}: wrt must name an input, or several once each; got {tuple(wrt)!r}")
+            raise InputError(f"{self._call}: wrt must name an input, or several, each once; got {tuple(wrt)!r}")
         for name in (*wrt, *given):
             if name not in tensors:
                 raise InputError(f"{self._call}: there is no input {name!r}; the inputs are {held}")
@@ -185,7 +185,8 @@ class Layout:
     def _size(self, name: str, size: int, what: str) -> None:
         if self.sizes.setdefault(name, size) != size:
             raise InputError(
-                f"{self._call}: {what}: {name} is {size} here and {self.sizes[name]} elsewhere; give arrays of one size"
+                f"{self._call}: {what}: {name} is {size} here and {self.sizes[name]} elsewhere;"
+                " give arrays of equal size"
             )
 
     def _dims(self, tensor: TensorSpec) -> tuple[Dim, ...]:
@@ -205,7 +206,7 @@ class Layout:
             for dim in tensor.shape:
                 if isinstance(dim, str) and dim not in self.sizes:
                     raise InputError(
-                        f"{self._call}: the size of axis {dim!r} of {tensor} is free; say it: shape={{{dim!r}: 5}}"
+                        f"{self._call}: the size of axis {dim!r} of {tensor} is free; specify it: shape={{{dim!r}: 5}}"
                     )
             shape = tuple(self.sizes[dim] if isinstance(dim, str) else dim for dim in tensor.shape)
             stop = start + math.prod(shape)

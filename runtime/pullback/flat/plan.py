@@ -113,7 +113,7 @@ class Plan:
             if self.m == 1:
                 return np.ones(1)
             raise InputError(
-                f"{self._call}: {self._of} has {self.m} components; weigh them with v of shape ({self.m},)"
+                f"{self._call}: {self._of} has {self.m} components; weight them with v of shape ({self.m},)"
             )
         weights = np.asarray(v)
         if weights.dtype.kind not in "fiub" or (weights.shape != (self.m,) and not (self.m == 1 and weights.ndim == 0)):

@@ -44,7 +44,7 @@ def _shaped(layout: Layout, tensor: TensorSpec, seed: Array | None, count: int) 
     shape = layout.sample_shape(tensor)
     if shape is None:
         raise InputError(
-            f"the size of the free axes of {tensor} is not known; say it: shape={{name of the axis: size}}"
+            f"the size of the free axes of {tensor} is not known; specify it: shape={{name of the axis: size}}"
         )
     if seed is None:
         return np.zeros((count, *shape), tensor.dtype)

@@ -43,7 +43,7 @@ class Cluster:
         try:
             self._client = self._distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except Exception as error:  # OSError, ValueError of an address that is none, TimeoutError ...
-            raise PullbackError(f"{address}: no Dask scheduler answers there ({_text(error)})") from error
+            raise PullbackError(f"{address}: no Dask scheduler answers at this address ({_text(error)})") from error
         try:
             self._client.wait_for_workers(1, timeout=WORKER_SECONDS)
         except Exception as error:

@@ -146,14 +146,17 @@ class DifferentiableRows:
                 )
             found.add(None if got == want else got[0])
         if len(found) != 1:
-            raise InputError(f"{', '.join(self.names)}: give all inputs as many rows, got {[tuple(s) for s in shapes]}")
+            raise InputError(
+                f"{', '.join(self.names)}: all inputs must have the same number of rows, got"
+                f" {[tuple(s) for s in shapes]}"
+            )
         return found.pop()
 
     def require_held(self, name: str, dtype: str) -> None:
         """Raises ``InputError`` where numbers of ``dtype`` would lose digits on the way in."""
         if dtype.startswith("float") and np.dtype(dtype).itemsize > self.dtype.itemsize:
             raise InputError(
-                f"{name!r} is {dtype}, and the model computes in {self.dtype}: convert it where that is meant, or"
+                f"{name!r} is {dtype}, but the model computes in {self.dtype}: convert it explicitly, or"
                 ' export the model with precision="float64"'
             )
 

@@ -33,5 +33,5 @@ def models(bundle: Bundle, name: str | None = None) -> dict[str, str]:
     found = bundle.manifest
     base = name or re.sub(r"\W+", "_", (found.name if found else bundle.path.name).removesuffix(".pullback")).strip("_")
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", base):
-        raise InputError(f"{base!r} is no name of a model; give one of letters, digits, '_', '-' and '.'")
+        raise InputError(f"{base!r} is not a valid model name; use letters, digits, '_', '-' and '.'")
     return {f"{base}_{function}": function for function in bundle.functions}

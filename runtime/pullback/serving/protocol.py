@@ -81,7 +81,7 @@ def respond(name: str, request: Request, results: Mapping[str, Array]) -> tuple[
             entry["parameters"] = {"binary_data_size": len(tail[-1])}
         else:
             if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise InputError(f"{output!r} holds NaN or an infinity, which JSON cannot; ask for it with binary_data")
+                raise InputError(f"{output!r} holds NaN or an infinity, which JSON cannot; request it with binary_data")
             entry["data"] = array.ravel().tolist()
         described.append(entry)
     message: dict[str, object] = {"model_name": name, "model_version": "1", "outputs": described}
@@ -97,7 +97,9 @@ def _split(body: bytes, header_length: str | None) -> tuple[bytes, memoryview]:
     if header_length is None:
         return body, memoryview(b"")
     if not (header_length.isascii() and header_length.isdigit()) or int(header_length) > len(body):
-        raise InputError(f"{HEADER_LENGTH}: {header_length[:40]!r} is no length within the body of {len(body)} bytes")
+        raise InputError(
+            f"{HEADER_LENGTH}: {header_length[:40]!r} is not a length within the body of {len(body)} bytes"
+        )
     return body[: int(header_length)], memoryview(body)[int(header_length) :]
 
 
@@ -116,7 +118,7 @@ def _inputs(message: Mapping[str, Any], rest: memoryview, spec: FunctionSpec) ->
         name = item.get("name") if isinstance(item, dict) else None
         if not isinstance(name, str) or name not in tensors or name in feeds:
             held = ", ".join(map(str, spec.inputs))
-            raise InputError(f"input {str(name)[:100]!r} is unknown or there twice; the model takes {held}")
+            raise InputError(f"input {str(name)[:100]!r} is unknown or occurs twice; the model takes {held}")
         size = _binary_size(item, name)
         if size is None:
             feeds[name] = _array(item, tensors[name], free, None)
@@ -202,7 +204,7 @@ def _outputs(message: Mapping[str, Any], spec: FunctionSpec) -> tuple[tuple[str,
         name = item.get("name")
         if not isinstance(name, str) or name not in known or name in names:
             held = ", ".join(tensor.name for tensor in spec.outputs)
-            raise InputError(f"output {str(name)[:100]!r} is unknown or there twice; the model gives {held}")
+            raise InputError(f"output {str(name)[:100]!r} is unknown or occurs twice; the model returns {held}")
         names.append(name)
         own = item.get("parameters") or {}
         if own.get("binary_data", every) is True if isinstance(own, dict) else every:

@@ -66,12 +66,12 @@ class Archive:
         """By path relative to the bundle; raises ``BundleError``."""
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
         if len(entries) > MAX_MEMBERS:
-            raise DamagedError(f"{self.name}: {len(entries)} members, at most {MAX_MEMBERS} are read")
+            raise DamagedError(f"{self.name}: {len(entries)} members; at most {MAX_MEMBERS} are read")
         found: dict[str, zipfile.ZipInfo] = {}
         for entry in entries:
             self._check_name(entry)
             if entry.filename in found:
-                raise DamagedError(f"{self.name}: member {entry.filename!r} is there twice")
+                raise DamagedError(f"{self.name}: member {entry.filename!r} occurs twice")
             found[entry.filename] = entry
         top = self._top(found)
         for entry in entries:
@@ -93,7 +93,7 @@ class Archive:
             raise BundleError(f"{self.name}: member {name!r} is a symbolic link; pack the file itself")
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
             raise BundleError(
-                f"{self.name}: member {name!r} is compressed; store it as it is: pullback pack BUNDLE FILE.zip"
+                f"{self.name}: member {name!r} is compressed; store it uncompressed: pullback pack BUNDLE FILE.zip"
             )
 
     def _check_overlaps(self, entries: list[zipfile.ZipInfo]) -> None:

@@ -21,7 +21,7 @@ _POINTER = b"version https://git-lfs.github.com/spec/v1"
 def read(place: Place, file: FileSpec, limit: int = MAX_GRAPH_BYTES) -> bytes:
     """The whole content of ``file``, checked; raises ``BundleError``."""
     if file.size > limit:
-        raise DamagedError(f"{place.where(file.path)}: {file.size} bytes, at most {limit} are read")
+        raise DamagedError(f"{place.where(file.path)}: {file.size} bytes; at most {limit} are read")
     return b"".join(blocks(place, file))
 
 
@@ -100,4 +100,4 @@ def _readable(where: str) -> Iterator[None]:
     except BundleError:
         raise
     except Exception as error:
-        raise BundleError(f"{where}: cannot be read ({error}); check who may read it") from error
+        raise BundleError(f"{where}: cannot be read ({error}); check its permissions") from error

@@ -65,7 +65,7 @@ class Folder:
         except FileNotFoundError as error:
             raise BundleError(f"{path}: missing; the bundle is incomplete, copy or export it again") from error
         except (OSError, RuntimeError) as error:
-            raise BundleError(f"{path}: cannot be opened ({error}); check who may read it") from error
+            raise BundleError(f"{path}: cannot be opened ({error}); check its permissions") from error
         # Only the file itself may be a link: a folder that is one leads everything below it elsewhere.
         if inside or (home.is_relative_to(self.root.resolve()) and (promised or target.parent == _blobs(self.root))):
             return path
@@ -83,7 +83,7 @@ def open_regular(path: Path) -> BinaryIO:
     except (OSError, ValueError) as error:
         if isinstance(error, BundleError):
             raise
-        raise BundleError(f"{path}: cannot be read ({error}); check who may read it") from error
+        raise BundleError(f"{path}: cannot be read ({error}); check its permissions") from error
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         stream.close()
         raise BundleError(f"{path}: not a regular file; copy or export the bundle again")

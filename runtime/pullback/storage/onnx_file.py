@@ -136,7 +136,7 @@ def _attribute(attribute: memoryview, where: str, depth: int) -> None:
         elif number in (22, 23):
             _sparse_tensor(wire.message(value, where), where)
         elif number == 21:
-            raise DamagedError(f"{where}: an attribute refers to a function that encloses it, and there is none")
+            raise DamagedError(f"{where}: an attribute refers to an enclosing function, but there is none")
 
 
 def _sparse_tensor(tensor: memoryview, where: str) -> None:
@@ -173,7 +173,7 @@ def _metadata(entry: memoryview, where: str, metadata: dict[str, str]) -> None:
         if number in pair:
             pair[number] = wire.text(value, where)
     if pair[1] in metadata:
-        raise DamagedError(f"{where}: metadata {pair[1]!r} is given twice")
+        raise DamagedError(f"{where}: metadata {pair[1]!r} occurs twice")
     metadata[pair[1]] = pair[2]
 
 

@@ -96,7 +96,7 @@ def open_path(path: Path, saved_model: bool) -> Opened:
     except (OSError, ValueError) as error:
         if isinstance(error, BundleError):
             raise
-        raise BundleError(f"{path}: cannot be read ({error}); check who may read it") from error
+        raise BundleError(f"{path}: cannot be read ({error}); check its permissions") from error
 
 
 def open_url(url: str, saved_model: bool) -> Opened:

@@ -90,12 +90,12 @@ def text(value: int | memoryview, where: str) -> str:
 def message(value: int | memoryview, where: str) -> memoryview:
     """A length-delimited field; raises ``BundleError`` when it is a number."""
     if isinstance(value, int):
-        raise DamagedError(f"{where}: found a number where bytes belong; the file is damaged")
+        raise DamagedError(f"{where}: found a number where bytes are expected; the file is damaged")
     return value
 
 
 def number(value: int | memoryview, where: str) -> int:
     """A varint field as a signed 64-bit integer; raises ``BundleError`` when it is bytes."""
     if not isinstance(value, int):
-        raise DamagedError(f"{where}: found bytes where a number belongs; the file is damaged")
+        raise DamagedError(f"{where}: found bytes where a number is expected; the file is damaged")
     return value - 2**64 if value >= 2**63 else value

@@ -173,7 +173,7 @@ def _cut(path: Path, size: int) -> None:
     if not path.exists() and size == 0:
         return
     if not path.exists() or path.stat().st_size < size:
-        raise InputError(f"{path}: shorter than was recorded; --overwrite starts over")
+        raise InputError(f"{path}: shorter than recorded; --overwrite starts over")
     os.truncate(path, size)
 
 

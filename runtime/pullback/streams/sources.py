@@ -32,7 +32,7 @@ def open_source(path: Path, tensors: Sequence[TensorSpec]) -> Source:
     kinds: dict[str, Any] = {".npy": NpySource, ".npz": NpzSource, ".csv": CsvSource, ".parquet": ParquetSource}
     kind = kinds.get(path.suffix.lower())
     if kind is None:
-        raise InputError(f"{path}: unknown kind of input; known are {', '.join(kinds)}")
+        raise InputError(f"{path}: unknown type of file; known types are {', '.join(kinds)}")
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; check the path")
     made: Source = kind(path, tensors)
@@ -111,7 +111,9 @@ class NpzSource:
         with self._open() as archive:
             counts = {stream.tensor.name: stream.rows for stream in self._streams(archive)}
         if len(set(counts.values())) != 1:
-            raise InputError(f"{path}: the inputs have different numbers of rows; give as many of each: {counts}")
+            raise InputError(
+                f"{path}: the inputs have different numbers of rows; give the same number for each: {counts}"
+            )
         self.rows: int | None = next(iter(counts.values()))
 
     def blocks(self, start: int, size: int) -> Iterator[Block]:

@@ -82,5 +82,5 @@ def _typed(part: Array, tensor: TensorSpec) -> Array:
         typed = part.astype(wanted)
     lost = np.isinf(typed) & np.isfinite(part) if wanted.kind == "f" else typed != part
     if lost.any():
-        raise InputError(f"{tensor.name}: {part[lost].flat[0]:g} is no {tensor.dtype}")
+        raise InputError(f"{tensor.name}: {part[lost].flat[0]:g} does not fit {tensor.dtype}")
     return typed

@@ -101,7 +101,7 @@ def test_unconnected_can_be_zero(model: keras.Model, tmp_path: pathlib.Path) -> 
         ({"samples": {"x": np.ones((2, 4))}}, "shape"),
         ({"samples": {"x": np.ones(3)}}, "shape"),
         ({"samples": {"x": [["a", "b", "c"]]}}, "numbers"),
-        ({"samples": {"x": np.ones((2, 3)), "t": np.ones((3, 1))}}, "rows.*give as many of each"),
+        ({"samples": {"x": np.ones((2, 3)), "t": np.ones((3, 1))}}, "rows.*give the same number for each"),
         ({"samples": {"x": np.ones((0, 3))}}, "at least one row"),
     ],
     ids=lambda item: str(item)[:40],

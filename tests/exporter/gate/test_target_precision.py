@@ -131,7 +131,7 @@ def test_what_cannot_be_had_is_refused(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "it.pullback"
     with pytest.raises(ExportError, match="precision='half'"):
         export(network("float32"), path, precision="half")
-    with pytest.raises(ExportError, match="never less exact"):
+    with pytest.raises(ExportError, match="never less precise"):
         export(network("float64"), path, precision="float32")
     volumes = [tf.TensorSpec([None, 4, 4, 4, 1], tf.float32, name="x")]
     with pytest.raises(PrecisionError, match=r"no float64 kernel of AvgPool3D \(1\)"):

@@ -36,7 +36,7 @@ class Derivative(Request):
             if any(size != 1 for size in sample):
                 raise ExportError(
                     f"{self}: {item} has shape {sample} per sample;"
-                    f" a chain takes one scalar coordinate each: {item.name}[0]"
+                    f" a derivative takes scalar coordinates: {item.name}[0]"
                 )
 
     def differentiate(

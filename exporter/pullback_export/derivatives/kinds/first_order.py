@@ -28,7 +28,7 @@ class Gradient(Request):
         raise ExportError(
             f"{self}: {of} has shape {shape}, not one scalar per sample;"
             f" pick a component {self.kind}({of.name}[{zeros}], {wrt}), "
-            f"ask for all of them jacobian({of}, {wrt}), or give the weights at run time vjp({of}, {wrt})"
+            f"request all of them jacobian({of}, {wrt}), or pass the weights at run time vjp({of}, {wrt})"
             + ("" if lead else "; batched=False: if the leading axis is the batch, give it a free size (None)")
         )
 

@@ -114,8 +114,8 @@ def search(source: Source, known: Given | None) -> Drawn:
     assert refusal is not None
     names = ", ".join(f"{spec.name!r}: ..." for spec in source.inputs)
     raise ExportError(
-        "the live model takes no inputs that were drawn for it: normal, positive, sorted and other numbers, at free"
-        f" sizes {', '.join(map(str, FREE_SIZES))}. It says: {refusal.said}; give samples={{{names}}} that it takes"
+        "the live model rejects all inputs that were drawn for it: normal, positive, sorted and other numbers, at free"
+        f" sizes {', '.join(map(str, FREE_SIZES))}. Its error: {refusal.said}; pass samples={{{names}}} that it accepts"
     ) from refusal
 
 

@@ -59,10 +59,10 @@ def _read(source: Source, values: Mapping[str, Any], label: str) -> Given:
         return Given(label, arrays, ranges=ranges)
     sizes = {name: len(array) for name, array in arrays.items()}
     if len(set(sizes.values())) > 1:
-        raise ExportError(f"{label} have different numbers of rows: {sizes}; give as many of each input")
+        raise ExportError(f"{label} have different numbers of rows: {sizes}; give the same number for each input")
     count = next(iter(sizes.values()))
     if not count:
-        raise ExportError(f"{label} are empty; give at least one row or leave them out")
+        raise ExportError(f"{label} are empty; give at least one row or omit them")
     numbers = np.linspace(0, count - 1, min(count, MOST_ROWS)).astype(int)
     return Given(label, {name: array[numbers] for name, array in arrays.items()}, numbers, count, ranges)
 
@@ -80,7 +80,7 @@ def _array(spec: Any, values: Any, place: str) -> np.ndarray[Any, Any]:
     try:
         array = np.asarray(values)
     except ValueError as problem:
-        raise ExportError(f"{place} is no array: {problem}; give numbers or a NumPy array") from problem
+        raise ExportError(f"{place} is not an array: {problem}; give numbers or a NumPy array") from problem
     if array.dtype.kind not in "biuf":
         raise ExportError(f"{place} must be numbers, got {array.dtype}")
     array = array.astype(spec.dtype.as_numpy_dtype)
@@ -97,5 +97,5 @@ def _check_names(source: Source, arrays: Arrays, label: str) -> None:
             first, owner = found.setdefault(str(axis), (size, name))
             if isinstance(axis, str) and first != size:
                 raise ExportError(
-                    f"{label}: axis {axis!r} is {size} in {name!r} and {first} in {owner!r}; give arrays of one size"
+                    f"{label}: axis {axis!r} is {size} in {name!r} and {first} in {owner!r}; give arrays of equal size"
                 )

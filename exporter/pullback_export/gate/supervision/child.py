@@ -66,7 +66,7 @@ class Child:
                 told = self._ask(f"{folder}\t{signature}\t{asked}\t{answered}\n")
             if told != "done":
                 raise ExportError(
-                    f"the traced graph fails on a sample that the live model takes: {told}; give samples={{...}}"
+                    f"the traced graph fails on a sample that the live model accepts: {told}; give samples={{...}}"
                 )
             with np.load(answered) as found:
                 return {name[1:]: found[name] for name in found.files}

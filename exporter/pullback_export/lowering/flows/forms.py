@@ -105,7 +105,7 @@ def _plus(op: OpContext, left: Any, right: Any) -> Any:
     if isinstance(left, Choice) and isinstance(right, Choice) and left.predicate is right.predicate:
         return Choice(left.predicate, _plus(op, left.then, right.then), _plus(op, left.otherwise, right.otherwise))
     if isinstance(left, Choice) or isinstance(right, Choice):
-        raise op.unsupported("a sum of optionals from different branches")
+        raise op.unsupported("optionals from different branches are added; add tensors instead")
     return left.plus(op, right) if hasattr(left, "plus") else left + right
 
 

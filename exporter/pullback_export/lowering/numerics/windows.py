@@ -56,7 +56,7 @@ def spatial(op: OpContext, per_axis: Sequence[int], what: str) -> list[int]:
     entries = [int(entry) for entry in per_axis]
     batch, channel = entries[0], entries[-1] if is_channels_last(op) else entries[1]
     if batch != 1 or channel != 1:
-        raise op.unsupported(f"{what} over the batch or the channels")
+        raise op.unsupported(f"{what} over the batch or the channels are not supported; use 1 there")
     return entries[1:-1] if is_channels_last(op) else entries[2:]
 
 

@@ -54,7 +54,7 @@ class Files:
         tensors = {tensor.name: tensor for tensor in (*inputs_of(bundle), *values_of(bundle))}
         for wanted in (*of, *wrt):
             if wanted not in tensors:
-                raise NotExportedError(f"{bundle.path}: there is no {wanted!r}, whole, among {', '.join(tensors)}")
+                raise NotExportedError(f"{bundle.path}: there is no complete {wanted!r} among {', '.join(tensors)}")
         self.shapes = {key: _sample_shape(tensor, self._spec.batched) for key, tensor in tensors.items()}
         self._dtypes = {key: tensor.dtype for key, tensor in tensors.items()}
 
@@ -72,7 +72,8 @@ class Files:
         missing = [f"{y}, {x}" for (y, x), found in wanted.items() if found is None]
         if missing:
             raise NotExportedError(
-                f"{self._bundle.path}: nothing gives the derivative of {missing[0].replace(', ', ' by ')};"
+                f"{self._bundle.path}: the bundle holds no derivative of"
+                f" {missing[0].replace(', ', ' with respect to ')};"
                 f" export the model with 'jacobian({missing[0]})' or 'gradient({missing[0]})'"
             )
         found = {f"jac_{y}_{x}": (source, (y,)) for (y, x), source in wanted.items() if source is not None}

@@ -113,8 +113,8 @@ class _Native:
     def _refuse(self, arguments: Any) -> Any:
         pairs = ", ".join(f"'{self._kind(y)}({y}, {x})'" for y in self._files.of for x in self._files.wrt)
         raise NotExportedError(
-            f"{self._name}: the bundle holds no second derivatives; export the model with {pairs}, or do without:"
-            ' IPOPT takes {"hessian_approximation": "limited-memory"}'
+            f"{self._name}: the bundle holds no second derivatives; export the model with {pairs}, or let"
+            ' IPOPT approximate them: {"hessian_approximation": "limited-memory"}'
         )
 
     def _kind(self, output: str) -> str:

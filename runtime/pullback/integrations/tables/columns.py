@@ -23,7 +23,7 @@ def input_columns(bundle: Bundle) -> dict[str, tuple[str, ...]]:
     """For each input its columns, in C order; raises ``InputError`` where a row has no fixed size."""
     spec = bundle.functions["evaluate"].spec
     if not spec.rowwise:
-        raise InputError(f"{spec}: a table needs rows that are computed apart, the batch axis in every array")
+        raise InputError(f"{spec}: a table needs independent rows; every array must have the batch axis")
     names = bundle.features
     return {t.name: names.get(t.name) or tuple(tables.columns(t.name, tables.row_shape(t))) for t in spec.inputs}
 

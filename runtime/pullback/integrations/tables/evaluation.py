@@ -156,7 +156,7 @@ def _check_names(names: Sequence[str], wanted: Mapping[str, tuple[str, ...]], ex
             raise InputError(f"the table has several columns {column!r}; keep one")
     others = [name for name in names if name not in needed]
     if others and extra == "error":
-        raise InputError(f"no input takes the column {others[0]!r}{_more(others)}; extra='ignore' leaves them out")
+        raise InputError(f"no input takes the column {others[0]!r}{_more(others)}; extra='ignore' drops them")
 
 
 def _more(names: Sequence[str]) -> str:

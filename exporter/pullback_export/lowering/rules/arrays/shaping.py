@@ -225,5 +225,5 @@ def _channels_last(op: OpContext, x: Value) -> tuple[Size, Size, Size, Size]:
     elif layout == "NCHW":
         n, c, h, w = x.dims
     else:
-        raise op.unsupported(f"data_format {layout}")
+        raise op.unsupported(f"data_format {layout} is not supported; use NHWC")
     return n, h, w, c

@@ -66,4 +66,4 @@ def _types(op: OpContext) -> tuple[Any, Any]:
     for other in (op.tf_op, *op.tf_op.inputs[0].consumers()):
         if other.type == "LookupTableFindV2":
             return other.get_attr("Tin"), other.get_attr("Tout")
-    raise op.unsupported("the size of a table in which nothing is looked up")
+    raise op.unsupported("the size of a table without lookups is read; use a constant")

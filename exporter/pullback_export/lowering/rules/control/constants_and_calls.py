@@ -74,7 +74,7 @@ def call(op: OpContext, *arguments: Any) -> list[Any]:
 @lowers("Placeholder")
 def placeholder(op: OpContext) -> Any:
     """An input of the function that nothing was given for."""
-    raise op.unsupported("an input that the signature does not name")
+    raise op.unsupported("the signature does not name this input; pass it as an argument of the function")
 
 
 @lowers("NoOp")

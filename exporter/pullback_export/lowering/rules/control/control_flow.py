@@ -64,7 +64,7 @@ def _branch(op: OpContext, name: str, arguments: tuple[Any, ...]) -> Branch:
 def optional_from_value(op: OpContext, *components: Any) -> Optional:
     """An optional that holds its input."""
     if len(components) != 1:
-        raise op.unsupported("an optional of several tensors")
+        raise op.unsupported("an optional holds several tensors; use one optional for each")
     return Optional(op.const(np.bool_(True)), settled(op, components[0]))
 
 

@@ -26,7 +26,7 @@ def round_(op: OpContext, x: Value) -> Value:
     """The nearest integer, the even one of two."""
     if x.dtype.kind != "f":
         raise op.unsupported(
-            "TensorFlow's kernel returns wrong values for integers; cast to float first, or leave the rounding out"
+            "TensorFlow's kernel returns wrong values for integers; cast to float first, or remove the rounding"
         )
     return op.Round(x)
 

@@ -49,7 +49,7 @@ def suppression_v5(
 ) -> list[Value]:
     """Indices, scores and how many are kept, for hard suppression (``soft_nms_sigma = 0``)."""
     if np.any(op.constant_of(sigma, "soft_nms_sigma") != 0):
-        raise op.unsupported("soft suppression, which lowers scores; soft_nms_sigma=0 is covered")
+        raise op.unsupported("soft suppression, which lowers scores, is not supported; use soft_nms_sigma=0")
     kept = _kept(op, boxes, scores, count, overlap, least)
     chosen = op.Gather(scores, kept, axis=0)
     return [
@@ -62,7 +62,7 @@ def suppression_v5(
 def _kept(op: OpContext, boxes: Value, scores: Value, count: Value, overlap: Value, least: Value | None) -> Value:
     """Indices ``(K,)`` of int64."""
     if boxes.dtype != np.float32:
-        raise op.unsupported(f"boxes of {boxes.dtype}: ONNX has float32 only")
+        raise op.unsupported(f"boxes of {boxes.dtype}: ONNX's operator takes float32 only; cast them to float32")
     found = op.NonMaxSuppression(
         op.Unsqueeze(boxes, [0]),
         op.Unsqueeze(scores, [0, 1]),

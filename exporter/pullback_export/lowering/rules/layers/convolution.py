@@ -260,7 +260,7 @@ def _depthwise_kernel(op: OpContext, kernel: Value) -> Value:
 
 def _known_size(op: OpContext, size: Size) -> int:
     if not isinstance(size, int):
-        raise op.unsupported("the number of channels or the kernel size depends on the data")
+        raise op.unsupported("the number of channels or the kernel size depends on the data; use constant sizes")
     return size
 
 

@@ -22,7 +22,9 @@ def ctc_loss(op: OpContext, logits: Value, at: Value, labels: Value, lengths: Va
     there unless ``ignore_longer_outputs_than_inputs`` is set.
     """
     if op.attr("preprocess_collapse_repeated") or not op.attr("ctc_merge_repeated"):
-        raise op.unsupported("preprocess_collapse_repeated, or ctc_merge_repeated=False")
+        raise op.unsupported(
+            "preprocess_collapse_repeated=True and ctc_merge_repeated=False are not supported; use the defaults"
+        )
     dtype = logits.dtype
     steps, batch, classes = logits.dims
     log_p = elementary.log_softmax(op, logits, 2)

@@ -76,7 +76,9 @@ def _product(op: OpContext, x: Any) -> Any:
         return op.ReduceProd(x, [1], keepdims=0)
     count = x.real.dims[1]
     if not isinstance(count, int):
-        raise op.unsupported("the determinant of complex matrices of free size")
+        raise op.unsupported(
+            "the determinant of complex matrices of free size is not supported; fix the size in the input's shape"
+        )
     items = [each(partial(_at, op, at, 1), x) for at in range(count)]
     total = items[0]
     for item in items[1:]:
@@ -125,7 +127,9 @@ def qr_rule(op: OpContext, a: Any) -> list[Any]:
 def matrix_solve_ls(op: OpContext, a: Any, b: Any, l2: Value) -> Any:
     """Least squares by the normal equations, ``(a^H a + l2 I)**-1 a^H b``, or ``a^H (a a^H + l2 I)**-1 b`` if wide."""
     if not op.attr("fast"):
-        raise op.unsupported("fast=False, which finds the rank of the matrix; it has no gradient in TensorFlow")
+        raise op.unsupported(
+            "fast=False, which finds the rank of the matrix, has no gradient in TensorFlow; use fast=True"
+        )
     m, n = real_of(a).dims[-2:]
     if not isinstance(m, int) or not isinstance(n, int):
         raise op.unsupported("the size of the matrix is free; fix it in the input's shape")
@@ -145,7 +149,9 @@ def tridiagonal_solve(op: OpContext, diagonals: Any, b: Any) -> Any:
     and lower. The matrix is written out and eliminated with row pivoting.
     """
     if op.attr("perturb_singular"):
-        raise op.unsupported("perturb_singular, which TensorFlow has on GPUs only")
+        raise op.unsupported(
+            "perturb_singular=True, which TensorFlow supports on GPUs only; use perturb_singular=False"
+        )
     rank = real_of(diagonals).rank
     n = real_of(diagonals).dims[-1]
     place = indices(op, n)

@@ -28,7 +28,9 @@ def cumsum(op: OpContext, x: Value, axis: Value) -> Value:
 def cumprod(op: OpContext, x: Value, axis: Value) -> Value:
     """Running products along ``axis``, exact also where there are zeros."""
     if not isinstance(x, Value):
-        raise op.unsupported("running products of complex numbers")
+        raise op.unsupported(
+            "running products of complex numbers are not supported; compute with real and imaginary parts"
+        )
     wide = x if x.dtype.name in ("float32", "float64", "int32", "int64") else op.cast(x, np.int64)
     return op.cast(_running(op, wide, axis, 1, lambda body, left, right: left * right), x.dtype)
 

@@ -45,7 +45,7 @@ def reduce_mean(op: OpContext, x: Value, axes: Value) -> Value:
 def reduce_prod(op: OpContext, x: Value, axes: Value) -> Value:
     """Product over ``axes``; of nothing it is 1."""
     if isinstance(x, ComplexValue):
-        raise op.unsupported("the product of complex numbers")
+        raise op.unsupported("products of complex numbers are not supported; compute with real and imaginary parts")
     return _reduce(op, "ReduceProd", x, axes)
 
 

@@ -47,7 +47,7 @@ def unsorted_segment(op: OpContext, x: Any, ids: Value, count: Value) -> Any:
     reduction = _OF[op.type.removeprefix("UnsortedSegment")]
     if isinstance(x, ComplexValue):
         if reduction is not SUM:
-            raise op.unsupported("the product of complex numbers")
+            raise op.unsupported("products of complex numbers are not supported; compute with real and imaginary parts")
         return ComplexValue(_segments(op, x.real, ids, count, SUM), _segments(op, x.imag, ids, count, SUM))
     return _segments(op, x, ids, count, reduction)
 
