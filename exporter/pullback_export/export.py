@@ -1,4 +1,4 @@
-"""The story on one page: source -> derivatives -> graphs -> parity -> bundle."""
+"""All the steps of an export on one page: source -> derivatives -> graphs -> parity -> bundle."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def export(
         path: the folder to write, by custom ``<name>.pullback``.
         derivatives: requests such as ``Gradient("y", "x")`` or ``"gradient(y, x)"``; the kinds are ``gradient``,
             ``jacobian``, ``hessian``, ``laplacian``, ``derivative``, and with seeds ``vjp``, ``jvp``, ``hvp`` and
-            ``weighted_hessian`` (:data:`pullback_export.derivatives.kinds.KINDS` has what each gives).
+            ``weighted_hessian`` (see :data:`pullback_export.derivatives.kinds.KINDS` for their results).
         inputs: ``tf.TensorSpec`` with names; needed for a plain function, else it renames. A dictionary of them for
             what takes its inputs as one dictionary.
         outputs: which outputs to keep, by their names; ``{name: new name}`` keeps and renames, and a list of as many
@@ -88,7 +88,7 @@ def export(
         opset: ONNX opset, 18 to 23.
         tolerance: largest error relative to the largest reference value; None for the defaults of
             :class:`pullback.manifest.Tolerance`.
-        scaling: ``{name: (offset, scale)}`` of inputs and outputs that the model only knows scaled, with
+        scaling: ``{name: (offset, scale)}`` for inputs and outputs that the model takes or returns scaled, with
             ``physical = offset + scale * model``; values and derivatives are then in physical units.
         axes: names of free axes, ``{"positions": {0: "atoms"}, "species": {0: "atoms"}}``: axes of one name have one
             size, which the runtime checks. What is not named and belongs together is found where samples show it.
@@ -101,13 +101,13 @@ def export(
             ``serving_default``, or the only one.
         overwrite: replaces a bundle at ``path``; without it an existing path is an error.
         time_limit: seconds for one evaluation of a sample by the live model or by a written file; each may also take
-            half of the free memory. A drawn sample that takes more is left out, the caller's is an error.
+            half of the free memory. A drawn sample that exceeds either is skipped; one of the caller's is an error.
         progress: called with one line at each stage.
 
     Raises:
-        ExportError: the model or a request cannot be exported; the message says what to write instead. Failures of
-            TensorFlow, Keras, ONNX and of the model itself are its cause.
-        UnsupportedOpsError: operators without an exact form, each with the layer it comes from.
+        ExportError: the model or a request cannot be exported; the message says what to do instead. A failure of
+            TensorFlow, Keras, ONNX or the model itself is its ``__cause__``.
+        UnsupportedOpsError: operators cannot be converted exactly; the message names each with its layer.
         PrecisionError: the model computes in half precision and ``precision`` is None, or an operator cannot compute in
             ``precision``.
         pullback.ParityError: an artifact differs from the live model; nothing was written.

@@ -1,4 +1,4 @@
-"""``load`` and ``Bundle``: from a path to numbers."""
+"""``load`` and ``Bundle``: open a bundle and evaluate it."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def load(
     """Load a bundle folder, a zip file of one, a single ``.onnx`` file of one, or the SavedModel folder of one.
 
     Args:
-        path: where it is, or a URL that fsspec knows (``s3://``, ``hf://``; needs ``pullback[remote]``). Every file in
-            it is checked before anything is opened.
+        path: a path, or a URL that fsspec supports (``s3://``, ``hf://``; needs ``pullback[remote]``). Every file in
+            the bundle is checked before anything is opened.
         backend: ``"onnx"`` (the default) or ``"saved_model"`` (the default for a SavedModel folder). A
-            SavedModel can run code of its author's; the runtime opens one only when it is asked for.
-        threads: threads of one call; None: one for a small net, one per core for a large one; 0: one per core.
-            They share the rows of a batch, a chunk each, or the work of each operator where there are fewer rows;
-            a large net that is called both ways is in memory twice.
+            SavedModel can run arbitrary code, so the runtime opens one only if you ask for it.
+        threads: threads per call; None: one for a small network, one per core for a large one; 0: one per core.
+            They share the rows of a batch, one chunk each, or the work of each operator if there are fewer rows;
+            a large network that is called both ways is in memory twice.
         providers: ONNX Runtime execution providers; None: the CPU.
         optimization: ONNX Runtime's graph optimisation: ``disabled``, ``basic``, ``extended`` or ``all``.
         check_finite: raise ``InputError`` when an input or a result is NaN or infinite.
@@ -61,8 +61,10 @@ def load(
             cannot be written, graphs are optimised as without it. Only you should be able to write to it.
 
     Raises:
-        BundleError: missing, damaged, forged, or not ours. FormatVersionError: of an unknown version.
-        MissingDependencyError: the backend's package is not installed. InputError: a wrong option.
+        BundleError: the bundle is missing, damaged or forged, or Pullback did not write it.
+        FormatVersionError: the format version is unknown.
+        MissingDependencyError: the backend's package is not installed.
+        InputError: an option is invalid.
     """
     if backend is not None and backend not in table.BACKENDS:
         raise InputError(f"backend must be one of {', '.join(table.BACKENDS)}; got {backend!r}")
@@ -92,7 +94,7 @@ def _absolute(cache: object) -> str | None:
 class Bundle:
     """A loaded bundle: call it for the outputs and derivatives of ``spec``. Safe to share between threads.
 
-    Pickling keeps the path and the digest; whoever unpickles it loads the same bundle from the same path.
+    A pickle holds the path and the digest; unpickling loads the same bundle from the same path.
     """
 
     def __init__(self, opened: opening.Opened, backend: str | None, options: dict[str, Any]) -> None:
@@ -125,7 +127,7 @@ class Bundle:
     def hvp(self) -> Callable[..., Any]:
         """The Hessian times a direction: ``hvp(x=x, fwd_x=t)`` gives ``hvp_y_x`` of shape ``(B, *in)``.
 
-        Of a vector output, ``hvp(x=x, adj_y=v, fwd_x=t)``: the Hessian of ``<v, y>`` times a direction, ``fwd_adj_x``.
+        For a vector output, ``hvp(x=x, adj_y=v, fwd_x=t)`` gives ``fwd_adj_x``: the Hessian of ``<v, y>`` times ``t``.
         """
         return self.function("hvp")
 
@@ -140,7 +142,7 @@ class Bundle:
         return dict(self._functions)
 
     def function(self, name: str) -> Function:
-        """The function of that name; raises ``NotExportedError`` where there is none."""
+        """The function of that name; raises ``NotExportedError`` if there is none."""
         try:
             return self._functions[name]
         except KeyError:
@@ -173,7 +175,7 @@ class Bundle:
 
     @property
     def features(self) -> dict[str, tuple[str, ...]]:
-        """Names of the components of inputs and outputs, where ``export(features=)`` was told them."""
+        """Names of the components of inputs and outputs, as passed to ``export(features=)``."""
         return dict(self._features)
 
     @property
@@ -188,14 +190,14 @@ class Bundle:
         return golden.read(self._opened.golden(), self._opened.functions, str(self.path / "golden.npz"))
 
     def graph(self, function: str = "evaluate") -> bytes:
-        """The ONNX file of a function; raises ``NotExportedError`` where the bundle has none."""
+        """The ONNX file of a function; raises ``NotExportedError`` if the bundle has none."""
         chosen = self.function(function)
         if (found := self._opened.graphs.get(chosen.spec.name)) is None:
             raise NotExportedError(f"{self.path}: it holds no ONNX graphs; export it with formats=('onnx',)")
         return found.read()
 
     def pack(self, path: str | os.PathLike[str]) -> None:
-        """Write the bundle as one zip file, which loads as the folder does; raises ``BundleError`` where it changed."""
+        """Write the bundle as one zip file, which loads like the folder; raises ``BundleError`` if it changed."""
         opening.pack(self._opened, Path(path))
 
     def verify(self) -> Report:
@@ -234,21 +236,21 @@ class Bundle:
         given: Mapping[str, Any] | None = None,
         shape: Shapes | None = None,
     ) -> Flat:
-        """An output as a function of one vector, with its derivatives: what optimisers and solvers take.
+        """An output as a function of one vector, with its derivatives, for optimisers and solvers.
 
         ``f = bundle.flat(of="y", wrt="x", given={"t": 0.3})`` takes an unbatched ``x`` of shape ``(n,)`` and gives new
         float64 arrays in plain shapes: ``minimize(f.value_and_gradient, x0, jac=True, hess=f.hess, hessp=f.hessp)``.
 
         Args:
             of: an output, a component ``"y[2]"``, a slice ``"y[1:3]"`` or the sum of one ``"sum(y)"``.
-            wrt: the input that ``x`` fills, or several, joined in order. Inputs of higher rank are raveled in C order.
-            given: a value for each other input: of one sample, without the batch axis.
-            shape: where ``wrt`` has free axes besides the batch: its shape, ``(5, 3)``; by name of the input,
-                ``{"x": (5, 3)}``; or sizes of axes, ``{"atoms": 5}``.
+            wrt: the input that ``x`` sets, or several, concatenated in order. Arrays are flattened in C order.
+            given: a value for each other input, for one sample, without the batch axis.
+            shape: if ``wrt`` has free axes besides the batch: its shape, ``(5, 3)``; shapes by input,
+                ``{"x": (5, 3)}``; or sizes by axis, ``{"atoms": 5}``.
 
         Raises:
             InputError: an input is missing, unknown or of a wrong shape.
-            NotExportedError: there is no such output. (A derivative that is missing is told when it is asked for.)
+            NotExportedError: there is no such output. (A missing derivative raises when it is called.)
         """
         remake = (_flat_again, (self, of, wrt, given, shape))
         return Flat(self._functions, of, wrt, given, shape, remake)
@@ -265,9 +267,9 @@ class Bundle:
     ) -> Prepared:
         """A call with fixed sizes and its own buffers, for loops; see ``Prepared``. ONNX only.
 
-        Every call fills and returns the same arrays. Whoever keeps a result keeps a view of the next one: an optimiser
-        that compares the gradient with the last one then sees no change, ends, and reports success. Where results are
-        kept, ``copy=True`` gives new arrays; ``flat`` always does.
+        Every call fills and returns the same arrays, so a stored result changes at the next call: an optimiser that
+        compares the gradient with the previous one would see no change, stop, and report success. To keep results,
+        pass ``copy=True``, which returns new arrays; ``flat`` always does.
         """
         chosen = self.function(function)
         if batch is not None:
@@ -278,9 +280,9 @@ class Bundle:
     def session(
         self, function: str = "evaluate", *, fetch: Iterable[str] | None = None, profile: str | None = None
     ) -> Any:
-        """The ``onnxruntime.InferenceSession`` of a function, or of what leads to its results ``fetch``.
+        """The ``onnxruntime.InferenceSession`` of a function, or of the part of it that computes ``fetch``.
 
-        With a file prefix ``profile``, a new one that profiles, with the threads that a call has.
+        With a file prefix ``profile``, a new session that profiles, with as many threads as a call has.
         """
         chosen = self.function(function)
         names = chosen.fetch_names(fetch)
@@ -310,7 +312,7 @@ class Bundle:
         return notebook.page(self.path.name, self.backend, functions, self.manifest, picture)
 
     def span(self, name: str) -> tuple[float, float]:
-        """From where to where the samples of input ``name`` go; from -1 to 1 where there are none."""
+        """The range ``(low, high)`` of the samples of input ``name``; ``(-1, 1)`` if there are none."""
         found = self.manifest
         if found is not None and name in found.ranges:
             low, high = found.ranges[name]

@@ -1,6 +1,6 @@
 """The errors of the runtime; each message says what is wrong, where, and what to do next.
 
-``ParityError`` carries a report and stands beside it, in :mod:`pullback.parity`.
+``ParityError`` carries a report and is defined with it, in :mod:`pullback.parity`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class PullbackError(Exception):
 
 
 class BundleError(PullbackError, ValueError):
-    """A bundle, or a file in it, is missing, damaged, forged or not ours.
+    """A bundle, or a file in it, is missing, damaged or forged, or Pullback did not write it.
 
-    Messages quote what is in the file: control characters, which could break lines or steer a terminal, are escaped.
+    Messages quote the file; control characters, which could break lines or control a terminal, are escaped.
     """
 
     def __init__(self, *args: object) -> None:
@@ -29,9 +29,9 @@ class BundleError(PullbackError, ValueError):
 
 
 class DamagedError(BundleError):
-    """A file breaks the format: it was cut off, changed or forged, or Pullback did not write it.
+    """A file violates the format: it was truncated, changed or forged, or Pullback did not write it.
 
-    Nothing in it can be mended by hand, so each message ends with the same advice.
+    It cannot be repaired, so each message ends with the same advice.
     """
 
     ADVICE = "; copy or export the bundle again"
@@ -45,15 +45,15 @@ class FormatVersionError(BundleError):
 
 
 class InputError(PullbackError, ValueError):
-    """What the caller passed does not fit the signature of the function."""
+    """An argument does not fit the signature of the function."""
 
 
 class NotExportedError(PullbackError, LookupError, AttributeError):
-    """The bundle does not hold what was asked for; export it again with the request.
+    """The bundle does not hold the requested result; export it again with that request.
 
-    An ``AttributeError`` too: ``hasattr(bundle, "hvp")`` is False where there is none, and ``getattr`` has its default.
+    Also an ``AttributeError``, so that ``hasattr(bundle, "hvp")`` is False and ``getattr`` uses its default.
     """
 
 
 class MissingDependencyError(PullbackError, ImportError):
-    """An optional package is needed; the message names the ``pip install`` that brings it."""
+    """An optional package is missing; the message gives the ``pip install`` command."""

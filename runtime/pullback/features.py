@@ -1,7 +1,6 @@
-"""Names of the components of inputs and outputs, ``{"x": ("age", "income")}``: what ``export(features=)`` was told.
+"""Names of the components of inputs and outputs, ``{"x": ("age", "income")}``, as passed to ``export(features=)``.
 
-They stand in the manifest under ``parity``, which readers of version 1 pass on as it is: a key of its own would be
-refused by them.
+The manifest holds them below ``parity``, which readers of version 1 do not interpret; they would refuse a new key.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ Features = Mapping[str, tuple[str, ...]]
 
 
 def of_manifest(found: Manifest | None) -> dict[str, tuple[str, ...]]:
-    """The names that a manifest keeps, by input and output; raises ``BundleError`` where they do not fit it."""
+    """The names in a manifest, by input and output; raises ``BundleError`` if they do not fit it."""
     if found is None or KEY not in found.parity:
         return {}
     spec = next(graph.function for graph in found.functions if graph.function.name == "evaluate")
@@ -51,7 +50,7 @@ def checked(spec: FunctionSpec, name: str, names: object) -> tuple[str, ...]:
 
 
 def row_size(tensor: TensorSpec, batched: bool) -> int | None:
-    """How many components one sample has; None where a free axis decides."""
+    """How many components one sample has; None if this depends on a free axis."""
     dims = tensor.shape[1:] if batched else tensor.shape
     fixed = [dim for dim in dims if isinstance(dim, int)]
     return math.prod(fixed) if len(fixed) == len(dims) else None

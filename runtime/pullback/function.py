@@ -57,7 +57,7 @@ def signature(spec: FunctionSpec) -> inspect.Signature:
 
 
 class Function:
-    """Callable by position and by name; ``spec`` says with what shapes.
+    """One function of a bundle, called by position or by name; ``spec`` has the dtypes and shapes.
 
     A seed (``adj_y``, ``fwd_x``) may have a leading axis of ``k`` directions; every result then has it too.
     """
@@ -113,7 +113,7 @@ class Function:
         return result
 
     def run(self, names: tuple[str, ...], feeds: dict[str, Array]) -> Sequence[Array]:
-        """The results ``names`` for ``feeds`` that are exactly as ``spec`` says: what a call does after its checks."""
+        """The results ``names`` for ``feeds`` that match ``spec`` exactly: a call without its checks."""
         choice = (self._runs.get(names) or self._prepare(names))[0]
         if self._guard is not None:
             self._guard.inputs(feeds)
@@ -130,7 +130,7 @@ class Function:
         return self._binder.convert(name, value)
 
     def rows_at_a_time(self, batch: int) -> int:
-        """Of a ``batch`` of rows, how many a call computes together when it is not told a ``chunk``."""
+        """How many rows of a ``batch`` a call computes together if no ``chunk`` is passed."""
         return (self._runs.get(None) or self._prepare(None))[0].rows(batch)
 
     def reset(self) -> None:
@@ -141,7 +141,7 @@ class Function:
         return f"<pullback.Function {self.spec}>"
 
     def fetch_names(self, fetch: Iterable[str] | None) -> tuple[str, ...]:
-        """The outputs meant by ``fetch``; raises ``InputError`` and ``NotExportedError``."""
+        """The outputs that ``fetch`` names; raises ``InputError`` and ``NotExportedError``."""
         if fetch is None:
             return self._default
         if not isinstance(fetch, (str, list, tuple, set, frozenset, dict)):

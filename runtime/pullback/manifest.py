@@ -1,11 +1,10 @@
 """THE bundle format: frozen dataclasses, written by the exporter and checked by the runtime.
 
-Format versions (a version is never changed once it was released; a new one is added below):
+Format versions (a version never changes once it has been released; new ones are added below):
 
 * 1 (2026-11-23): first version.
 * 1 (2026-11-28): the kind and function ``weighted_hessian``, a second seed of ``hvp``, outputs of products besides
-  the products. Whoever reads version 1 of the first date refuses a bundle that holds a ``weighted_hessian``, and reads
-  every other.
+  the products. A reader of the first date refuses a bundle that holds a ``weighted_hessian``, and reads all others.
 """
 
 from __future__ import annotations
@@ -115,19 +114,19 @@ class FunctionSpec:
 
     @property
     def requested(self) -> tuple[DerivativeSpec, ...]:
-        """The derivatives that the function is for; a function of products may hold others that cost nothing."""
+        """The derivatives that were requested; a function of products may hold others at no extra cost."""
         return tuple(d for d in self.derivatives if self.name in (d.kind, "evaluate"))
 
     @property
     def default_outputs(self) -> tuple[str, ...]:
-        """What a call gives that is not told what to ``fetch``: of products, these alone; else every output."""
+        """The outputs of a call without ``fetch``: the products of a function of products, otherwise every output."""
         names = tuple(tensor.name for tensor in self.outputs)
         products = {d.name for d in self.requested} if self.name != "evaluate" else set()
         return tuple(name for name in names if name in products) or names
 
     @property
     def rowwise(self) -> bool:
-        """Whether every array has the batch axis first, so that rows may be computed apart from each other."""
+        """Whether every array has the batch axis first, so that rows may be computed separately."""
         return self.batched and all(tensor.shape[:1] == ("B",) for tensor in (*self.inputs, *self.outputs))
 
     def __str__(self) -> str:
@@ -190,7 +189,7 @@ class Manifest:
 
     @property
     def files(self) -> tuple[FileSpec, ...]:
-        """Every file of the bundle but the manifest itself."""
+        """Every file of the bundle except the manifest itself."""
         graphs = tuple(graph.file for graph in self.functions if graph.file is not None)
         return (*graphs, self.golden, *self.saved_model)
 
@@ -221,7 +220,7 @@ def _selections(request: str) -> tuple[Selection, tuple[Selection, ...]]:
 
 
 def shape_text(shape: Sequence[Dim]) -> str:
-    """``(B, 3)``, as people write it."""
+    """The shape as text, such as ``(B, 3)``."""
     return f"({shape[0]},)" if len(shape) == 1 else f"({', '.join(map(str, shape))})"
 
 
@@ -274,7 +273,7 @@ def metadata_props(spec: FunctionSpec, tolerance: Tolerance) -> dict[str, str]:
 
 
 def from_metadata_props(props: dict[str, str], where: str) -> tuple[FunctionSpec, Tolerance]:
-    """The inverse of ``metadata_props``; raises ``BundleError`` for a file that is not ours."""
+    """The inverse of ``metadata_props``; raises ``BundleError`` for a file that Pullback did not write."""
     missing = [k for k in (METADATA_FORMAT_VERSION, METADATA_FUNCTION, METADATA_TOLERANCE) if k not in props]
     if missing:
         raise DamagedError(f"{where}: no {missing[0]!r} in its metadata; Pullback did not write it")

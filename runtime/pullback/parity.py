@@ -1,7 +1,7 @@
-"""Are these the same numbers? ``compare`` says so per output, and a ``Report`` collects the answers.
+"""Comparison of results: ``compare`` gives one row per output, and a ``Report`` collects the rows.
 
 The error is ``|actual - expected|`` relative to ``max|expected|`` of the whole array, its *scale*.
-NaN belongs where the reference has NaN, an infinity where it has the same infinity, and nowhere else.
+NaN must occur exactly where the reference has NaN, and each infinity where the reference has the same one.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Row:
 
     ``max_error`` and ``rms_error`` are absolute, ``scale`` is ``max|expected|`` over the finite entries,
     ``bound`` the largest ``max_error / scale`` that passes, and ``worst`` the index of the worst entry
-    (its first number is the sample where there is a batch axis); None for an empty array.
-    ``reference`` names what ``expected`` is where that is not the live model, and ``live_error`` is then how
-    far the live model itself is from it, absolute; None where it was not measured.
+    (its first number is the sample if there is a batch axis); None for an empty array.
+    If ``expected`` is not the live model, ``reference`` names it, and ``live_error`` is the absolute error of the
+    live model itself; None if it was not measured.
     """
 
     stage: str
@@ -52,12 +52,12 @@ class Row:
 
     @property
     def relative_error(self) -> float:
-        """``max_error / scale``; 0 where both are 0."""
+        """``max_error / scale``; 0 if both are 0."""
         return self._relative(self.max_error)
 
     @property
     def relative_live_error(self) -> float:
-        """``live_error / scale``; NaN where it was not measured."""
+        """``live_error / scale``; NaN if it was not measured."""
         return math.nan if self.live_error is None else self._relative(self.live_error)
 
     def _relative(self, error: float) -> float:
@@ -96,14 +96,14 @@ class Report:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is no failure and yet worth a look."""
+        """Findings that are not failures but deserve attention."""
         return tuple(f"{_place(row)}: {row.warning}" for row in self.rows if row.warning)
 
     def __add__(self, other: Report) -> Report:
         return Report(self.rows + other.rows, self.notes + other.notes)
 
     def require(self, subject: str) -> Report:
-        """Itself when it passed; raises ``ParityError`` that names the worst row of ``subject``."""
+        """This report if it passed; otherwise raises a ``ParityError`` that names the worst row of ``subject``."""
         if self.ok:
             return self
         worst = max(self.failures, key=lambda row: math.inf if math.isnan(row.max_error) else row.relative_error)
@@ -111,7 +111,7 @@ class Report:
         raise ParityError(f"{subject}: {_place(worst)}: {worst.problem} ({count}; see .report)", self)
 
     def to_dict(self) -> dict[str, object]:
-        """Plain data for JSON; what is not finite becomes a string."""
+        """Plain data for JSON; numbers that are not finite become strings."""
         rows = [{k: _json_value(v) for k, v in dataclasses.asdict(row).items()} for row in self.rows]
         return {"ok": self.ok, "rows": rows, "notes": list(self.notes)}
 
@@ -128,7 +128,7 @@ def compare(
     derivatives: Collection[str] = (),
     scales: Mapping[str, float] | None = None,
 ) -> Report:
-    """One row per output of ``expected``; what ``actual`` lacks or has too much of is a failure.
+    """One row per output of ``expected``; missing or additional outputs in ``actual`` are failures.
 
     ``derivatives`` names the outputs for which an all-zero reference is worth a warning. ``scales`` may
     give an output a smallest scale, for a reference that vanishes where the model's size is known.

@@ -1,4 +1,4 @@
-"""A call of fixed size with its own buffers, for control loops: no allocation, no conversion, no checks but one."""
+"""A call of fixed size with its own buffers, for control loops: no allocation, no conversion, a single check."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pullback.manifest import FunctionSpec, TensorSpec, shape_text
 class Prepared:
     """Write into ``inputs[name]`` and call, or call with arrays; the same result arrays are filled each time.
 
-    With ``copy``, every call returns new arrays, which the next call leaves alone.
+    With ``copy``, every call returns new arrays, which later calls do not change.
 
-    One ``Prepared`` belongs to one thread, and to the process that made it.
+    A ``Prepared`` belongs to one thread, and to the process that created it.
     """
 
     def __init__(

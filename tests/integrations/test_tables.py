@@ -232,12 +232,12 @@ def test_what_needs_rows(atoms_bundle: pullback.Bundle) -> None:
 @pytest.mark.parametrize(
     ("features", "message"),
     [
-        ({"q": ["a"]}, "no input or output"),
+        ({"q": ["a"]}, "not an input or output"),
         ({"x": ["a", "b"]}, "2 names, and x: float64.* has 3 components"),
         ({"x": ["a", "b", "a"]}, "'a' occurs twice"),
         ({"x": [1, 2, 3]}, "list of names"),
         ({"x": "abc"}, "1 names"),
-        ({"dy_dx": ["a", "b", "c"]}, "no input or output"),
+        ({"dy_dx": ["a", "b", "c"]}, "not an input or output"),
     ],
 )
 def test_export_refuses(tmp_path: pathlib.Path, features: Any, message: str) -> None:

@@ -91,7 +91,7 @@ FAILS: list[tuple[str, int, str]] = [
     (f"eval {NET} ragged.csv -o out.csv", 1, "2 cells instead of 3"),
     (f"eval {NET} gap.csv -o out.csv", 1, "row 1"),
     (f"eval {NET} latin.csv -o out.csv", 1, "row 0"),
-    (f"eval {NET} beyond.csv -o out.csv", 1, "is no float32"),
+    (f"eval {NET} beyond.csv -o out.csv", 1, "does not fit float32"),
     (f"eval {NET} nan.csv -o out.csv --check-finite", 1, "row 1: input 'x' is not finite"),
     (f"eval {MIXED} rows.csv -o out.csv", 2, "takes whole arrays"),
     (f"eval {MIXED} whole.npz -o out.npz --dask tcp://127.0.0.1:9", 2, "nothing to spread"),

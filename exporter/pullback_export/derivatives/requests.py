@@ -1,4 +1,4 @@
-"""What a user asks for, in text: ``hessian(energy, x)``."""
+"""Requests in text form: ``hessian(energy, x)``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does an existing bundle still say what a live model says? The gate of the export, without writing anything."""
+"""Compares an existing bundle with a live model: the gate of the export, without writing anything."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def compare(
     signature: str | None = None,
     time_limit: float = limits.SECONDS,
 ) -> Report:
-    """Compares the bundle's files with ``model`` on samples of one's own: the gate of :func:`export`, nothing written.
+    """Compares the files of a bundle with ``model`` on your samples: the gate of :func:`export`, without writing.
 
     Both written forms are compared with the truth, derivatives with central differences and with each other, as
     ``docs/parity.md`` says. The bundle may be of another version, and of a higher precision than the model.
@@ -63,10 +63,10 @@ def compare(
         signature: which signature of a SavedModel.
         time_limit: seconds for one evaluation of a sample, as in :func:`export`.
 
-    Returns the report, whatever it says; see :func:`assert_parity`.
+    Returns the report, passed or not; see :func:`assert_parity`.
 
     Raises:
-        ExportError: the model has not the inputs and outputs that the bundle was made from.
+        ExportError: the inputs and outputs of the model are not those of the bundle.
         pullback.BundleError: the bundle is damaged.
     """
     manifest = _load(bundle).manifest
@@ -115,7 +115,7 @@ def assert_parity(
     signature: str | None = None,
     time_limit: float = limits.SECONDS,
 ) -> Report:
-    """:func:`compare`, for tests: raises :class:`pullback.ParityError`, which has the report, where anything is off."""
+    """:func:`compare`, for tests: raises :class:`pullback.ParityError`, which has the report, if anything is off."""
     found = compare(
         model,
         bundle,

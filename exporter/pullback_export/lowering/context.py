@@ -1,4 +1,4 @@
-"""What a rule sees of the op it lowers: attributes, ONNX operators as methods, and the few shared constructions."""
+"""The context of a rule: attributes of the op, ONNX operators as methods, and a few shared constructions."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ _PASSING = {
 
 
 class NotCovered(Exception):
-    """Raised by ``op.unsupported``: the op has a rule, which does not cover this attribute, dtype or shape."""
+    """Raised by ``op.unsupported``: the op has a rule, but it does not cover this attribute, dtype or shape."""
 
 
 class Signal(Exception):
-    """From a rule to another rule further out (a loop that has to start again), never an error of the op."""
+    """From a rule to an enclosing rule (a loop that has to start again), never an error of the op."""
 
 
 class Emitter(Protocol):
@@ -64,7 +64,7 @@ def _spans(x: Value, y: Value, other: Value) -> bool:
 
 
 class Reach(Protocol):
-    """What leads to what in the functions of a model; see :class:`~pullback_export.lowering.liveness.Liveness`."""
+    """Data dependencies in the functions of a model; see :class:`~pullback_export.lowering.liveness.Liveness`."""
 
     def loop_variables(self, tf_op: Any, wanted: Iterable[int]) -> frozenset[int]:
         """The variables of a loop that lead to those wanted after it."""
@@ -77,7 +77,7 @@ Missing = tuple[dict[str, list[str]], dict[str, str]]
 
 
 class Calls(Protocol):
-    """What rules of control flow see of the :class:`~pullback_export.lowering.converter.Converter`."""
+    """The part of :class:`~pullback_export.lowering.converter.Converter` that control-flow rules use."""
 
     @property
     def liveness(self) -> Reach:
@@ -164,7 +164,7 @@ class OpContext:
     def magnified(self) -> bool:
         """Whether something divides by the result or takes its logarithm, also after products and rearrangements.
 
-        If not, an error of the last digit of 1 is fine where the result itself is tiny.
+        If not, an error in the last digit of 1 is acceptable even if the result itself is tiny.
         """
         stack, seen = list(self.tf_op.outputs), set()
         while stack:

@@ -22,7 +22,7 @@ def lowers(*op_types: str, complex_parts: bool = False) -> Callable[[F], F]:
     """Registers a function as the rule of ``op_types``; a second rule for an op is an error.
 
     ``complex_parts``: the op is linear and structural, so on complex values the rule is applied to the real
-    and to the imaginary part. Other rules see :class:`~pullback_export.lowering.flows.complex_value.ComplexValue`.
+    and to the imaginary part. Other rules get a :class:`~pullback_export.lowering.flows.complex_value.ComplexValue`.
     """
 
     def register(rule: F) -> F:

@@ -1,4 +1,4 @@
-"""``pullback bench``: measure the time per call on this machine, by batch size, and where it goes."""
+"""``pullback bench``: measure the time per call on this machine by batch size, and where it is spent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--function", default="evaluate", help="evaluate (the default), vjp, jvp or hvp")
     parser.add_argument("--fetch", metavar="NAME,...", help="only these results")
     parser.add_argument("--batch", metavar="N,...", default="1,64,4096", help="batch sizes (default 1,64,4096)")
-    parser.add_argument("--threads", type=int, help="threads of one evaluation")
+    parser.add_argument("--threads", type=int, help="threads per evaluation")
     parser.add_argument("--seconds", type=float, default=0.5, help="time to spend on each row of the table")
     parser.add_argument(
         "--profile",

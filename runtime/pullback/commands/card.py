@@ -17,9 +17,9 @@ NAME = "card"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments besides BUNDLE."""
     parser.add_argument(
-        "-o", "--output", metavar="README.md", type=Path, help="the file to write, else standard output"
+        "-o", "--output", metavar="README.md", type=Path, help="the file to write (default: standard output)"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace the file where it exists")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""``pullback casadi``: write ONNX files that CasADi opens by itself, with derivatives by its names."""
+"""``pullback casadi``: write ONNX files that CasADi opens directly, with derivatives under CasADi's names."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ NAME = "casadi"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments besides BUNDLE."""
     parser.add_argument("target", metavar="DIR", type=Path, help="the folder to write the files into")
-    parser.add_argument("--name", default="f", help="of the function (default: f)")
+    parser.add_argument("--name", default="f", help="name of the function (default: f)")
     parser.add_argument("--of", help="comma-separated outputs; all by default")
-    parser.add_argument("--wrt", help="comma-separated inputs; those of floats by default")
+    parser.add_argument("--wrt", help="comma-separated inputs; all float inputs by default")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
 
 

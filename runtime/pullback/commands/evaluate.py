@@ -1,4 +1,4 @@
-"""``pullback eval``: evaluate a file of inputs, larger than memory if need be, into a file of results."""
+"""``pullback eval``: evaluate a file of inputs, possibly larger than memory, into a file of results."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dask", metavar="ADDRESS", help="evaluate on the Dask cluster of this scheduler")
     parser.add_argument("--check-finite", action="store_true", help="a row with NaN or infinity is a bad row")
-    parser.add_argument("--skip-bad", action="store_true", help="leave bad rows out; FILE.bad.csv lists them")
+    parser.add_argument("--skip-bad", action="store_true", help="skip bad rows; FILE.bad.csv lists them")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
-    parser.add_argument("--overwrite", action="store_true", help="replace FILE, and forget an interrupted run")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE and discard an interrupted run")
     parser.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
 
 

@@ -1,4 +1,4 @@
-"""``pullback info``: show what a bundle computes, how it was made and how exact it is."""
+"""``pullback info``: show what a bundle computes, how it was made and how accurate it is."""
 
 from __future__ import annotations
 

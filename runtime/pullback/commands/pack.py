@@ -1,4 +1,4 @@
-"""``pullback pack``: write a bundle as one zip file, which loads as the folder does."""
+"""``pullback pack``: write a bundle as one zip file, which loads like the folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAME = "pack"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments besides BUNDLE."""
     parser.add_argument("target", metavar="FILE.zip", type=Path, help="the file to write")
-    parser.add_argument("--overwrite", action="store_true", help="replace the file where it exists")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ NAME = "plot"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments besides BUNDLE."""
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help=".png, .svg or .pdf")
-    parser.add_argument("--kind", choices=("curve", "saliency", "parity"), help="default: what suits the bundle")
+    parser.add_argument("--kind", choices=("curve", "saliency", "parity"), help="default: whichever suits the bundle")
 
 
 def run(arguments: argparse.Namespace) -> int:

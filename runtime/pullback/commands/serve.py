@@ -1,4 +1,4 @@
-"""``pullback serve``: answer requests over HTTP by the Open Inference Protocol, one model for each function."""
+"""``pullback serve``: serve a bundle over HTTP with the Open Inference Protocol, one model for each function."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ NAME = "serve"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments besides BUNDLE."""
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: this machine alone)")
-    parser.add_argument("--port", type=int, default=8000, help="default 8000; 0: a free one")
-    parser.add_argument("--name", help="what the models' names begin with, else the bundle's name")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: this machine only)")
+    parser.add_argument("--port", type=int, default=8000, help="default 8000; 0: any free port")
+    parser.add_argument("--name", help="prefix of the models' names (default: the bundle's name)")
     parser.add_argument("--workers", type=int, default=1, help="processes; one that dies is replaced (default 1)")
     parser.add_argument("--threads", type=int, default=1, help="of one call (default 1)")
     parser.add_argument("--cache", metavar="DIR", help="keep optimised graphs there, for a faster start of workers")

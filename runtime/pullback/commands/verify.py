@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments besides BUNDLE."""
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument(
-        "--html", metavar="FILE", type=Path, help='write a self-contained report; needs "pullback[plot]"'
+        "--html", metavar="FILE", type=Path, help='write a self-contained HTML report; needs "pullback[plot]"'
     )
 
 

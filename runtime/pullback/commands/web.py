@@ -1,4 +1,4 @@
-"""``pullback web``: write a static page on which the bundle computes in the browser."""
+"""``pullback web``: write a static page that runs the bundle in the browser."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--runtime",
         metavar="FOLDER",
         type=Path,
-        help="the npm package onnxruntime-web, where it is not in node_modules",
+        help="the npm package onnxruntime-web, if it is not in node_modules",
     )
-    parser.add_argument("--title", help="the page's title, else the bundle's name")
-    parser.add_argument("--overwrite", action="store_true", help="replace the folder where it is such a page")
+    parser.add_argument("--title", help="the page's title (default: the bundle's name)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the folder if it holds such a page")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Why a model answers as it does: attributions to the components of an input. NumPy only; ``plot`` needs matplotlib."""
+"""Explain a model's output: attributions to the components of an input. NumPy only; ``plot`` needs matplotlib."""
 
 from __future__ import annotations
 

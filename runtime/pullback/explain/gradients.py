@@ -53,7 +53,7 @@ def smoothgrad(
 
     Args:
         bundle, x, of, wrt, given: see :class:`~pullback.explain.target.Target`.
-        samples: how many gradients a row; made even.
+        samples: gradients per row, rounded up to an even number.
         noise: standard deviation, relative to the range (maximum minus minimum) of each row of ``x``.
         seed: of the noise.
     """
@@ -84,9 +84,9 @@ def integrated_gradients(
 ) -> Array:
     """``(x - baseline) * integral of d of / d x along the line between them``, float64, in the shape of ``x``.
 
-    Sundararajan et al. 2017. The attributions of a row add up to ``of(x) - of(baseline)`` (completeness) to
-    ``tolerance`` of that difference and what rounding of the model allows. Each piece of the path has to add up too:
-    those that do not, where a network has kinks, are halved until they do.
+    Sundararajan et al. 2017. The attributions of a row add up to ``of(x) - of(baseline)`` (completeness) to within
+    ``tolerance`` of that difference, plus the model's rounding. Each piece of the path must add up too; pieces that do
+    not, because the network has kinks, are halved until they do.
 
     Args:
         bundle, x, of, wrt, given: see :class:`~pullback.explain.target.Target`.
@@ -94,7 +94,7 @@ def integrated_gradients(
         tolerance: of the completeness.
 
     Raises:
-        InputError: completeness cannot be had: the output jumps on the path, or is not finite.
+        InputError: completeness cannot be reached: the output jumps on the path, or is not finite.
     """
     target = Target(bundle, x, of, wrt, given)
     try:

@@ -1,4 +1,4 @@
-"""Grad-CAM: where in an image the evidence of an inner layer lies."""
+"""Grad-CAM: the regions of an image that an inner layer bases its evidence on."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def grad_cam(
 ) -> Array:
     """``relu(sum over c of A[..., c] * mean of d of / d A[..., c])``, float64, ``(B, *places)`` of ``layer``.
 
-    Selvaraju et al. 2017. ``A`` is what ``layer`` gives, ``(B, *places, channels)``; the mean is over the places. The
-    map is as coarse as the layer: ``plot`` stretches it over the picture.
+    Selvaraju et al. 2017. ``A`` is the output of ``layer``, ``(B, *places, channels)``; the mean is over the places.
+    The map has the resolution of the layer; ``plot`` stretches it over the picture.
 
     Args:
         bundle, x, of, wrt, given: see :class:`~pullback.explain.target.Target`.
-        layer: the inner layer, as it was named in the request ``gradient(score, layer)``.
+        layer: the inner layer, as named in the request ``gradient(score, layer)``.
 
     Raises:
         NotExportedError: the bundle holds no derivative by ``layer``. InputError: ``layer`` has no places.

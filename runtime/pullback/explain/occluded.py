@@ -1,4 +1,4 @@
-"""Occlusion: what the output loses where a part of the input is covered. It needs no derivative, and checks those."""
+"""Occlusion: the loss in the output when a part of the input is covered. It needs no derivative, and checks them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def occlusion(
 ) -> Array:
     """``of(x) - of(x covered)``, averaged over the windows that cover a component; float64, in the shape of ``x``.
 
-    Zeiler and Fergus 2014. Of a linear output with windows of one component it is ``x * gradient`` exactly.
+    Zeiler and Fergus 2014. For a linear output and windows of one component, it equals ``x * gradient``.
 
     Args:
         bundle, x, of, wrt, given: see :class:`~pullback.explain.target.Target`.
         window: its size along each axis of a sample; one number: along each but the last of a picture ``(H, W, C)``
             (all channels are covered together), along each axis otherwise.
-        stride: from window to window; as large as the window where it is left out. The last window ends at the edge.
-        fill: what stands in the window.
+        stride: from window to window; by default the size of the window. The last window ends at the edge.
+        fill: the value inside the window.
     """
     target = Target(bundle, x, of, wrt, given)
     shape = target.x.shape[1:]

@@ -20,13 +20,13 @@ def plot(
 
     Args:
         attribution: ``(n,)``: bars; ``(H, W)`` or ``(H, W, C)``, whose channels are added up: a map.
-        x: the picture that is explained; it lies under its map, which is stretched to its size.
-        batch: whether both have a batch axis in front; each sample is a panel.
+        x: the picture that is explained, drawn under the map, which is stretched to its size.
+        batch: whether both have a leading batch axis; each sample gets a panel.
         names: of the features, for bars.
         title: above the figure.
 
     Raises:
-        InputError: shapes that are neither. MissingDependencyError: matplotlib is not installed.
+        InputError: a shape is not one of these. MissingDependencyError: matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""The one number a sample that is explained, and its gradient, from whatever derivatives a bundle holds."""
+"""The number per sample that is explained, and its gradient, from whichever derivatives the bundle has."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Target:
         bundle: a loaded bundle.
         x: ``(B, *in)``, or one sample ``(*in,)``; without a batch axis in the model, one sample.
         of: one component or sum of an output; or a list of them, one for each row.
-        wrt: the input that ``x`` is for; it may be left out where there is one input.
-        given: the other inputs, of one row or of as many as ``x``.
+        wrt: the input that ``x`` is for; optional if there is only one.
+        given: the other inputs, with one row or as many as ``x``.
 
     Raises:
-        InputError: ``of`` is more than one number a row, or an input does not fit.
+        InputError: ``of`` is more than one number per row, or an input does not fit.
         NotExportedError: there is no such output.
     """
 
@@ -79,7 +79,10 @@ class Target:
         return result
 
     def gradient(self, points: Array, rows: Numbers, by: str | None = None) -> Array:
-        """``(P, *shape of by)``: the derivative by ``x``, or by the inner layer ``by``; raises ``NotExportedError``."""
+        """The derivative with respect to ``x``, or to the inner layer ``by``, ``(P, *shape of by)``.
+
+        Raises ``NotExportedError`` if the bundle does not have it.
+        """
         if not len(points):
             return np.zeros((0, *self._shape_of(by or self.wrt, points, rows)))
         parts = [(at, self._gradient(selection, points[at], rows[at], by)) for selection, at in self._groups(rows)]
@@ -89,7 +92,7 @@ class Target:
         return result
 
     def activation(self, layer: str, points: Array, rows: Numbers) -> Array:
-        """``(P, ...)``: what an inner layer gives."""
+        """``(P, ...)``: the output of an inner layer."""
         return self._run(self._function, (layer,), points, rows)[0]
 
     def _gradient(self, selection: Selection, points: Array, rows: Numbers, by: str | None) -> Array:

@@ -21,8 +21,8 @@ class Flat:
     """An output of a bundle as a function of ``x`` of shape ``(n,)``, and its derivatives; ``Bundle.flat`` makes it.
 
     Every method takes real numbers of any dtype and returns new float64 arrays. ``m`` is the number of components of
-    the output; where it is one, values are numbers. What was computed at the last ``x`` is kept: value and derivative
-    at one point take one evaluation, whatever the order of the calls. Safe to share between threads; picklable.
+    the output; if it is 1, values are numbers. The results at the last ``x`` are cached: value and derivative at one
+    point take one evaluation, whatever the order of the calls. Safe to share between threads; picklable.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class Flat:
 
     @property
     def slices(self) -> dict[str, slice]:
-        """Where each input stands in ``x``, raveled in C order."""
+        """The slice of ``x`` that holds each input, flattened in C order."""
         return {part.name: slice(part.start, part.stop) for part in self._layout.parts}
 
     @property
     def m(self) -> int | None:
-        """How many components the output has; None before the first call where free axes decide it."""
+        """How many components the output has; None before the first call if this depends on free axes."""
         return None if self._plan is None else self._plan.m
 
     def samples(self) -> Samples:
@@ -72,7 +72,7 @@ class Flat:
         return Samples(self._layout, self._plan or self._planned_at(np.zeros(self._layout.n)))
 
     def value(self, x: Any) -> Any:
-        """The output at ``x``: a float64 number where it has one component, else ``(m,)``.
+        """The output at ``x``: a float64 number if it has one component, otherwise an array ``(m,)``.
 
         Raises:
             InputError: ``x`` is not ``(n,)``, or cannot be held in the dtype of the model.
@@ -83,7 +83,7 @@ class Flat:
         return value[0] if plan.m == 1 else value.copy()
 
     def gradient(self, x: Any) -> Array:
-        """``(n,)``, of an output of one component; raises ``InputError`` where it has several."""
+        """The gradient, ``(n,)``, of an output with one component; raises ``InputError`` if it has several."""
         point, found, plan = self._at(x)
         if plan.m != 1:
             plan.require_scalar("gradient")
@@ -91,7 +91,7 @@ class Flat:
         return gradient
 
     def value_and_gradient(self, x: Any) -> tuple[Any, Array]:
-        """Both, of one evaluation: what ``scipy.optimize.minimize`` takes with ``jac=True``."""
+        """Both, from one evaluation, as ``scipy.optimize.minimize`` expects with ``jac=True``."""
         point, found, plan = self._at(x)
         if plan.m != 1:
             plan.require_scalar("value_and_gradient")
@@ -99,20 +99,20 @@ class Flat:
         return value[0], jacobian[0].copy()
 
     def jacobian(self, x: Any) -> Array:
-        """``(m, n)``; of an output of one component ``(1, n)``."""
+        """The Jacobian, ``(m, n)``; ``(1, n)`` for an output with one component."""
         point, found, plan = self._at(x)
         return plan.jacobian(found, point).copy()
 
     def value_and_jacobian(self, x: Any) -> tuple[Any, Array]:
-        """Both, of one evaluation."""
+        """Both, from one evaluation."""
         point, found, plan = self._at(x)
         value, jacobian = plan.both(found, point)
         return value[0] if plan.m == 1 else value.copy(), jacobian.copy()
 
     def hess(self, x: Any, v: Any = None) -> Array:
-        """``(n, n)``: the Hessian, weighted by ``v`` of shape ``(m,)``: the sum of ``v[i]`` times that of component i.
+        """The Hessian weighted by ``v`` of shape ``(m,)``: the sum of ``v[i]`` times that of component i, ``(n, n)``.
 
-        ``v`` may be left out where there is one component.
+        ``v`` may be omitted if there is one component.
         """
         point, found, plan = self._at(x)
         return plan.hessian(found, point, plan.weights(v)).copy()

@@ -1,4 +1,4 @@
-"""Evaluate dask arrays block by block; the bundle travels as path, digest and options and is loaded once per worker.
+"""Evaluate dask arrays block by block; the bundle is sent as path, digest and options and loaded once per worker.
 
 Needs ``pip install "pullback[dask]"``.
 """
@@ -21,14 +21,14 @@ from pullback.manifest import FunctionSpec, TensorSpec
 
 
 def map_blocks(bundle: Bundle, *arrays: Any, function: str = "evaluate", fetch: Any = None, **named: Any) -> Any:
-    """A named tuple of lazy dask arrays, one per result, chunked along the batch as the inputs are.
+    """A named tuple of lazy dask arrays, one per result, chunked along the batch like the inputs.
 
     ``arrays`` are dask arrays of shape ``(B, ...)``, by position or by name as in a call of the bundle. Every
-    block is computed once, whichever of the results are asked for together. Workers must see the bundle at
-    its path, and find there the bundle that was passed here.
+    block is computed once, whichever results are computed together. Workers must find the same bundle at the same
+    path.
 
     Raises:
-        InputError: an array does not fit, or the function does not treat every row alone.
+        InputError: an array does not fit, or the function does not treat every row separately.
     """
     called = bundle.functions[function]
     spec = called.spec
@@ -88,7 +88,7 @@ def _outputs(bundle: Bundle, spec: FunctionSpec, inputs: list[Any], wanted: tupl
 
 
 def pickled(bundle: Bundle) -> bytes:
-    """What is sent to the workers instead of ``bundle``: its path, digest, backend and options."""
+    """The data sent to the workers in place of ``bundle``: its path, digest, backend and options."""
     return pickle.dumps(bundle, protocol=4)
 
 

@@ -1,7 +1,7 @@
 """A bundle as a grey box of Pyomo, for IPOPT through cyipopt. Needs ``pip install "pullback[pyomo]"``.
 
-The outputs of the model are outputs of the grey box; the solver gets their Jacobian and, where the bundle can give
-it, the Hessian of the Lagrangian.
+The outputs of the model are outputs of the grey box; the solver gets their Jacobian and, if the bundle has second
+derivatives, the Hessian of the Lagrangian.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class BundleGreyBox(ExternalGreyBoxModel):  # type: ignore[misc]  # Pyomo has no
         return self._outputs
 
     def set_input_values(self, input_values: Any) -> None:
-        """The point that everything is asked at."""
+        """Sets the point of the following evaluations."""
         self._point = np.array(input_values, np.float64)
 
     def set_output_constraint_multipliers(self, output_con_multiplier_values: Any) -> None:

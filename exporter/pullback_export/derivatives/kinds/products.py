@@ -78,7 +78,7 @@ class JVP(AlongTangent):
 
 
 def adjoint_seed(of: Selection) -> Seed:
-    """``adj_y``, in the shape of what the request selects of the output."""
+    """``adj_y``, in the shape of the selected part of the output."""
     return Seed(f"adj_{of.label}", of)
 
 

@@ -1,4 +1,4 @@
-"""What every derivative kind says of itself. A kind is one class: adding one takes the class, its row and its law.
+"""The base class of the derivative kinds. A kind is one class: adding one takes the class, its row and its law.
 
 ``docs/format.md`` and the table in ``docs/derivatives.md`` name the kinds;
 :data:`pullback_export.derivatives.kinds.KINDS` holds them.
@@ -25,7 +25,7 @@ Shape = tuple[int | None, ...]
 
 
 class Seed(NamedTuple):
-    """An extra input, and what it has the shape and the dtype of."""
+    """An extra input, and the input or output whose shape and dtype it has."""
 
     name: str
     owner: Selection
@@ -70,13 +70,13 @@ class Quotient(Protocol):
 
     @property
     def direction(self) -> Array:
-        """In the shape of the last input; zero outside of what the request selects."""
+        """In the shape of the last input; zero outside the selection of the request."""
 
     def picked(self, selection: Selection) -> tuple[Any, ...]:
         """The selection as an index of a whole array."""
 
     def along(self, direction: Array, step: float) -> tuple[Array, Array]:
-        """The difference quotient along ``direction``, and how far the one-sided ones are apart."""
+        """The difference quotient along ``direction``, and the difference between the one-sided ones."""
 
 
 @dataclasses.dataclass(frozen=True, init=False)
@@ -84,7 +84,7 @@ class Request:
     """One derivative of the output ``of`` with respect to the inputs ``wrt``; the result is multiplied by ``scale``.
 
     ``name`` replaces the result's default name. ``mode``: ``"reverse"``, ``"forward"`` or None for the cheaper one.
-    ``chunk``: at most so many directions at once (bounds memory).
+    ``chunk``: the largest number of directions computed at once (limits memory).
     """
 
     of: Selection
@@ -153,7 +153,7 @@ class Request:
     # What it is.
 
     def resolved(self, out: Shape) -> Request:
-        """What the request means for an ``of`` of this shape per sample: itself, or one of another class."""
+        """The request for an ``of`` of this shape per sample: this one, or one of another class."""
         return self
 
     @property
@@ -172,7 +172,7 @@ class Request:
         return self.seeds[-1].name if self.seeds else None
 
     def check_shapes(self, out: Shape, into: Sequence[Shape], lead: int) -> None:
-        """Raises :class:`ExportError` where the shape of ``of``, or of what is picked of each ``wrt``, does not suit.
+        """Raises :class:`ExportError` if the shape of ``of``, or of the selection of a ``wrt``, is invalid.
 
         Shapes are those of one sample; ``lead`` counts the batch axes before them.
         """
@@ -180,7 +180,7 @@ class Request:
     # How it is computed.
 
     def key(self, order: int) -> Key:
-        """What the first ``order`` differentiations compute; requests with equal keys share it."""
+        """Identifies the result of the first ``order`` differentiations; requests with equal keys share it."""
         wrt = self.wrt if len(self.wrt) > 1 else self.wrt * max(self.order, 1)
         return self._step_name(order), self.of, wrt[:order], self.mode, self.chunk
 
@@ -190,18 +190,18 @@ class Request:
     def differentiate(
         self, step: Differentiation, level: int, seeds: Mapping[str, Any], results: Mapping[Key, Any]
     ) -> Any:
-        """The differentiation after ``level`` others; ``results`` holds what was computed before, by key."""
+        """The differentiation after ``level`` others; ``results`` holds the earlier results, by key."""
         raise NotImplementedError(self.kind)
 
     @property
     def byproducts(self) -> tuple[Request, ...]:
-        """What the result after the first differentiation is: its graph gives it too, at no cost."""
+        """The result after the first differentiation, which the same graph provides at no extra cost."""
         return ()
 
     # How central differences judge it.
 
     def below(self) -> Request | None:
-        """The function one order below, whose differences are taken; None where that is ``of`` itself."""
+        """The function one order below, whose differences are taken; None if that is ``of`` itself."""
         return None
 
     @property
@@ -221,7 +221,7 @@ class Request:
         return np.asarray(product.sum(axis=tuple(range(product.ndim - axes, product.ndim)))) if axes else product
 
     def measured(self, quotient: Quotient, step: float) -> tuple[Array, Array]:
-        """The compared quantity by central differences, and how far the one-sided ones are apart."""
+        """The compared quantity by central differences, and the difference between the one-sided ones."""
         return quotient.along(quotient.direction, step)
 
 

@@ -70,7 +70,7 @@ class Laplacian(Request):
     def differentiate(
         self, step: Differentiation, level: int, seeds: Mapping[str, Any], results: Mapping[Key, Any]
     ) -> Any:
-        """The trace of the Hessian, where that is computed anyway."""
+        """The trace of the Hessian, if that is computed anyway."""
         if level == 0:
             return step.jacobian()
         hessian = results.get((Jacobian.kind, *self.key(2)[1:]))

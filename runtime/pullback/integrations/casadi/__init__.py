@@ -1,7 +1,7 @@
-"""A bundle as a function of CasADi, with exact first and second derivatives. Needs ``pip install "pullback[casadi]"``.
+"""A bundle as a CasADi function with exact first and second derivatives. Needs ``pip install "pullback[casadi]"``.
 
-``f = function(bundle)``: CasADi's own ONNX Runtime backend runs it where its wheel has one (from 3.8), without
-Python in the loop; elsewhere a callback does. ``pullback casadi BUNDLE DIR`` writes the files that others open.
+``f = function(bundle)``: CasADi's own ONNX Runtime backend runs it without Python in the loop if the installed wheel
+has one (from 3.8); otherwise a callback does. ``pullback casadi BUNDLE DIR`` writes files for other languages.
 """
 
 from __future__ import annotations
@@ -31,24 +31,25 @@ def function(
 ) -> Any:
     """A ``casadi.Function`` of the inputs ``wrt`` with the outputs ``of``, under their names, one sample at a time.
 
-    A sample ``(n,)`` is a column, ``(r, c)`` a matrix, of higher rank a column in C order; a number is 1 x 1. Second
-    order takes Hessians, weighted Hessians or products of the bundle, whatever it holds. Numbers are computed in the
-    dtype of the bundle: IPOPT's default tolerance of 1e-8 needs a float64 one.
+    A sample ``(n,)`` is a column, ``(r, c)`` a matrix, one of higher rank a column in C order; a number is 1 x 1.
+    Second derivatives use the Hessians, weighted Hessians or products of the bundle. Numbers are computed in the dtype of the
+    bundle: IPOPT's default tolerance of 1e-8 needs float64.
 
     Args:
         bundle: a loaded bundle.
         name: of the function.
         of: outputs, or components and sums of them (``"y[2]"``, by callback); None: every output.
         wrt: inputs; None: every float input that is not given.
-        given: the other inputs, fixed; of one sample.
-        shape: where inputs have free axes (by callback), see :meth:`pullback.Bundle.flat`.
-        backend: ``"native"``: CasADi runs the graphs itself, from its version 3.8; the function can be saved and
-            loaded in C++, Octave and MATLAB. ``"callback"``: Python does. ``"auto"``: native where the bundle and
-            the wheel allow it; the numbers are the same.
+        given: the other inputs, fixed, for one sample.
+        shape: for inputs with free axes (callback only), see :meth:`pullback.Bundle.flat`.
+        backend: ``"native"``: CasADi (from version 3.8) runs the graphs itself; the function can be saved and loaded
+            in C++, Octave and MATLAB. ``"callback"``: Python runs them. ``"auto"``: native if the bundle and the wheel
+            allow it; the numbers are the same.
 
     Raises:
-        InputError, NotExportedError: as ``Bundle.flat``. A callback tells what second derivative to export when CasADi
-            asks for one. MissingDependencyError: ``"native"``, and CasADi has no ONNX Runtime backend.
+        InputError, NotExportedError: as in ``Bundle.flat``. If CasADi needs a second derivative that is missing, the
+            callback raises and says what to export.
+        MissingDependencyError: ``"native"`` was requested, but CasADi has no ONNX Runtime backend.
     """
     if backend not in BACKENDS:
         raise InputError(f"backend must be one of {', '.join(BACKENDS)}; got {backend!r}")

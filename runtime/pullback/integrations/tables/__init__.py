@@ -1,7 +1,7 @@
 """Tables of pandas, polars, pyarrow and xarray in, tables of values and derivatives out; columns are found by name.
 
-``out = evaluate(bundle, table)`` needs nothing but the library that the table is of. The names of columns are those of
-``export(features=...)``, else ``x`` for an input of one number a row and ``x[0]``, ``x[0,1]`` for others.
+``out = evaluate(bundle, table)`` needs only the library that the table belongs to. Columns are named as in
+``export(features=...)``; otherwise ``x`` for an input with one number per row and ``x[0]``, ``x[0,1]`` for others.
 """
 
 from pullback.integrations.tables.columns import input_columns, result_columns

@@ -20,7 +20,7 @@ Group = tuple[str, tuple[int, ...], "tuple[str, ...] | None"]
 
 
 def input_columns(bundle: Bundle) -> dict[str, tuple[str, ...]]:
-    """For each input its columns, in C order; raises ``InputError`` where a row has no fixed size."""
+    """The columns of each input, in C order; raises ``InputError`` if a row has no fixed size."""
     spec = bundle.functions["evaluate"].spec
     if not spec.rowwise:
         raise InputError(f"{spec}: a table needs independent rows; every array must have the batch axis")

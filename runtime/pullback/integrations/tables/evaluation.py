@@ -1,4 +1,4 @@
-"""``evaluate``: from a table to a table."""
+"""``evaluate``: a table of inputs to a table of results."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ def evaluate(
 ) -> Any:
     """Outputs and derivatives of every row, as a table of the same kind, with its index or its coordinates.
 
-    Columns are found by their names, wherever they stand; see :func:`input_columns` and :func:`result_columns`. Of a
-    DataFrame, a Table or a RecordBatch the results are columns ``y``, ``dy_dx[age]``. Of an xarray Dataset, whose
-    variables are the features, or of a DataArray with one axis of features, they are a Dataset of variables ``y`` and
-    ``dy_dx`` over the same axes, and over ``x_feature`` where an input has several components.
+    Columns are found by name, in any order; see :func:`input_columns` and :func:`result_columns`. For a DataFrame, a
+    Table or a RecordBatch, the results are columns ``y``, ``dy_dx[age]``. For an xarray Dataset, whose variables are
+    the features, or a DataArray with one axis of features, they are a Dataset with variables ``y`` and ``dy_dx`` over the
+    same axes, and over ``x_feature`` if an input has several components.
 
     Args:
-        bundle: a loaded bundle that treats every row alone.
+        bundle: a loaded bundle that treats every row separately.
         table: of pandas, polars, pyarrow or xarray.
         fetch: names of results; None: all.
-        given: a value for each input that the table does not hold, of one row.
-        extra: columns that no input has: ``"ignore"``, or ``"error"``.
-        missing: a row without a value (null, NaN, NA): ``"error"``, or ``"skip"``, and its results are NaN.
+        given: a value for each input that the table does not contain, for one row.
+        extra: for columns that belong to no input: ``"ignore"`` or ``"error"``.
+        missing: for a row with a missing value (null, NaN, NA): ``"error"``, or ``"skip"`` (its results are NaN).
         chunk: rows at a time, see :class:`pullback.Function`.
 
     Raises:
-        InputError: a column is missing, occurs twice, or holds no numbers; a value is missing, named by row and column,
-            or cannot be held in the dtype of the model.
+        InputError: a column is missing, occurs twice or is not numeric; a value is missing (the message gives row and
+            column) or does not fit the dtype of the model.
     """
     names = bundle.functions["evaluate"].fetch_names(fetch)
     if grids.is_grid(table):

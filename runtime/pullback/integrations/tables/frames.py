@@ -1,6 +1,6 @@
 """A table of each library as columns of numbers, and columns of numbers as a table of that library.
 
-Nothing is imported here that the caller has not: a table comes with its library.
+This module imports only libraries that the caller has: a table comes with its library.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Rows(Protocol):
         """Numbers ``(rows,)``, anything where there is none, and which are missing; raises ``InputError``."""
 
     def row(self, number: int) -> str:
-        """How a person finds a row."""
+        """The location of a row for error messages."""
 
 
 class Frame(Rows, Protocol):
@@ -139,7 +139,7 @@ _HINTS = {
 
 
 def framed(table: Any) -> Frame:
-    """The table as columns; raises ``InputError`` for what is none."""
+    """The table as columns; raises ``InputError`` if it is not a table."""
     for kind in type(table).__mro__:
         place = (kind.__module__.split(".")[0], kind.__name__)
         if place in FRAMES:
@@ -154,7 +154,7 @@ def framed(table: Any) -> Frame:
 
 
 def not_numbers(name: str, kind: object) -> InputError:
-    """Of a column that holds something else."""
+    """The message for a column that is not numeric."""
     return InputError(f"column {name!r} holds {kind}; encode it as numbers, the way it was when the model was trained")
 
 

@@ -1,4 +1,4 @@
-"""xarray: features on a grid. Each point of the grid is a row, and the results lie on the same grid."""
+"""xarray: features on a grid. Each point of the grid is a row, and the results are on the same grid."""
 
 from __future__ import annotations
 
