@@ -21,5 +21,5 @@ NOT_JUDGED = {
     "several requests with one name": "their sum has no direction of its own; the laws check each one",
     "Laplacian of more than 32 components": "it would take two evaluations for each",
     "kink": "one-sided differences disagree there, so that there is no derivative to compare with",
-    "no step converges": "extrapolated differences agree as far as their accuracy goes, which is less than the bound requires",
+    "no step converges": "extrapolated differences agree as far as their accuracy goes, which is less than required",
 }

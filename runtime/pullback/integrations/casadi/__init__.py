@@ -32,8 +32,8 @@ def function(
     """A ``casadi.Function`` of the inputs ``wrt`` with the outputs ``of``, under their names, one sample at a time.
 
     A sample ``(n,)`` is a column, ``(r, c)`` a matrix, one of higher rank a column in C order; a number is 1 x 1.
-    Second derivatives use the Hessians, weighted Hessians or products of the bundle. Numbers are computed in the dtype of the
-    bundle: IPOPT's default tolerance of 1e-8 needs float64.
+    Second derivatives use the Hessians, weighted Hessians or products of the bundle. Numbers are computed in the dtype
+    of the bundle: IPOPT's default tolerance of 1e-8 needs float64.
 
     Args:
         bundle: a loaded bundle.

@@ -34,8 +34,8 @@ def evaluate(
 
     Columns are found by name, in any order; see :func:`input_columns` and :func:`result_columns`. For a DataFrame, a
     Table or a RecordBatch, the results are columns ``y``, ``dy_dx[age]``. For an xarray Dataset, whose variables are
-    the features, or a DataArray with one axis of features, they are a Dataset with variables ``y`` and ``dy_dx`` over the
-    same axes, and over ``x_feature`` if an input has several components.
+    the features, or a DataArray with one axis of features, they are a Dataset with variables ``y`` and ``dy_dx`` over
+    the same axes, and over ``x_feature`` if an input has several components.
 
     Args:
         bundle: a loaded bundle that treats every row separately.
