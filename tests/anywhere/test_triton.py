@@ -154,7 +154,7 @@ def test_what_is_there_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str
     [
         (["--batch", "-1"], 2, "--batch must not be negative"),
         (["--threads", "-1"], 2, "--threads must not be negative"),
-        (["--name", "a/b"], 1, "no name of a model"),
+        (["--name", "a/b"], 1, "not a valid model name"),
     ],
 )
 def test_wrong_usage(

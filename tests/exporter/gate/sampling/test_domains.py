@@ -120,7 +120,7 @@ def test_a_search_ends_and_says_what_the_model_says() -> None:
         calls.append(1)
         raise RuntimeError("only on\nTuesdays")
 
-    problem = r"RuntimeError: only on Tuesdays; give samples=\{'x': \.\.\., 'm': \.\.\., 'i': \.\.\.\} that it takes"
+    problem = r"RuntimeError: only on Tuesdays; pass samples=\{'x': \.\.\., 'm': \.\.\., 'i': \.\.\.\} that it accepts"
     with pytest.raises(ExportError, match=problem):
         search(source_of(call, X, M, K), None)
     assert len(calls) <= MOST_TRIES
