@@ -29,7 +29,7 @@ class Refused(ExportError):
     """The live model does not take a sample: it raises, whatever that is. ``said`` is its own message, on one line."""
 
     def __init__(self, said: str) -> None:
-        super().__init__(f"the live model fails on a sample: {said}; give samples={{...}} that it takes")
+        super().__init__(f"the live model fails on a sample: {said}; pass samples={{...}} that it accepts")
         self.said = said
 
 
@@ -121,7 +121,7 @@ def refusal_of_given(given: Given, run: Callable[[Arrays], Any], inputs: Arrays,
         rows = given.numbers[[first, last]]
         where += f": row {rows[0]}" if first == last else f": rows {rows[0]} to {rows[1]} together"
         where += f" of {given.count}"
-    return ExportError(f"{where}: the live model does not take it: {said}; give samples={{...}} that it takes")
+    return ExportError(f"{where}: the live model does not take it: {said}; pass samples={{...}} that it accepts")
 
 
 def _refused_rows(run: Callable[[Arrays], Any], inputs: Arrays, problem: Refused) -> tuple[int, int, str]:
