@@ -125,4 +125,25 @@ CASES = [
         (normal(2, 2, 3, 2, 2), kernel(3, 3, 2, 2, 2), fixed([4, 5, 3], "int32", ())),
         order=2,
     ),
+    Case(
+        "conv_channels_of_data",
+        CONV2D,
+        lambda x, w, channels: conv2d()(tf.gather(x, channels[0], axis=3), w),
+        (image(2, 5, 4, 4), kernel(3, 3, 2, 3), fixed([[3, 1]], "int32", (1,))),
+        order=2,
+    ),
+    Case(
+        "conv_kernel_channels_of_data",
+        CONV2D,
+        lambda x, w, channels: conv2d()(tf.gather(x, channels[0], axis=3), tf.gather(w, channels[0], axis=2)),
+        (image(2, 5, 4, 4), kernel(3, 3, 4, 3), fixed([[3, 1]], "int32", (1,))),
+        order=2,
+    ),
+    Case(
+        "conv_filters_of_data",
+        CONV2D,
+        lambda x, w, channels: conv2d(2)(x, tf.gather(w, channels[0], axis=3)),
+        (image(2, 5, 4, 2), kernel(3, 3, 2, 4), fixed([[3, 1, 0]], "int32", (1,))),
+        order=2,
+    ),
 ]

@@ -38,7 +38,7 @@ def conv_backprop_input(op: OpContext, sizes: Value, kernel: Value, dy: Value) -
 @lowers("Conv2DBackpropFilter", "Conv3DBackpropFilterV2")
 def conv_backprop_filter(op: OpContext, x: Value, sizes: Value, dy: Value) -> Value:
     """``dkernel[t] = sum_o x[o * stride + t * dilation - pad].T @ dy[o]``."""
-    return _filter_gradient(op, x, _known(op, sizes), dy)
+    return _filter_gradient(op, x, named_sizes(op, sizes, "channels"), dy)
 
 
 @lowers("DepthwiseConv2dNative")
@@ -99,7 +99,7 @@ def _product(op: OpContext, x: Value, kernel: Value, windows: Sequence[Window], 
 
 def _columns(op: OpContext, x: Value, windows: Sequence[Window], groups: int) -> Value:
     """The unfolded input: ``(N, taps * in, positions)``, or ``(N, groups, taps * in / groups, positions)``."""
-    batch, channels = x.dims[0], _known_size(op, x.dims[1])
+    batch, channels = x.dims[0], x.dims[1]
     taps = int(np.prod([window.kernel for window in windows]))
     positions = product(window.result for window in windows)
     unfolded = win.unfold(op, win.pad(op, x, windows), windows)
@@ -114,9 +114,8 @@ def _matrix(op: OpContext, kernel: Value, groups: int) -> Value:
     """The ONNX kernel as ``([groups,] out / groups, taps * in / groups)``, taps in the order of ``unfold``."""
     count = kernel.rank - 2
     taps_first = op.transpose(kernel, [0, *range(count + 1, 1, -1), 1])
-    out = _known_size(op, kernel.dims[0])
-    rows = int(np.prod([_known_size(op, size) for size in kernel.dims[1:]]))
-    return op.Reshape(taps_first, [out, rows] if groups == 1 else [groups, out // groups, rows])
+    out, rows = kernel.dims[0], product(kernel.dims[1:])
+    return op.reshape(taps_first, [out, rows] if groups == 1 else [groups, out // groups, rows])
 
 
 def convolve_adjoint(op: OpContext, dy: Value, kernel: Value, windows: Sequence[Window], groups: int = 1) -> Value:
@@ -124,7 +123,7 @@ def convolve_adjoint(op: OpContext, dy: Value, kernel: Value, windows: Sequence[
 
     Stride 1: a convolution with the flipped kernel, which runs at forward speed.
     """
-    shape = (dy.dims[0], _known_size(op, kernel.dims[1]) * groups, *[window.size for window in windows])
+    shape = (dy.dims[0], kernel.dims[1] * groups, *[window.size for window in windows])
     if 0 in [window.result for window in windows]:
         return op.full(shape, 0, dy.dtype)
     if dy.dtype != np.float32:
@@ -139,15 +138,15 @@ def convolve_adjoint(op: OpContext, dy: Value, kernel: Value, windows: Sequence[
 
 def _flipped(op: OpContext, dy: Value, kernel: Value, windows: Sequence[Window], groups: int) -> Value:
     count = len(windows)
-    out, width, *taps = [_known_size(op, size) for size in kernel.dims]
+    out, width, *taps = kernel.dims
     axes = [axis for axis in range(2, 2 + count) if kernel.dims[axis] != 1]
     if axes:
         kernel = op.Slice(kernel, [-1] * len(axes), [-(2**62)] * len(axes), axes, [-1] * len(axes))
     if groups == 1:
         swapped = op.transpose(kernel, [1, 0, *range(2, 2 + count)])
     else:
-        split = op.Reshape(kernel, [groups, out // groups, width, *taps])
-        swapped = op.Reshape(
+        split = op.reshape(kernel, [groups, out // groups, width, *taps])
+        swapped = op.reshape(
             op.transpose(split, [0, 2, 1, *range(3, 3 + count)]), [groups * width, out // groups, *taps]
         )
     pads = [window.reach - 1 - window.pads[side] for side in (0, 1) for window in windows if window.pads is not None]
@@ -180,7 +179,7 @@ def _folded(op: OpContext, dy: Value, kernel: Value, windows: Sequence[Window], 
     """``fold(kernel.T @ dy)``."""
     batch, results = dy.dims[0], [window.result for window in windows]
     positions = product(results)
-    out, width = _known_size(op, kernel.dims[0]), _known_size(op, kernel.dims[1])
+    out, width = kernel.dims[0], kernel.dims[1]
     taps = int(np.prod([window.kernel for window in windows]))
     matrix = _matrix(op, kernel, groups)
     if groups == 1:
@@ -195,19 +194,15 @@ def _folded(op: OpContext, dy: Value, kernel: Value, windows: Sequence[Window], 
 def kernel_gradient(op: OpContext, x: Value, dy: Value, windows: Sequence[Window], groups: int = 1) -> Value:
     """``([groups,] taps * in / groups, out / groups)``, taps in the order of ``unfold``: summed over positions."""
     columns = _columns(op, x, windows, groups)
-    out, positions = _known_size(op, dy.dims[1]), product(window.result for window in windows)
-    rows = _known_size(op, columns.dims[-2])
+    out, positions = dy.dims[1], product(window.result for window in windows)
+    rows = columns.dims[-2]
     if groups == 1:
-        left = op.Reshape(op.transpose(columns, [1, 0, 2]), _with_rest(rows))
+        left = op.reshape(op.transpose(columns, [1, 0, 2]), [rows, -1])
         right = op.reshape(dy, [dy.dims[0], out, positions])
-        return left @ op.Reshape(op.transpose(right, [0, 2, 1]), [-1, out])
-    left = op.Reshape(op.transpose(columns, [1, 2, 0, 3]), [groups, *_with_rest(rows)])
+        return left @ op.reshape(op.transpose(right, [0, 2, 1]), [-1, out])
+    left = op.reshape(op.transpose(columns, [1, 2, 0, 3]), [groups, rows, -1])
     right = op.reshape(dy, [dy.dims[0], groups, out // groups, positions])
-    return left @ op.Reshape(op.transpose(right, [1, 0, 3, 2]), [groups, -1, out // groups])
-
-
-def _with_rest(rows: int) -> list[int]:
-    return [rows, -1]
+    return left @ op.reshape(op.transpose(right, [1, 0, 3, 2]), [groups, -1, out // groups])
 
 
 def _input_gradient(op: OpContext, shape: Sequence[Size], kernel: Value, dy: Value) -> Value:
@@ -219,16 +214,16 @@ def _input_gradient(op: OpContext, shape: Sequence[Size], kernel: Value, dy: Val
 
 def _filter_gradient(op: OpContext, x: Value, shape: Sequence[Size], dy: Value) -> Value:
     windows = _windows(op, x.dims, shape)
-    count, width, out = len(windows), _known_size(op, shape[-2]), _known_size(op, shape[-1])
+    count, width, out = len(windows), shape[-2], shape[-1]
     first = win.channels_first(op, x)
-    groups = _known_size(op, first.dims[1]) // width
+    groups = _group_count(first.dims[1], width)
     product_ = kernel_gradient(op, first, win.channels_first(op, dy), windows, groups)
     taps = [window.kernel for window in reversed(windows)]
     if groups == 1:
-        return op.transpose(op.Reshape(product_, [*taps, width, out]), [*range(count - 1, -1, -1), count, count + 1])
-    split = op.Reshape(product_, [groups, *taps, width, out // groups])
+        return op.transpose(op.reshape(product_, [*taps, width, out]), [*range(count - 1, -1, -1), count, count + 1])
+    split = op.reshape(product_, [groups, *taps, width, out // groups])
     ordered = op.transpose(split, [*range(count, 0, -1), count + 1, 0, count + 2])
-    return op.Reshape(ordered, [*taps[::-1], width, out])
+    return op.reshape(ordered, [*taps[::-1], width, out])
 
 
 def _windows(op: OpContext, shape: Sequence[Size], kernel: Sequence[Size]) -> list[Window]:
@@ -243,7 +238,12 @@ def _windows(op: OpContext, shape: Sequence[Size], kernel: Sequence[Size]) -> li
 
 def _groups(op: OpContext, shape: Sequence[Size], kernel: Value) -> int:
     channels = shape[-1] if win.is_channels_last(op) else shape[1]
-    return _known_size(op, channels) // _known_size(op, kernel.dims[-2])
+    return _group_count(channels, kernel.dims[-2])
+
+
+def _group_count(channels: Size, width: Size) -> int:
+    """Groups of ``width`` channels. Of numbers that are not known yet: one, and ONNX Runtime refuses to run others."""
+    return channels // width if isinstance(channels, int) and isinstance(width, int) else 1
 
 
 def _onnx_kernel(op: OpContext, kernel: Value) -> Value:
@@ -260,7 +260,9 @@ def _depthwise_kernel(op: OpContext, kernel: Value) -> Value:
 
 def _known_size(op: OpContext, size: Size) -> int:
     if not isinstance(size, int):
-        raise op.unsupported("the number of channels or the kernel size depends on the data; use constant sizes")
+        raise op.unsupported(
+            "the kernel size or the channels of a depthwise convolution depend on the data; use constant sizes"
+        )
     return size
 
 
