@@ -6,6 +6,7 @@ MAIN := .venv
 RUNTIME := .venvs/runtime
 SAVEDMODEL := .venvs/savedmodel
 FRAMEWORKS := .venvs/frameworks
+CLUSTERS := .venvs/clusters
 DOCS := .venvs/docs
 ANYWHERE := .venvs/anywhere
 NODE := .venvs/node
@@ -25,7 +26,7 @@ LIMITED := timeout --kill-after=30 $(RUN_SECONDS)
 PYTEST := -m pytest --timeout=$(TEST_SECONDS)
 XDIST ?= -n 2 --dist loadgroup --max-worker-restart=0
 
-.PHONY: demo docs package test test-all test-main test-runtime test-savedmodel test-frameworks test-anywhere environments bench gate sweep lint format clean
+.PHONY: demo docs package test test-all test-main test-runtime test-savedmodel test-frameworks test-clusters test-anywhere environments bench gate sweep lint format clean
 
 demo: $(MAIN)/installed
 	$(MAIN)/bin/python -m models.bowl_demo demo
@@ -37,7 +38,7 @@ test: $(MAIN)/installed
 
 test-all: $(MAIN)/installed
 	$(MAKE) --no-print-directory test MARKED=
-	$(MAKE) --no-print-directory test-frameworks test-anywhere
+	$(MAKE) --no-print-directory test-frameworks test-clusters test-anywhere
 	$(MAKE) --no-print-directory docs package
 
 # MARKED selects tests; what takes long runs only in test-all.
@@ -103,6 +104,13 @@ $(FRAMEWORKS)/installed: build/wheel
 
 # Others' own words for what we write: Triton's and TensorFlow Serving's protobufs (without TensorFlow), YAML.
 PEERS := "tritonclient[grpc]>=2.60" "pyyaml>=6" "markdown-it-py>=3"
+$(CLUSTERS)/installed: build/wheel
+	@test -x $(CLUSTERS)/bin/python || $(MAIN)/bin/python -m venv $(CLUSTERS)
+	$(CLUSTERS)/bin/python -m pip install --quiet "pytest>=8" "pytest-timeout>=2.3"
+	$(CLUSTERS)/bin/python -m pip install --quiet "pullback[ray,spark] @ file://$$(ls $$PWD/build/wheel/*.whl)"
+	$(CLUSTERS)/bin/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
+	@touch $@
+
 $(ANYWHERE)/installed: build/wheel
 	@test -x $(ANYWHERE)/bin/python || $(MAIN)/bin/python -m venv $(ANYWHERE)
 	$(ANYWHERE)/bin/python -m pip install --quiet "pytest>=8" "pytest-timeout>=2.3" $(PEERS)

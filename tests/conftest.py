@@ -20,6 +20,8 @@ collect_ignore = [] if "PULLBACK_INSTALLED" in os.environ else ["installed"]
 # PyTorch and JAX have an environment of their own, without TensorFlow; `make test-all` makes it.
 if os.environ.get("PULLBACK_INSTALLED") != "frameworks":
     collect_ignore.append("frameworks")
+if os.environ.get("PULLBACK_INSTALLED") != "clusters":
+    collect_ignore.append("clusters")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
