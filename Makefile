@@ -60,6 +60,10 @@ test-savedmodel: $(SAVEDMODEL)/installed $(BUNDLE)/manifest.json
 test-frameworks: $(FRAMEWORKS)/installed
 	PULLBACK_INSTALLED=frameworks $(LIMITED) $(FRAMEWORKS)/bin/python $(PYTEST) tests/frameworks
 
+# Ray and Spark, which needs Java 17. Only in test-all; both are large.
+test-clusters: $(CLUSTERS)/installed
+	PULLBACK_INSTALLED=clusters PYSPARK_PYTHON=$(CURDIR)/$(CLUSTERS)/bin/python $(LIMITED) $(CLUSTERS)/bin/python $(PYTEST) tests/clusters
+
 # Node, Chromium, clients over HTTP, C++, files of other servers: what bundles travel to. Only in test-all.
 test-anywhere: $(ANYWHERE)/installed $(NODE)/installed $(HEADERS)/installed
 	PULLBACK_NODE=$(NODE) PULLBACK_ONNXRUNTIME_HEADERS=$(HEADERS) $(LIMITED) $(ANYWHERE)/bin/python $(PYTEST) tests/anywhere
@@ -102,8 +106,6 @@ $(FRAMEWORKS)/installed: build/wheel
 	$(FRAMEWORKS)/bin/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
 	@touch $@
 
-# Others' own words for what we write: Triton's and TensorFlow Serving's protobufs (without TensorFlow), YAML.
-PEERS := "tritonclient[grpc]>=2.60" "pyyaml>=6" "markdown-it-py>=3"
 $(CLUSTERS)/installed: build/wheel
 	@test -x $(CLUSTERS)/bin/python || $(MAIN)/bin/python -m venv $(CLUSTERS)
 	$(CLUSTERS)/bin/python -m pip install --quiet "pytest>=8" "pytest-timeout>=2.3"
@@ -111,6 +113,8 @@ $(CLUSTERS)/installed: build/wheel
 	$(CLUSTERS)/bin/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
 	@touch $@
 
+# Others' own words for what we write: Triton's and TensorFlow Serving's protobufs (without TensorFlow), YAML.
+PEERS := "tritonclient[grpc]>=2.60" "pyyaml>=6" "markdown-it-py>=3"
 $(ANYWHERE)/installed: build/wheel
 	@test -x $(ANYWHERE)/bin/python || $(MAIN)/bin/python -m venv $(ANYWHERE)
 	$(ANYWHERE)/bin/python -m pip install --quiet "pytest>=8" "pytest-timeout>=2.3" $(PEERS)
