@@ -76,7 +76,9 @@ def export(
             ``jacobian``, ``hessian``, ``laplacian``, ``derivative``, and with seeds ``vjp``, ``jvp``, ``hvp`` and
             ``weighted_hessian`` (see :data:`pullback_export.derivatives.kinds.KINDS` for their results).
         inputs: ``tf.TensorSpec`` with names; needed for a plain function, else it renames. A dictionary of them for
-            what takes its inputs as one dictionary.
+            what takes its inputs as one dictionary. Names start inside of a Keras model, ``["embedding", "t"]``, at
+            inner layers or one call of them, ``"conv#1"``; inputs that outputs still depend on, by way of a mask say,
+            stay beside them, and others are left out.
         outputs: which outputs to keep, by their names; ``{name: new name}`` keeps and renames, and a list of as many
             new names as there are outputs renames all. What is left out may be anything: a text, a sparse tensor.
         samples: real inputs for parity, arrays by input name, or a list of such dictionaries where sizes differ. More

@@ -29,7 +29,6 @@ from pullback_export.derivatives.request_checks import (
 from pullback_export.derivatives.selection import check_range, sample_index
 from pullback_export.derivatives.tape_step import Step
 from pullback_export.derivatives.vectorization import Vectorize, copies, is_vectorizable, vectorized
-from pullback_export.errors import ExportError
 from pullback_export.sources.source import Source, no_taps
 from pullback_export.sources.statefulness import check_control_flow, check_stateless
 
@@ -99,7 +98,7 @@ class Derivatives:
         self.lead = 1 if source.batched else 0
         known = {spec.name for spec in source.inputs} | set(source.outputs)
         named = {item.name for request in requests for item in (request.of, *request.wrt)}
-        self.layers = tuple(sorted(name for name in named - known if name in source.layers))
+        self.layers = tuple(sorted(name for name in named - known if source.has_layer(name)))
         for request in requests:
             check_names(request, source, self.layers)
         self.specs = self._trace_values()
@@ -235,10 +234,6 @@ class Derivatives:
         found: dict[str, Any] = {}
 
         def tap(name: str, result: Any) -> Any:
-            if name in found:
-                raise ExportError(f"layer {name!r} is used more than once; name a layer that is used once")
-            if not tf.is_tensor(result):
-                raise ExportError(f"layer {name!r} returns {type(result).__name__}, not one tensor; name another layer")
             found[name] = ensured(self.source.ranks, name, tf.identity(result))
             for tape in tapes:
                 tape.watch(found[name])
@@ -246,9 +241,6 @@ class Derivatives:
 
         with (self.source.tapped or no_taps)(self.layers, tap):
             outputs = self.source.call(*tensors)
-        missing = [name for name in self.layers if name not in found]
-        if missing:
-            raise ExportError(f"layer {missing[0]!r} was not reached when the model was called; name another layer")
         values = {Selection(spec.name): tensor for spec, tensor in zip(self.source.inputs, tensors, strict=True)}
         values |= {
             Selection(name): ensured(self.source.ranks, name, tensor)

@@ -9,12 +9,16 @@ import numpy as np
 from pullback.selection import Selection
 
 from pullback_export.errors import ExportError
+from pullback_export.sources.source import spelled
 
 
 def parse_selection(text: str) -> Selection:
-    """Reads ``y``, ``y[2]``, ``x[:, 3:7]`` and ``sum(y)``; raises :class:`ExportError` for any other text."""
+    """Reads ``y``, ``y[2]``, ``x[:, 3:7]``, ``sum(y)`` and a call of a layer, ``conv#1``.
+
+    Raises :class:`ExportError` for any other text.
+    """
     try:
-        return Selection.parse(text)
+        return Selection.parse(spelled(text))
     except ValueError as problem:
         raise ExportError(str(problem)) from problem
 

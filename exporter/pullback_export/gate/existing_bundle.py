@@ -55,7 +55,8 @@ def compare(
         model: anything that :func:`export` takes.
         bundle: the folder of the bundle.
         samples: real inputs, arrays by input name; drawn at random where left out.
-        inputs: ``tf.TensorSpec`` of a plain function; by default what the bundle says of its inputs.
+        inputs: ``tf.TensorSpec`` of a plain function, or the inner layers that the bundle starts at; by default what
+            the bundle says of its inputs.
         outputs: what :func:`export` was given, where it kept some outputs under other names.
         tolerance: None for the bundle's own, a number, a :class:`pullback.manifest.Tolerance`, or numbers by output or
             derivative, the bundle's own for the others.
@@ -80,11 +81,17 @@ def compare(
         requests = [_request(item) for graph in manifest.functions for item in graph.function.requested]
         if inputs is None and needs_inputs(model):
             inputs = [tf.TensorSpec(_free(spec.shape), spec.dtype, spec.name) for spec in evaluate.inputs]
-        source = open_source(model, inputs, outputs, evaluate.batched, training, signature, half=True)
-        names = [name for name in plain if name not in source.layers or name in source.outputs]
+        takes = [spec.name for spec in evaluate.inputs]
+
+        def opened(kept: Outputs) -> Source:
+            started = takes if inputs is None else ()
+            return open_source(model, inputs, kept, evaluate.batched, training, signature, half=True, takes=started)
+
+        source = opened(outputs)
+        names = [name for name in plain if not source.has_layer(name) or name in source.outputs]
         if len(names) < len(source.outputs) and set(names) <= set(source.outputs):  # the others were left out
-            source = open_source(model, inputs, names, evaluate.batched, training, signature, half=True)
-        source = _renamed(source, [spec.name for spec in evaluate.inputs], plain)
+            source = opened(names)
+        source = _renamed(source, takes, plain)
         planned = Derivatives(source, requests, "zero", functools.partial(seen_inputs, source, samples))
         source, traced = planned.source, [trace(function) for function in planned.functions()]
         retyped = in_precision(source, traced, _precision(evaluate, traced[0]))
@@ -183,7 +190,7 @@ def _formats(manifest: Manifest) -> tuple[str, ...]:
 
 def _renamed(source: Source, inputs: list[str], plain: list[str]) -> Source:
     """The source under the bundle's names, which the caller of :func:`export` may have chosen."""
-    outputs = [name for name in plain if name not in source.layers or name in source.outputs]
+    outputs = [name for name in plain if not source.has_layer(name) or name in source.outputs]
     if len(inputs) != len(source.inputs) or len(outputs) != len(source.outputs):
         raise ExportError(
             f"the bundle has inputs {inputs} and outputs {outputs}, the model {[s.name for s in source.inputs]} and"

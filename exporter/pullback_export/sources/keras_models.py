@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -15,6 +15,7 @@ from pullback_export.errors import ExportError
 from pullback_export.overrides.time_distributed import steps_as_rows
 from pullback_export.precision import check_layers
 from pullback_export.sources.functions import dense
+from pullback_export.sources.layer_taps import tapped
 from pullback_export.sources.names import Outputs, identifiers, kept, numbered, readable, renamed, structure_names
 from pullback_export.sources.source import Source, Tap
 
@@ -47,10 +48,10 @@ def keras_source(model: Any, inputs: Inputs, outputs: Outputs, training: bool, h
 
     layers = tuple(layer.name for layer in model._flatten_layers(include_self=False))
 
-    def tapped(wanted: Sequence[str], tap: Tap) -> contextlib.AbstractContextManager[None]:
-        return _tapped(model, wanted, tap)
+    def through(wanted: Sequence[str], tap: Tap) -> contextlib.AbstractContextManager[None]:
+        return tapped(model, wanted, tap)
 
-    return Source("keras", specs, keep.names, call, True, model, layers, tapped, notes=notes)
+    return Source("keras", specs, keep.names, call, True, model, layers, through, notes=notes)
 
 
 def _results(model: Any, template: Any, training: bool, tensors: Sequence[Any]) -> Any:
@@ -173,24 +174,3 @@ def _is_made_up(model: Any, name: str) -> bool:
         return True
     stem = re.sub(r"(?<!^)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__).lower()
     return re.fullmatch(rf"{re.escape(stem)}(_\d+)?", name) is not None
-
-
-@contextlib.contextmanager
-def _tapped(model: Any, wanted: Sequence[str], tap: Tap) -> Iterator[None]:
-    """Lets the output of each wanted layer pass through ``tap`` while the context lasts."""
-    layers = {layer.name: layer for layer in model._flatten_layers(include_self=False)}
-    originals = {name: layers[name].call for name in wanted}
-
-    def wrap(name: str) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            return tap(name, originals[name](*args, **kwargs))
-
-        return call
-
-    try:
-        for name in wanted:
-            object.__setattr__(layers[name], "call", wrap(name))
-        yield
-    finally:
-        for name in wanted:
-            object.__delattr__(layers[name], "call")

@@ -15,6 +15,7 @@ from pullback_export.errors import ExportError
 from pullback_export.precision import REWRITABLE, check_dtype
 from pullback_export.sources.files import load
 from pullback_export.sources.functions import function_source, signature_of
+from pullback_export.sources.inner_inputs import names_among, started_at, with_inputs
 from pullback_export.sources.names import Outputs
 from pullback_export.sources.saved_models import saved_model_source
 from pullback_export.sources.source import Source
@@ -28,10 +29,12 @@ def open_source(
     training: bool,
     signature: str | None = None,
     half: bool = False,
+    takes: Sequence[str] = (),
 ) -> Source:
     """Reads a Keras model, a ``.keras`` path, a SavedModel folder, a ``tf.Module`` or a function of tensors.
 
-    ``half``: it may compute in half precision.
+    ``half``: it may compute in half precision. ``takes``: the inputs of a bundle that was made of it, which may be
+    inner layers, or fewer than the model has.
     """
     if isinstance(model, str | pathlib.Path):
         model = load(pathlib.Path(model))
@@ -40,6 +43,7 @@ def open_source(
             f"{type(model).__name__} is a model of tf_keras (Keras 2): write it with tf.saved_model.save(model,"
             " folder), and export the folder"
         )
+    inputs, wanted = names_among(inputs)
     if _is_keras(model):
         from pullback_export.sources.keras_models import keras_source
 
@@ -57,6 +61,10 @@ def open_source(
         raise ExportError(
             f"signature={signature!r}: only a SavedModel has signatures, not a {source.kind} source; leave it out"
         )
+    if wanted is not None:
+        source = with_inputs(source, wanted)
+    elif takes:
+        source = started_at(source, takes)
     source = dataclasses.replace(source, batched=_is_batched(source.inputs) if batched is None else batched)
     _check(source, half)
     return source

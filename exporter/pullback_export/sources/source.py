@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -36,10 +37,25 @@ class Source:
     notes: tuple[str, ...] = ()
     ranks: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
+    def has_layer(self, name: str) -> bool:
+        """Whether ``name`` is an inner layer, or one of its calls."""
+        return layer_call(name, self.layers)[0] in self.layers
+
     @property
     def dtype(self) -> str:
         """``float64`` where any input is, else ``float32``."""
         return "float64" if any(spec.dtype == tf.float64 for spec in self.inputs) else "float32"
+
+
+def spelled(name: str) -> str:
+    """``conv#1``, the second call of a layer, as names in a bundle can be: ``conv_call_1``."""
+    return re.sub(r"#(\d+)", r"_call_\1", name)
+
+
+def layer_call(name: str, layers: Container[str]) -> tuple[str, int | None]:
+    """A layer and the number of one of its calls, ``conv_call_1``; None where ``name`` is a layer as it stands."""
+    match = re.fullmatch(r"(.+)_call_(\d+)", name)
+    return (match[1], int(match[2])) if match and name not in layers else (name, None)
 
 
 @contextlib.contextmanager

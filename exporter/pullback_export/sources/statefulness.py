@@ -30,7 +30,7 @@ def graph_of(function: Any, caller: Any) -> Any:
 
 def check_control_flow(graph: Any, seen: frozenset[str] = frozenset()) -> None:
     """Raises :class:`UnsupportedOpsError` where outputs depend on control flow of TensorFlow 1, also in functions."""
-    for op in _ancestors(graph.outputs):
+    for op in ancestors(graph.outputs):
         kind = op.type.removeprefix("Ref")
         if kind in _VERSION_1:
             raise UnsupportedOpsError(
@@ -51,7 +51,7 @@ def check_stateless(graph: Any) -> None:
     """Raises :class:`UnsupportedOpsError` where outputs of the traced ``graph`` depend on a variable it writes to."""
     keys = [tensor.name for tensor in graph.inputs]
     written = {key: op for op, key in _touched(graph, graph.get_operations(), keys, _WRITES)}
-    for _, key in _touched(graph, _ancestors(graph.outputs), keys, _READS):
+    for _, key in _touched(graph, ancestors(graph.outputs), keys, _READS):
         if key in written:
             op = written[key]
             raise UnsupportedOpsError(
@@ -76,7 +76,7 @@ def _touched(
                 yield from _touched(inner, inner.get_operations(), given[_BODIES[attribute] :], kinds)
 
 
-def _ancestors(tensors: Iterable[Any]) -> list[Any]:
+def ancestors(tensors: Iterable[Any]) -> list[Any]:
     """Every op that the tensors are computed from."""
     waiting = [tensor.op for tensor in tensors]
     found = {op.name: op for op in waiting}
