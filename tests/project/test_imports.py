@@ -84,6 +84,7 @@ ORDER: tuple[tuple[str, ...], ...] = tuple(
     tuple(f"pullback_export.{name}" for name in row)
     for row in (
         ("errors", "failures", "precision"),
+        ("arguments",),
         ("graph",),
         ("optimize",),
         ("lowering.context", "lowering.registry", "lowering.refusals", "lowering.liveness"),
