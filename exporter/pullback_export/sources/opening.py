@@ -15,7 +15,7 @@ from pullback_export.errors import ExportError
 from pullback_export.precision import REWRITABLE, check_dtype
 from pullback_export.sources.files import load
 from pullback_export.sources.functions import function_source, signature_of
-from pullback_export.sources.inner_inputs import names_among, started_at, with_inputs
+from pullback_export.sources.inside.inner_inputs import names_among, started_at, with_inputs
 from pullback_export.sources.names import Outputs
 from pullback_export.sources.saved_models import saved_model_source
 from pullback_export.sources.source import Source

@@ -16,7 +16,7 @@ from typing import Any
 import tensorflow as tf
 
 from pullback_export.errors import ExportError
-from pullback_export.sources.placeholders import Placeholders
+from pullback_export.sources.inside.placeholders import Placeholders
 from pullback_export.sources.source import Source, Tap, no_taps, spelled
 from pullback_export.sources.statefulness import ancestors
 

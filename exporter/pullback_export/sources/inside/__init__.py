@@ -1,0 +1,1 @@
+"""Bundles that start at inner layers of a model."""
