@@ -25,6 +25,7 @@ from pullback_export.derivatives.tracing import trace
 from pullback_export.errors import ExportError, ParityWarning
 from pullback_export.failures import as_export_errors
 from pullback_export.gate.check import check
+from pullback_export.gate.declared_inputs import rejected_calls
 from pullback_export.gate.differences.conventions import Conventions
 from pullback_export.gate.samples import open_samples, seen_inputs
 from pullback_export.gate.sampling.aborting_kernels import aborting_kernel
@@ -164,7 +165,7 @@ def export(
             checked = check(
                 source, traced, staging.path, chosen, drawn, Bounds(limit), training, conventions, retyped.witness
             )
-            told = Report(notes=source.notes) + _converted_by(foreign)
+            told = Report(notes=source.notes) + _converted_by(foreign) + rejected_calls(specs, checked.golden)
             checked = dataclasses.replace(checked, report=checked.report + told)
             _tell(checked.report, progress)
             checked.report.require(f"export of {target.name}")
