@@ -177,7 +177,7 @@ def _run(
 def _quiet() -> None:
     """What TensorFlow logs and NumPy warns of while samples are tried is not what the command has to say.
 
-    (What TensorFlow writes when it is imported, :mod:`pullback.launchers` keeps away.)
+    (What TensorFlow writes when it is imported, :mod:`pullback_commands` keeps away.)
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of child processes
     for name in ("tensorflow", "absl"):

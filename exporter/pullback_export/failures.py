@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import pathlib
 import re
+import signal
+import threading
 import traceback
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
 
 import pullback
@@ -31,14 +35,46 @@ def as_export_errors(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return function(*args, **kwargs)
-        except (PullbackError, OSError, MemoryError):
-            raise
-        except Exception as problem:
-            raise ExportError(explanation(problem)) from problem
+        with remembered_interrupts() as interrupts:
+            try:
+                return function(*args, **kwargs)
+            except Exception as problem:
+                if interrupts.heard:
+                    raise KeyboardInterrupt from problem
+                if isinstance(problem, PullbackError | OSError | MemoryError):
+                    raise
+                raise ExportError(explanation(problem)) from problem
 
     return run
+
+
+class RememberingHandler:
+    """Python's own handler of Ctrl-C, which knows that it was called.
+
+    Libraries swallow a ``KeyboardInterrupt``, in a bare ``except:`` or in a callback, and fail later of something else.
+    """
+
+    def __init__(self) -> None:
+        self.heard = False
+
+    def __call__(self, number: int, frame: types.FrameType | None) -> None:
+        self.heard = True
+        signal.default_int_handler(number, frame)
+
+
+@contextlib.contextmanager
+def remembered_interrupts() -> Iterator[RememberingHandler]:
+    """Knows of each Ctrl-C while this lasts, in the main thread and where nobody else handles the signal."""
+    handler = RememberingHandler()
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
+        yield before if isinstance(before, RememberingHandler) else handler
+        return
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def explanation(problem: Exception) -> str:

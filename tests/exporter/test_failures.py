@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +42,21 @@ def test_failures_become_export_errors(problem: Exception) -> None:
 def test_interrupts_and_the_file_system_stay_what_they_are(problem: BaseException) -> None:
     with pytest.raises(type(problem)):
         raising(problem)()
+
+
+def test_an_interrupt_that_a_library_swallows_is_one() -> None:
+    """As TensorFlow does in a bare ``except:``, to fail later for another reason."""
+
+    @as_export_errors
+    def swallowing() -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise TypeError("Expected int32, but got None")
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        swallowing()
+    assert isinstance(caught.value.__cause__, TypeError)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_failure_of_our_own_code_says_so(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ def test_an_interrupted_command_ends_at_once(tmp_path: pathlib.Path) -> None:
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
         taken = time.monotonic() - start
-    assert process.returncode == 130
+    assert process.returncode == 130, said
     assert "interrupted; nothing was written" in said
     assert taken < SECONDS
     assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]

@@ -18,7 +18,7 @@ from pullback_export import cli, export
 from pullback_export.arguments import inputs, scaling
 from pullback_export.errors import ExportError
 
-PULLBACK_EXPORT = "import sys; from pullback.launchers import export; sys.exit(export())"
+PULLBACK_EXPORT = "import sys; from pullback_commands import export; sys.exit(export())"
 
 
 class Holder(tf.Module):

@@ -26,7 +26,7 @@ def run(folder: pathlib.Path, backend: str, *arguments: str) -> subprocess.Compl
 
 
 def test_the_command_reads_the_file_on_tensorflow(folder: pathlib.Path) -> None:
-    main = "import sys; from pullback.launchers import export; sys.exit(export())"
+    main = "import sys; from pullback_commands import export; sys.exit(export())"
     done = run(folder, "jax", "-c", main, "it.keras", "it.pullback", "-d", "gradient(y, x)", "--format", "onnx")
     assert done.returncode == 0, done.stderr
     assert (folder / "it.pullback" / "evaluate.onnx").is_file()

@@ -12,6 +12,8 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 
+from pullback_export.failures import RememberingHandler
+
 
 @contextlib.contextmanager
 def on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
@@ -38,7 +40,8 @@ def on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
 def _is_ours() -> bool:
     if threading.current_thread() is not threading.main_thread():
         return False
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is not signal.default_int_handler and not isinstance(handler, RememberingHandler):
         return False
     other = signal.set_wakeup_fd(-1)
     if other != -1:
