@@ -21,6 +21,14 @@ NOT_RIGHT = {
     "list_gather": "in graphs TensorFlow's gradient keeps one of several reads of an element",
     "batchnorm_inference": "TensorFlow has no gradient by the mean and the variance that are given",
     "batchnorm_inference_nchw": "TensorFlow has no gradient by the mean and the variance that are given",
+    **dict.fromkeys(
+        (
+            "crop_nearest",
+            "crop_nearest_outside",
+            *(f"crop_and_resize_nearest_size_of_data_{name}" for name in ("larger", "one_row", "one_column")),
+        ),
+        "TensorFlow's gradient by the boxes of a nearest crop is that of a bilinear one, as its `image_grad.py` says",
+    ),
     "cholesky_lower_only": "TensorFlow's gradient is that of a symmetric matrix, and the row's is none",
     "eigh_lower_only": "the sign of eigenvectors is nobody's promise: the row itself compares up to it",
     "eigh_three": "the sign of eigenvectors is nobody's promise: the row itself compares up to it",
