@@ -41,7 +41,7 @@ def test_some_network_reaches_every_rewrite(row: Any, tmp_path: pathlib.Path) ->
     assert outcome.verdict == "caught", outcome
 
 
-def test_rates_count_what_was_judged() -> None:
+def test_rates_count_what_was_compared() -> None:
     outcomes = [
         Outcome(name, "", "", name) for name in ("caught", "missed", "unseen", "accepted", "refused", "stopped")
     ]

@@ -4,7 +4,7 @@ The reference is the truth: the traced graph in float64 (see :mod:`pullback_expo
 live model has to confirm, eagerly and with one backward pass per seed (vectorised beyond 64 seeds). An artifact passes
 within the tolerance, scaled by the largest value, and a small multiple of the live model's own error (see
 :mod:`pullback_export.gate.verdicts.verdict`). Where there is no truth, as for float64 models, the live model itself is
-the reference. Points beside a sample (:mod:`pullback_export.gate.verdicts.surroundings`) are asked for only where they
+the reference. Points beside a sample (:mod:`pullback_export.gate.verdicts.surroundings`) are evaluated only where they
 decide. The artifacts answer in a thread of their own meanwhile.
 """
 
@@ -30,15 +30,15 @@ from pullback_export.errors import ExportError
 from pullback_export.gate.differences.conventions import Conventions
 from pullback_export.gate.exact_source import ExactSource
 from pullback_export.gate.laws import laws
-from pullback_export.gate.live_answers import Judged, ask
+from pullback_export.gate.live_answers import AcceptedSample, ask
 from pullback_export.gate.live_model import Arrays
-from pullback_export.gate.prefetch import ahead
+from pullback_export.gate.prefetch import prefetched
 from pullback_export.gate.samples import Samples, draw_samples
 from pullback_export.gate.sampling.seeds import Seeds
 from pullback_export.gate.supervision.limits import OverLimit
 from pullback_export.gate.target_precision import Witness
 from pullback_export.gate.verdicts.bounds import Bounds
-from pullback_export.gate.verdicts.verdict import Verdict, judge, rows_off
+from pullback_export.gate.verdicts.verdict import Verdict, assess, rows_off
 from pullback_export.gate.written_files import Answer, Artifact, artifacts
 from pullback_export.sources.source import Source
 
@@ -99,7 +99,7 @@ def check(
     report = Report(notes=(*samples.notes, *notes, *refused))
     cases: dict[str, list[golden.Case]] = {}
     # What artifacts answer depends on nothing that the live model says: both are asked at the same time.
-    with ahead(tasks, WAITING_ANSWERS) as answered:
+    with prefetched(tasks, WAITING_ANSWERS) as answered:
         exact = ExactSource.of(source if witness is None else witness.source, traced)
         try:
             live = ask(source, functions, exact, drawn, inputs, bounds.usual, training)
@@ -107,13 +107,13 @@ def check(
         finally:
             told.set()
         for index, function in enumerate(functions):
-            judged = live.judged(index)
-            compared, left_out = _compare_all(function, judged, written[index], answered, bounds)
-            report += live.left_out(index) + compared + live.truths[index].report + measured[index]
+            accepted = live.accepted(index)
+            compared, skipped = _compare_all(function, accepted, written[index], answered, bounds)
+            report += live.skipped(index) + compared + live.truths[index].report + measured[index]
             cases[function.name] = [
                 _golden(item.inputs, item.best, None if live.interacting else item.sample.rows, function.shared)
-                for number, item in judged.items()
-                if item.sample.golden and number not in left_out
+                for number, item in accepted.items()
+                if item.sample.golden and number not in skipped
             ]
         report += laws(functions, live)
         if witness is not None:
@@ -131,25 +131,25 @@ def _answers_of(artifact: Artifact, inputs: Sequence[Arrays], told: threading.Ev
 
 def _compare_all(
     function: Function,
-    judged: Mapping[int, Judged],
+    accepted: Mapping[int, AcceptedSample],
     written: Sequence[Artifact],
     answered: Iterator[list[Answer]],
     bounds: Bounds,
 ) -> tuple[Report, set[int]]:
-    """Every artifact on every sample, and the numbers of the samples of which something was left out.
+    """Every artifact on every sample, and the numbers of the samples of which something was skipped.
 
     ``answered`` gives the answers of the next artifact to all samples.
     """
     report = Report()
-    left_out: set[int] = set()
+    skipped: set[int] = set()
     noted: dict[tuple[str, int], str] = {}
     names = {request.name for request in function.requests}
-    usual = _scales([item.reference for item in judged.values() if item.sample.smooth])
+    usual = _scales([item.reference for item in accepted.values() if item.sample.smooth])
     for artifact in written:
         answers = next(answered)
-        refused = _sizes_refused(artifact.stage, judged, answers)
+        refused = _sizes_refused(artifact.stage, accepted, answers)
         noted |= {(artifact.stage.split(",")[0], index): note for index, note in refused.items()}
-        for index, item in judged.items():
+        for index, item in accepted.items():
             if index in refused:
                 continue
             label, least = f"{artifact.stage}: {item.sample.label}", {} if item.sample.smooth else usual
@@ -158,32 +158,32 @@ def _compare_all(
             except ExportError:
                 if item.sample.given is not None or not item.surroundings.is_refused():
                     raise
-                left_out.add(index)
-                noted["", index] = f"{item.sample.label}: the live model does not take it alone; left out"
+                skipped.add(index)
+                noted["", index] = f"{item.sample.label}: the live model rejects it alone; skipped"
                 continue
             found = _compare(label, item, actual, bounds, names, least)
             report += found
             if found.notes:
-                left_out.add(index)
-    return report + Report(notes=tuple(noted.values())), left_out
+                skipped.add(index)
+    return report + Report(notes=tuple(noted.values())), skipped
 
 
-def _sizes_refused(stage: str, judged: Mapping[int, Judged], answers: Sequence[Answer]) -> dict[int, str]:
+def _sizes_refused(stage: str, accepted: Mapping[int, AcceptedSample], answers: Sequence[Answer]) -> dict[int, str]:
     """A note for each other size of free axes at which a file fails, where it takes some: no number is wrong there.
 
     TensorFlow has answers where nothing is left, such as to a signal that is shorter than the kernel, and ONNX Runtime
     has not.
     """
     form = stage.split(",")[0]
-    resized = [index for index, item in judged.items() if item.sample.resized]
+    resized = [index for index, item in accepted.items() if item.sample.resized]
     found = {}
     for index in resized:
         try:
             answers[index]()
         except Exception as problem:
             said = " ".join(str(problem).split())
-            label = judged[index].sample.label
-            found[index] = f"{label}: the {form} file fails where the live model has an answer; left out ({said})"
+            label = accepted[index].sample.label
+            found[index] = f"{label}: the {form} file fails where the live model has an answer; skipped ({said})"
     return found if len(found) < len(resized) else {}
 
 
@@ -205,7 +205,7 @@ def _answered(answer: Answer, label: str, again: Answer) -> Arrays:
 
 
 def _scales(answers: Sequence[Arrays]) -> dict[str, float]:
-    """The size of each output on ordinary samples; extreme ones, where derivatives vanish, are judged by it."""
+    """The size of each output on ordinary samples; extreme ones, where derivatives vanish, are measured against it."""
     scales: dict[str, float] = {}
     for answer in answers:
         for name, array in answer.items():
@@ -215,46 +215,53 @@ def _scales(answers: Sequence[Arrays]) -> dict[str, float]:
 
 
 def _compare(
-    stage: str, judged: Judged, actual: Arrays, bounds: Bounds, derivatives: set[str], least: Mapping[str, float]
+    stage: str,
+    accepted: AcceptedSample,
+    actual: Arrays,
+    bounds: Bounds,
+    derivatives: set[str],
+    least: Mapping[str, float],
 ) -> Report:
     """One row per output: against the truth where it has one, else against the live model."""
     rows: list[Row] = []
     notes: list[str] = []
-    for name in dict.fromkeys((*judged.reference, *actual)):
-        if name not in judged.reference or name not in actual:
-            which = "missing from the result" if name in judged.reference else "not expected"
+    for name in dict.fromkeys((*accepted.reference, *actual)):
+        if name not in accepted.reference or name not in actual:
+            which = "missing from the result" if name in accepted.reference else "not expected"
             rows.append(Row(stage, name, "", (), math.nan, math.nan, math.nan, 0.0, None, problem=which))
             continue
-        verdict = _verdict(stage, judged, name, actual[name], bounds.of(name), least.get(name, 0.0))
+        verdict = _verdict(stage, accepted, name, actual[name], bounds.of(name), least.get(name, 0.0))
         row = verdict.row
         if name in derivatives and row.scale == 0 and actual[name].size:
             row = dataclasses.replace(row, warning="the derivative is zero in every sample")
         rows.append(row)
-        if verdict.left_out:
-            notes.append(_left_out(judged, name, verdict.left_out))
+        if verdict.skipped:
+            notes.append(_skipped_note(accepted, name, verdict.skipped))
     return Report(tuple(rows), tuple(notes))
 
 
-def _verdict(stage: str, judged: Judged, name: str, actual: Any, tolerance: Tolerance, least: float) -> Verdict:
-    """What lies beside the sample is asked for only where it decides, and as far as it does."""
-    bound = tolerance.of(str(judged.reference[name].dtype))
-    expected = judged.expected(name, least)
-    found = judge(stage, name, expected, actual, bound)
+def _verdict(
+    stage: str, accepted: AcceptedSample, name: str, actual: Any, tolerance: Tolerance, least: float
+) -> Verdict:
+    """What lies beside the sample is evaluated only where it decides, and as far as it does."""
+    bound = tolerance.of(str(accepted.reference[name].dtype))
+    expected = accepted.expected(name, least)
+    found = assess(stage, name, expected, actual, bound)
     comparable = actual.shape == expected.live.shape and actual.dtype == expected.live.dtype
     if found.row.ok or not comparable:
         return found
     rows = rows_off(expected, actual, found.row.bound * found.row.scale)
-    for more in judged.surroundings.informed(name, expected, rows):
-        found = judge(stage, name, more, actual, bound)
+    for more in accepted.surroundings.informed(name, expected, rows):
+        found = assess(stage, name, more, actual, bound)
         if found.row.ok:
             break
     return found
 
 
-def _left_out(judged: Judged, name: str, rows: Sequence[int]) -> str:
-    at = f"row(s) {', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''} of " if judged.parted else ""
+def _skipped_note(accepted: AcceptedSample, name: str, rows: Sequence[int]) -> str:
+    at = f"row(s) {', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''} of " if accepted.independent else ""
     return (
-        f"{judged.sample.label}: {at}{name} left out: the live model is not finite there, or what it says changes by"
+        f"{accepted.sample.label}: {at}{name} skipped: the live model is not finite there, or what it says changes by"
         " more than the tolerance when its inputs move by a unit in the last place"
     )
 

@@ -54,7 +54,7 @@ def compare(
     Args:
         model: anything that :func:`export` takes.
         bundle: the folder of the bundle.
-        samples: real inputs, arrays by input name; drawn at random where left out.
+        samples: real inputs, arrays by input name; drawn at random where omitted.
         inputs: ``tf.TensorSpec`` of a plain function, or the inner layers that the bundle starts at; by default what
             the bundle says of its inputs.
         outputs: what :func:`export` was given, where it kept some outputs under other names.
@@ -89,7 +89,7 @@ def compare(
 
         source = opened(outputs)
         names = [name for name in plain if not source.has_layer(name) or name in source.outputs]
-        if len(names) < len(source.outputs) and set(names) <= set(source.outputs):  # the others were left out
+        if len(names) < len(source.outputs) and set(names) <= set(source.outputs):  # the others were omitted
             source = opened(names)
         source = _renamed(source, takes, plain)
         planned = Derivatives(source, requests, "zero", functools.partial(seen_inputs, source, samples))

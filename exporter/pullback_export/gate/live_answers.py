@@ -27,7 +27,7 @@ from pullback_export.sources.source import Source
 
 
 @dataclasses.dataclass(frozen=True)
-class Judged:
+class AcceptedSample:
     """One sample of one function: inputs with seeds, the live model's answer, and the truth of what has one."""
 
     sample: Sample
@@ -37,13 +37,13 @@ class Judged:
     truth: Arrays = dataclasses.field(default_factory=dict)
 
     @property
-    def parted(self) -> bool:
-        return self.surroundings.parted
+    def independent(self) -> bool:
+        return self.surroundings.independent
 
     def expected(self, name: str, least: float = 0.0) -> Expected:
         """What an artifact has to say of one output, whose scale is at least ``least``."""
         drawn = self.sample.given is None
-        return Expected(self.reference[name], self.truth.get(name), least, self.parted, drawn)
+        return Expected(self.reference[name], self.truth.get(name), least, self.independent, drawn)
 
     @property
     def best(self) -> Arrays:
@@ -53,7 +53,7 @@ class Judged:
 
 @dataclasses.dataclass(frozen=True)
 class Live:
-    """What the live model says: by function and sample, its answer; None where it does not take the sample.
+    """What the live model says: by function and sample, its answer; None where it rejects the sample.
 
     ``refusals`` says why not, in the model's words.
     """
@@ -69,7 +69,7 @@ class Live:
     refusals: Sequence[Mapping[int, str]] = ()
 
     @property
-    def parted(self) -> bool:
+    def independent(self) -> bool:
         """Whether rows may go through the model in other company than that of their sample."""
         return self.source.batched and not self.interacting
 
@@ -79,16 +79,16 @@ class Live:
         smooth = [index for index, sample in enumerate(self.samples) if sample.smooth]
         return max((index for index in smooth if self.answers[0][index] is not None), default=smooth[0])
 
-    def judged(self, index: int) -> dict[int, Judged]:
-        """Every sample that the model takes, for the function of this index."""
+    def accepted(self, index: int) -> dict[int, AcceptedSample]:
+        """Every sample that the model accepts, for the function of this index."""
         function = self.functions[index]
         exact, truth = self.exact.functions[function.name], self.truths[index]
         return {
-            number: Judged(
+            number: AcceptedSample(
                 sample,
                 inputs,
                 answer,
-                Surroundings(function, exact, inputs, self.parted, sample.given is None),
+                Surroundings(function, exact, inputs, self.independent, sample.given is None),
                 truth.of(number),
             )
             for number, (sample, inputs, answer) in enumerate(
@@ -97,13 +97,12 @@ class Live:
             if answer is not None
         }
 
-    def left_out(self, index: int) -> Report:
-        """A note for each sample that the model does not take."""
+    def skipped(self, index: int) -> Report:
+        """A note for each sample that the model rejects."""
         refused = self.refusals[index].items()
         return Report(
             notes=tuple(
-                f"{self.samples[number].label}: the live model does not take it; left out ({said})"
-                for number, said in refused
+                f"{self.samples[number].label}: the live model rejects it; skipped ({said})" for number, said in refused
             )
         )
 
@@ -120,7 +119,9 @@ class Live:
         if own is None or own == chosen or (report is not None and report.ok):
             return report or Report()
         label = self.samples[chosen].label
-        note = f"{label}: central differences are off or cannot be had there; left out, those at the caller's decide"
+        note = (
+            f"{label}: central differences are off or cannot be computed there; skipped, those at the caller's decide"
+        )
         return Report(notes=(note,)) + (self._measured_at(index, own, conventions) or Report())
 
     def _measured_at(self, index: int, chosen: int, conventions: Conventions | None) -> Report | None:
@@ -189,7 +190,7 @@ def samples_interact(
 ) -> bool:
     """Whether a row alone gives something else than the row among others.
 
-    Such rows are no batch, and have no derivative each: :class:`ExportError`, unless ``training`` asks for batch
+    Such rows are no batch, and have no derivative each: :class:`ExportError`, unless ``training`` requests batch
     statistics and only for gradients and vjps, which are then those of the sum over the batch, as a tape gives them.
     """
     sample, whole = _first_taken(source, drawn)
@@ -241,7 +242,7 @@ def _first_taken(source: Source, drawn: Sequence[Sample]) -> tuple[Sample | None
 
 
 def _in_parts(source: Source, sample: Sample, shared: Collection[str]) -> Arrays | None:
-    """Values of the first rows, computed one at a time, or two where the model does not take one alone; else None."""
+    """Values of the first rows, computed one at a time, or two where the model rejects one alone; else None."""
     for size in (1, 2):
         rows = min(sample.rows or 0, 4) // size * size
         try:

@@ -20,13 +20,13 @@ from pullback_export.gate.supervision import limits
 from pullback_export.sources.source import Source
 
 Arrays = dict[str, np.ndarray[Any, Any]]
-# Inputs that go through the live model at once, where rows may be parted: a tape keeps every value in between, which
+# Inputs that go through the live model at once, where rows are independent: a tape keeps every value in between, which
 # for an image of this size is a gigabyte.
 BYTES_AT_ONCE = 5 * 2**19
 
 
 class Refused(ExportError):
-    """The live model does not take a sample: it raises, whatever that is. ``said`` is its own message, on one line."""
+    """The live model rejects a sample: it raises some exception. ``said`` is its own message, on one line."""
 
     def __init__(self, said: str) -> None:
         super().__init__(f"the live model fails on a sample: {said}; pass samples={{...}} that it accepts")
@@ -121,7 +121,7 @@ def refusal_of_given(given: Given, run: Callable[[Arrays], Any], inputs: Arrays,
         rows = given.numbers[[first, last]]
         where += f": row {rows[0]}" if first == last else f": rows {rows[0]} to {rows[1]} together"
         where += f" of {given.count}"
-    return ExportError(f"{where}: the live model does not take it: {said}; pass samples={{...}} that it accepts")
+    return ExportError(f"{where}: the live model rejects it: {said}; pass samples={{...}} that it accepts")
 
 
 def _refused_rows(run: Callable[[Arrays], Any], inputs: Arrays, problem: Refused) -> tuple[int, int, str]:

@@ -1,4 +1,4 @@
-"""Work that a second thread does before its results are asked for."""
+"""Work that a second thread does before its results are requested."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Result = TypeVar("Result")
 
 
 @contextlib.contextmanager
-def ahead(tasks: Iterable[Callable[[], Result]], most: int) -> Iterator[Iterator[Result]]:
+def prefetched(tasks: Iterable[Callable[[], Result]], most: int) -> Iterator[Iterator[Result]]:
     """The results of ``tasks``, in order and computed one after the other in a thread of their own.
 
-    At most ``most`` results wait to be asked for. A task that raises does so there. On leaving, tasks that have not
+    At most ``most`` results wait to be taken. A task that raises does so there. On leaving, tasks that have not
     begun are dropped, and one that runs is waited for; where an error leaves, it is stopped.
     """
     left = iter(tasks)

@@ -2,7 +2,7 @@
 
 The caller's samples decide; what is drawn besides is drawn from them (:mod:`pullback_export.gate.sampling.resampling`),
 and where there are none, from a domain that the model takes (:mod:`pullback_export.gate.sampling.domain_search`). A
-drawn sample that the live model does not take is left out, zeros and very large values among them.
+drawn sample that the live model rejects is skipped, zeros and very large values among them.
 """
 
 from __future__ import annotations

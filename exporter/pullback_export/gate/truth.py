@@ -46,20 +46,20 @@ def truth_of(
     samples: Sequence[Sample],
     inputs: Sequence[Arrays],
     live: Sequence[Arrays | None],
-    parted: bool,
+    independent: bool,
     agreement: float = AGREEMENT,
 ) -> Truth:
-    """What ``exact`` says where the live model takes the sample; ``parted``: rows do not influence each other."""
+    """What ``exact`` says where the live model takes the sample; ``independent``: rows do not influence each other."""
     try:
         coverage = exact.coverage
-        answers, missing = _answers(exact, samples, inputs, live, parted)
+        answers, missing = _answers(exact, samples, inputs, live, independent)
     except (LookupError, ValueError) as problem:
         said = " ".join(str(problem).split())[:200]
         return without_truth(len(samples), f"{function.name}: no exact reference: {said}; the live model is asked")
     notes = Report(notes=(f"{function.name}: the truth has {coverage}", *missing))
     names = set()
     for name in function.outputs:
-        row = agreement_of(function.name, name, samples, live, answers, parted, agreement)
+        row = agreement_of(function.name, name, samples, live, answers, independent, agreement)
         names |= {name} if not row.warning else set()
         notes += Report((row,)) if row.warning else Report()
     return Truth(answers, frozenset(names), notes)
@@ -70,7 +70,7 @@ def _answers(
     samples: Sequence[Sample],
     inputs: Sequence[Arrays],
     live: Sequence[Arrays | None],
-    parted: bool,
+    independent: bool,
 ) -> tuple[list[Arrays | None], list[str]]:
     """All rows together where they may be, else sample by sample, and a note for each that the graph does not take.
 
@@ -83,10 +83,10 @@ def _answers(
     ]
     found: list[Arrays | None] = [None] * len(inputs)
     sizes = [{name: array.shape[1:] for name, array in inputs[index].items()} for index in asked]
-    if parted and asked and all(size == sizes[0] for size in sizes):
+    if independent and asked and all(size == sizes[0] for size in sizes):
         together = {name: np.concatenate([inputs[index][name] for index in asked]) for name in inputs[asked[0]]}
         with contextlib.suppress(*_REFUSALS):
-            answer = _watched(exact, together, parted)
+            answer = _watched(exact, together, independent)
             start = 0
             for index in asked:
                 rows = row_count(inputs[index])
@@ -96,7 +96,7 @@ def _answers(
     notes = []
     for index in asked:
         try:
-            found[index] = _watched(exact, inputs[index], parted)
+            found[index] = _watched(exact, inputs[index], independent)
         except _REFUSALS as problem:
             said = " ".join(str(problem).split())[:200]
             notes.append(f"{samples[index].label}: no truth, the graph in float64 does not take it: {said}")
@@ -106,14 +106,14 @@ def _answers(
 _REFUSALS = (tf.errors.OpError, limits.OverLimit)
 
 
-def _watched(exact: ExactFunction, inputs: Arrays, parted: bool) -> Arrays:
+def _watched(exact: ExactFunction, inputs: Arrays, independent: bool) -> Arrays:
     """``exact(inputs)`` within the limits of an evaluation."""
 
     def run(some: Arrays) -> Arrays:
         return in_every_row(exact(some), exact.shared, some)
 
     with limits.watched(f"truth {','.join(exact.names)}"):
-        answer = in_pieces(run, inputs, rows_at_once(inputs)) if parted else run(inputs)
+        answer = in_pieces(run, inputs, rows_at_once(inputs)) if independent else run(inputs)
     assert answer is not None
     return answer
 
@@ -124,7 +124,7 @@ def agreement_of(
     samples: Sequence[Sample],
     live: Sequence[Arrays | None],
     truth: Sequence[Arrays | None],
-    parted: bool,
+    independent: bool,
     agreement: float,
 ) -> Row:
     """The live model beside the truth on ordinary samples; the row has a warning where most rows disagree."""
@@ -138,7 +138,7 @@ def agreement_of(
     worst = scale = 0.0
     for _, one, other in pairs:
         size = _largest(other)
-        errors = _errors(one, other, parted)
+        errors = _errors(one, other, independent)
         agree += int((errors <= agreement * size).sum())
         total += len(errors)
         worst, scale = max(worst, float(errors.max(initial=0.0))), max(scale, size)
@@ -156,13 +156,13 @@ def _largest(array: np.ndarray[Any, Any]) -> float:
     return float(values.max(initial=0.0))
 
 
-def _errors(live: np.ndarray[Any, Any], truth: np.ndarray[Any, Any], parted: bool) -> np.ndarray[Any, Any]:
+def _errors(live: np.ndarray[Any, Any], truth: np.ndarray[Any, Any], independent: bool) -> np.ndarray[Any, Any]:
     """The largest error of each row, or of the whole; infinite where one is finite and the other is not."""
     if live.shape != truth.shape:
-        return np.full(len(live) if parted else 1, np.inf)
+        return np.full(len(live) if independent else 1, np.inf)
     left, right = live.astype(np.float64), truth.astype(np.float64)
     both, one = np.isfinite(left) & np.isfinite(right), np.isfinite(left) != np.isfinite(right)
     error = np.abs(np.subtract(left, right, where=both, out=np.zeros(left.shape)))
     error = np.where(one, np.inf, error)
-    flat = error.reshape(len(error), -1) if parted else error.reshape(1, -1)
+    flat = error.reshape(len(error), -1) if independent else error.reshape(1, -1)
     return np.asarray(flat.max(axis=1, initial=0.0))

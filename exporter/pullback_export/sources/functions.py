@@ -13,7 +13,7 @@ from tensorflow.python.util import nest
 from pullback_export.errors import ExportError
 from pullback_export.sources.names import Outputs, identifiers, kept, renamed, structure_names
 from pullback_export.sources.source import Source
-from pullback_export.sources.wanted_part import can_be_parted, wanted_part
+from pullback_export.sources.wanted_part import can_be_pruned, wanted_part
 
 
 def function_source(
@@ -64,7 +64,7 @@ def function_source(
     spelled = identifiers(found)
     keep = kept(outputs, spelled, found)
     chosen[:] = keep.positions
-    if set(chosen) != set(range(count)) and can_be_parted(traced.graph):
+    if set(chosen) != set(range(count)) and can_be_pruned(traced.graph):
         places = _places(tf.nest.flatten(structure[0]), chosen)
         parts += [wanted_part(traced, places)] if places is not None else []
     notes = renamed(labels, names, "input") + (renamed(found, spelled, "output") if outputs is None else ())

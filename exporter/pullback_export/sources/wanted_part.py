@@ -42,7 +42,7 @@ def wanted_part(concrete: Any, wanted: Sequence[int]) -> Callable[..., list[Any]
     return tf.function(compute, autograph=False)  # type: ignore[no-any-return]
 
 
-def can_be_parted(graph: Any) -> bool:
+def can_be_pruned(graph: Any) -> bool:
     """Whether a function that was traced in this process has calls to write out, and no loop or branch.
 
     The gradients of a loop and of its copy would register functions of one name that are not the same.

@@ -1,4 +1,4 @@
-"""Models whose TensorFlow kernels end the process at sizes that nobody gave: those are not tried."""
+"""Models whose TensorFlow kernels end the process at sizes that the caller did not give: those are not tried."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import pullback
 import pytest
 import tensorflow as tf
 from pullback_export import ExportError, ParityWarning, assert_parity, cli, compare, export
-from pullback_export.gate.verdicts.excuses import NOT_JUDGED, SURROGATES
+from pullback_export.gate.verdicts.excuses import NOT_CHECKED, SURROGATES
 
 from tests.project.test_readme import blocks
 
@@ -139,7 +139,7 @@ def test_what_a_report_warns_of_is_said(tmp_path: pathlib.Path) -> None:
 
 def test_the_page_of_promises_lists_every_excuse() -> None:
     page = (ROOT / "docs" / "parity.md").read_text()
-    for table, mark in ((SURROGATES, "`"), (NOT_JUDGED, "")):
+    for table, mark in ((SURROGATES, "`"), (NOT_CHECKED, "")):
         for name, reason in table.items():
             assert f"| {mark}{name}{mark} | {reason} |" in page
 

@@ -96,8 +96,7 @@ def test_what_an_artifact_refuses_counts_where_the_live_model_takes_it(
         report = compare(Model(), bundle)
         assert report.ok
         assert any(
-            note.startswith("0 rows: the live model does not take it; left out (there are no rows)")
-            for note in report.notes
+            note.startswith("0 rows: the live model rejects it; skipped (there are no rows)") for note in report.notes
         )
     else:
         with pytest.raises(ExportError, match="no rows"):

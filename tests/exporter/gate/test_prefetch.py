@@ -1,4 +1,4 @@
-"""Tasks of a second thread: in order, no further ahead than allowed, errors where the result is asked for."""
+"""Tasks of a second thread: in order, no further ahead than allowed, errors where the result is taken."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from pullback_export.gate.prefetch import ahead
+from pullback_export.gate.prefetch import prefetched
 
 
 def noting(begun: list[int], number: int) -> Callable[[], int]:
@@ -24,7 +24,7 @@ def test_results_come_in_order_from_one_other_thread() -> None:
         threads.add(threading.get_ident())
         return number
 
-    with ahead([lambda number=number: task(number) for number in range(20)], 3) as results:
+    with prefetched([lambda number=number: task(number) for number in range(20)], 3) as results:
         assert list(results) == list(range(20))
     assert len(threads) == 1
     assert threads != {threading.get_ident()}
@@ -32,17 +32,17 @@ def test_results_come_in_order_from_one_other_thread() -> None:
 
 def test_no_further_ahead_than_allowed() -> None:
     begun: list[int] = []
-    with ahead((noting(begun, number) for number in range(20)), 3) as results:
+    with prefetched((noting(begun, number) for number in range(20)), 3) as results:
         assert next(results) == 0
         assert next(results) == 1
-    assert set(begun) <= set(range(4))  # two asked for, and three ahead of the first
+    assert set(begun) <= set(range(4))  # two taken, and three ahead of the first
 
 
 def test_an_error_is_raised_at_its_place() -> None:
     def fails() -> int:
         raise ZeroDivisionError("here")
 
-    with ahead([lambda: 1, fails, lambda: 3], 3) as results:
+    with prefetched([lambda: 1, fails, lambda: 3], 3) as results:
         assert next(results) == 1
         with pytest.raises(ZeroDivisionError, match="here"):
             next(results)
@@ -58,7 +58,7 @@ def test_leaving_with_an_error_drops_what_has_not_begun() -> None:
         return 0
 
     def fail_meanwhile() -> None:
-        with ahead([slow, *(noting(begun, number) for number in range(5))], 6):
+        with prefetched([slow, *(noting(begun, number) for number in range(5))], 6):
             entered.wait(10)
             threading.Timer(0.1, go_on.set).start()
             raise KeyError

@@ -198,7 +198,7 @@ class Request:
         """The result after the first differentiation, which the same graph provides at no extra cost."""
         return ()
 
-    # How central differences judge it.
+    # How central differences check it.
 
     def below(self) -> Request | None:
         """The function one order below, whose differences are taken; None if that is ``of`` itself."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback_export.gate.differences.difference_quotient import Judge
+from pullback_export.gate.differences.difference_quotient import DifferenceQuotient
 
 Array = np.ndarray[Any, Any]
 # How much shorter a second step is that tells a jump from curvature.
@@ -54,7 +54,7 @@ class Attempt:
 
     @property
     def covers(self) -> bool:
-        """Whether at least half of the entries could be judged."""
+        """Whether at least half of the entries could be compared."""
         return not self.smooth.size or bool(self.smooth.mean() >= 0.5)
 
     @property
@@ -80,46 +80,48 @@ def settled(attempts: Sequence[Attempt], bound: float) -> bool:
     return len(attempts) == 1
 
 
-def after_one_row(judge: Judge, result: Array, precision: Precision) -> list[float]:
+def after_one_row(quotient: DifferenceQuotient, result: Array, precision: Precision) -> list[float]:
     """The steps in the order in which to try them, where rows are large: one of them shows if the first meets kinks."""
     first, *others = precision.steps
-    attempt = attempt_at(judge.first_row(), result[:1], first, precision.kink, None)
+    attempt = attempt_at(quotient.first_row(), result[:1], first, precision.kink, None)
     return [first, *others] if attempt.covers else [*past_kinks(others, first, attempt, precision.bound), first]
 
 
-def attempt_at(judge: Judge, result: Array, step: float, kink: float, summed_rows: int | None) -> Attempt:
+def attempt_at(
+    quotient: DifferenceQuotient, result: Array, step: float, kink: float, summed_rows: int | None
+) -> Attempt:
     """Differences at ``step`` beside what ``result``, the derivative, predicts; ``summed_rows`` only as their sum."""
 
     def over_batch(array: Array) -> Array:
         return array if summed_rows is None else np.asarray(array.sum(axis=0))
 
-    predicted = over_batch(judge.predicted(result))
-    measured, apart = (over_batch(array).reshape(predicted.shape) for array in judge.measured(step))
-    noise = judge.noise(step) * (summed_rows or 1)
+    predicted = over_batch(quotient.predicted(result))
+    measured, apart = (over_batch(array).reshape(predicted.shape) for array in quotient.measured(step))
+    noise = quotient.noise(step) * (summed_rows or 1)
     size = max(float(np.abs(array[np.isfinite(array)]).max(initial=0.0)) for array in (predicted, measured))
     smooth = (apart <= kink * size + noise) & np.isfinite(measured - predicted)
     return Attempt(predicted, measured, smooth, noise, size)
 
 
-def steady_at(judge: Judge, attempt: Attempt, precision: Precision) -> Array:
+def steady_at(quotient: DifferenceQuotient, attempt: Attempt, precision: Precision) -> Array:
     """The entries where the derivative itself does not jump; where it does, the function need not bend.
 
     What TensorFlow says at a tie is a convention: ``max(x, 0) + min(x, 0)`` has the slope 2 at zero. A derivative that
     is wrong is so beside the sample too.
     """
     step, allowed = min(precision.steps), precision.bound * attempt.size
-    apart = _apart(judge, step, attempt.smooth.shape)
+    apart = _apart(quotient, step, attempt.smooth.shape)
     steady = apart <= allowed
     if not steady.all():  # curvature brings them apart in proportion to the step, a jump whatever it is
-        closer = _apart(judge, step / CLOSER, attempt.smooth.shape)
+        closer = _apart(quotient, step / CLOSER, attempt.smooth.shape)
         with np.errstate(invalid="ignore"):
             steady = steady | (np.abs(CLOSER * closer - apart) <= (CLOSER - 1) * allowed)
     return np.asarray(steady)
 
 
-def _apart(judge: Judge, step: float, shape: tuple[int, ...]) -> Array:
+def _apart(quotient: DifferenceQuotient, step: float, shape: tuple[int, ...]) -> Array:
     """How far the derivative a ``step`` to either side is from the one here, at most."""
-    here, *others = (found.reshape(shape) for found in judge.around(step))
+    here, *others = (found.reshape(shape) for found in quotient.around(step))
     with np.errstate(invalid="ignore"):
         return np.asarray(np.max([np.abs(beside - here) for beside in others], axis=0))
 

@@ -24,11 +24,11 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Judge:
+class DifferenceQuotient:
     """The request at ``inputs`` (seeds included), on ``source`` in the precision that differences are taken in.
 
-    ``parted``: rows do not influence each other. ``known``: outputs of ``source`` at ``inputs``, where it gave them.
-    ``exact`` gives everything in float64 where it is there, and ``eps`` is the precision of what gives it.
+    ``independent``: rows do not influence each other. ``known``: outputs of ``source`` at ``inputs``, where it gave
+    them. ``exact``, if there is one, gives everything in float64; ``eps`` is the precision of what gives the values.
     The compared quantity is the request's own (``Request.predicted`` and ``Request.measured``): as a rule the
     derivative contracted with a direction on its last input, a random one or the seed of a product.
     """
@@ -36,7 +36,7 @@ class Judge:
     source: Source
     request: Request
     inputs: dict[str, Array]
-    parted: bool
+    independent: bool
     known: Mapping[str, Array] = dataclasses.field(default_factory=dict)
     exact: ExactSource | HeldSource | None = None
     eps: float = float(np.finfo(np.float64).eps)
@@ -49,9 +49,9 @@ class Judge:
     @property
     def _in_pieces(self) -> bool:
         """Whether rows may go through the model in any company."""
-        return self.parted and not isinstance(self.exact, HeldSource)
+        return self.independent and not isinstance(self.exact, HeldSource)
 
-    def first_row(self) -> Judge:
+    def first_row(self) -> DifferenceQuotient:
         """The same of the first row alone."""
         inputs, known = rows_of(self.inputs, slice(1)), rows_of(self.known, slice(1))
         return dataclasses.replace(self, inputs=inputs, known=known)

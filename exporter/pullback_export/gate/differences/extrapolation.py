@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback_export.gate.differences.difference_quotient import Judge
+from pullback_export.gate.differences.difference_quotient import DifferenceQuotient
 
 Array = np.ndarray[Any, Any]
 FACTOR = 3.0
@@ -36,7 +36,7 @@ class Extrapolated:
     uncertainty: Array
     smooth: Array
 
-    def judged(self, predicted: Array, smooth: Array, steady: Array, alone: bool) -> Outcome:
+    def compared(self, predicted: Array, smooth: Array, steady: Array, alone: bool) -> Outcome:
         """``predicted`` beside it, of the rows that it has.
 
         ``smooth`` are the numbers that were seen to be so before; ``alone``: these are not known otherwise. Where the
@@ -64,9 +64,9 @@ class Outcome:
 
 
 def extrapolated(
-    judge: Judge, longest: float, summed_rows: int | None, size: float, bound: float, kink: float
+    quotient: DifferenceQuotient, longest: float, summed_rows: int | None, size: float, bound: float, kink: float
 ) -> Extrapolated:
-    """What ``judge`` measures, from the step ``longest`` on, until it is known to a tenth of ``bound``.
+    """What ``quotient`` measures, from the step ``longest`` on, until it is known to a tenth of ``bound``.
 
     ``bound`` and ``kink`` are relative to ``size``, that of the derivative; ``summed_rows``: only sums over the batch
     count.
@@ -76,11 +76,11 @@ def extrapolated(
     best = _Best()
     for number in range(MOST_STEPS):
         step = longest / FACTOR**number
-        measured, apart = judge.measured(step)
+        measured, apart = quotient.measured(step)
         if summed_rows is not None:
             measured, apart = measured.sum(axis=0), apart.sum(axis=0)
         # Of the values, and of the point itself: below its last place every step is zero.
-        noise = judge.noise(step) * (summed_rows or 1) + judge.eps / step * size
+        noise = quotient.noise(step) * (summed_rows or 1) + quotient.eps / step * size
         if noise <= kink * size:
             best.see(apart <= kink * size + noise)
             if number:  # curvature brings them apart in proportion to the step, a kink whatever it is

@@ -3,7 +3,7 @@
 Each derivative is contracted with a random direction on its last input and compared with the difference of the
 function one order below, ``(f(x + h t) - f(x - h t)) / 2h``, sample by sample. In float64 where there is an exact
 reference, whose derivatives and values are compared; else in float32, with larger steps and a wider bound. A sample
-whose one-sided differences disagree lies at a kink and is left out; the report says how many.
+whose one-sided differences disagree lies at a kink and is skipped; the report says how many.
 
 Where the derivative is not that of the value on purpose (``StopGradient``, ``tf.custom_gradient``), differences are
 taken once more of what the model declares (:class:`pullback_export.gate.exact_source.HeldSource`), which decide. Where
@@ -35,7 +35,7 @@ from pullback_export.gate.differences.attempts import (
     steady_at,
 )
 from pullback_export.gate.differences.conventions import Conventions
-from pullback_export.gate.differences.difference_quotient import Judge
+from pullback_export.gate.differences.difference_quotient import DifferenceQuotient
 from pullback_export.gate.differences.extrapolation import Outcome, extrapolated
 from pullback_export.gate.exact_source import ExactSource, HeldSource
 from pullback_export.gate.samples import Sample
@@ -53,7 +53,7 @@ MOST_COMPONENTS = 32
 
 @dataclasses.dataclass(frozen=True)
 class _Answers:
-    """What is judged: the ``reference`` results for ``inputs``, those of ``sample`` with seeds."""
+    """What is compared: the ``reference`` results for ``inputs``, those of ``sample`` with seeds."""
 
     source: Source
     exact: ExactSource | None
@@ -74,7 +74,7 @@ def check(
     conventions: Conventions | None = None,
     known: Mapping[str, Array] | None = None,
 ) -> Report:
-    """One row for each request of ``function`` that differences can judge; a note for each that they cannot.
+    """One row for each request of ``function`` that differences can check; a note for each that they cannot.
 
     ``inputs`` are those of ``sample``, with seeds; ``reference`` holds the results for them, ``known`` what outputs are
     known already: of ``exact`` where there is one, else of the live model.
@@ -84,7 +84,7 @@ def check(
     report = Report()
     answers = _Answers(source, exact, sample, inputs, reference, interacting)
     for request in function.requests:
-        reason = _cannot_judge(source, function, request, inputs)
+        reason = _not_comparable(source, function, request, inputs)
         if reason:
             report += Report(notes=(f"{request}: no central differences: {reason}",))
             continue
@@ -126,14 +126,14 @@ def _warned(report: Report, because: str) -> Report:
 def _check(answers: _Answers, request: Request, known: Mapping[str, Array], held: bool = False) -> Report:
     source, exact = answers.source, answers.exact
     precision = _precision(source, exact)
-    parted = source.batched and not answers.interacting
-    some = slice(MOST_ROWS) if parted else ...
+    independent = source.batched and not answers.interacting
+    some = slice(MOST_ROWS) if independent else ...
     of_rows = {name: array[some] for name, array in answers.inputs.items()}
-    judge = Judge(
+    quotient = DifferenceQuotient(
         source,
         request,
         of_rows,
-        parted,
+        independent,
         {name: array[some] for name, array in known.items()},
         HeldSource(exact.source, of_rows) if held and exact is not None else exact,
         float(np.finfo(precision.dtype).eps),
@@ -141,10 +141,10 @@ def _check(answers: _Answers, request: Request, known: Mapping[str, Array], held
     over_batch = answers.sample.rows if answers.interacting else None
     result = np.asarray(answers.reference[request.name], np.float64)[some] / request.scale
     attempts: list[Attempt] = []
-    steps = after_one_row(judge, result, precision) if parted and judge.is_large else list(precision.steps)
+    steps = after_one_row(quotient, result, precision) if independent and quotient.is_large else list(precision.steps)
     while steps:
         step = steps.pop(0)
-        attempts.append(attempt_at(judge, result, step, precision.kink, over_batch))
+        attempts.append(attempt_at(quotient, result, step, precision.kink, over_batch))
         if not attempts[-1].covers:
             steps = past_kinks(steps, step, attempts[-1], precision.bound)
         elif attempts[-1].worst <= precision.bound * attempts[-1].size:
@@ -153,14 +153,14 @@ def _check(answers: _Answers, request: Request, known: Mapping[str, Array], held
     few = not best.covers
     steady = np.ones(best.smooth.shape, bool)
     if over_batch is None and (few or best.relative > precision.bound):
-        steady = steady_at(judge, best, precision)
+        steady = steady_at(quotient, best, precision)
         best = dataclasses.replace(best, smooth=best.smooth & steady)
     doubtful = best.relative > precision.bound and not settled(attempts, precision.bound)
     outcome = None
     if best.size and (doubtful or few):
-        one = judge.first_row() if judge.is_large else judge
+        one = quotient.first_row() if quotient.is_large else quotient
         found = extrapolated(one, precision.longest, over_batch, best.size, precision.bound, precision.kink)
-        outcome = found.judged(best.predicted, best.smooth, steady, doubtful)
+        outcome = found.compared(best.predicted, best.smooth, steady, doubtful)
     return _report(request, answers.sample, precision, best, outcome, held)
 
 
@@ -171,7 +171,7 @@ def _precision(source: Source, exact: ExactSource | None) -> Precision:
     return TRUTH if exact is not None and exact.coverage.exact else FLOAT32
 
 
-def _cannot_judge(source: Source, function: Function, request: Request, inputs: Mapping[str, Array]) -> str:
+def _not_comparable(source: Source, function: Function, request: Request, inputs: Mapping[str, Array]) -> str:
     names = {spec.name for spec in source.inputs}
     if not {item.name for item in request.wrt} <= names or request.of.name not in source.outputs:
         return "it is about an inner layer"
@@ -219,5 +219,5 @@ def _report(
         warning,
     )
     kinks = int((~smooth).sum())
-    left_out = f"{request}: {kinks} of {error.size} central differences lie at a kink and were left out"
-    return Report((row,), (left_out,) if kinks else ())
+    skipped = f"{request}: {kinks} of {error.size} central differences lie at a kink and were skipped"
+    return Report((row,), (skipped,) if kinks else ())

@@ -238,7 +238,7 @@ class _Body:
         return self.rewriter.chosen[key]
 
     def _with_kernel(self, op: Any, attributes: Mapping[str, Any]) -> Retyping:
-        """Asks for kernels, which takes long beside everything else here."""
+        """Looks up kernels, which takes long beside everything else here."""
         for retyping in (self.rewriter.retyping, HALF_TO_FLOAT32):
             retyped = {name: _retyped(value, retyping) for name, value in attributes.items()}
             if operators.has_kernel(op, retyped):

@@ -1,6 +1,6 @@
 """Operators whose TensorFlow kernel ends the process, instead of raising, at sizes that it cannot take.
 
-Sizes that nobody gave are not tried on a model that has one: no exception tells that they do not fit.
+Sizes that the caller did not give are not tried on a model that has one: no exception tells that they do not fit.
 """
 
 from __future__ import annotations

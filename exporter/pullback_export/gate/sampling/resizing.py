@@ -70,7 +70,7 @@ def _stretched(array: Array, axis: int, size: int) -> Array:
     upper = array.take(np.minimum(low + 1, array.shape[axis] - 1), axis)
     with np.errstate(invalid="ignore", over="ignore"):
         between = lower + share * (upper.astype(np.float64) - lower)
-    # Between infinities lies a NaN that nobody gave.
+    # Between infinities lies a NaN that the caller did not give.
     return np.asarray(np.where((share == 0) | ~np.isfinite(between), lower, between), array.dtype)
 
 

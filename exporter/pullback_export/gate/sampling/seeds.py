@@ -51,7 +51,7 @@ class Seeds:
             except Refused as problem:
                 if sample.given is not None:
                     raise refusal_of_given(sample.given, self.beside, sample.inputs, problem) from problem
-                notes.append(f"{sample.label}: the live model does not take it; left out ({problem.said})")
+                notes.append(f"{sample.label}: the live model rejects it; skipped ({problem.said})")
                 continue
             kept.append(sample)
             for all_of_one, one in zip(inputs, found, strict=True):

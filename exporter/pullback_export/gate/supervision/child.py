@@ -91,7 +91,7 @@ class Child:
 
     def _started(self) -> subprocess.Popen[str]:
         if self._process is None:
-            # Limited and not off: it rounds as the live model does, by which its error is judged.
+            # Limited and not off: it rounds as the live model does, which its error is measured against.
             environment = {**os.environ, **dict.fromkeys(onednn.LIMITS, "AVX2"), "TF_CPP_MIN_LOG_LEVEL": "3"}
             pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
             command = [sys.executable, "-c", _PROGRAM]

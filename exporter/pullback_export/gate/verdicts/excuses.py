@@ -16,7 +16,7 @@ SURROGATES = {
 }
 HELD = frozenset({"StopGradient", "tf.custom_gradient"})
 # What central differences cannot check.
-NOT_JUDGED = {
+NOT_CHECKED = {
     "inner layer": "its value cannot be changed from outside",
     "several requests with one name": "their sum has no direction of its own; the laws check each one",
     "Laplacian of more than 32 components": "it would take two evaluations for each",

@@ -1,6 +1,6 @@
 """Points beside a sample, where inputs differ in the last place: the one way to tell what is determined there.
 
-They are asked for only where an artifact is off, and tell two things apart. The live model's error *there* is another
+They are evaluated only where an artifact is off, and tell two things apart. The live model's error *there* is another
 draw of its rounding, of which the sample itself may have had a lucky one; without a truth, how far its answer moves is
 its noise. And where the answer *jumps*, as at a tie or a kink, inputs of this precision do not determine it.
 """
@@ -31,19 +31,19 @@ Answer = tuple[Arrays, Arrays]
 class Surroundings:
     """``function`` and its ``exact`` form, where it has one, beside ``inputs``.
 
-    ``parted``: rows do not influence each other. ``drawn``: nobody asked for just these inputs, and what is zero among
+    ``independent``: rows do not influence each other. ``drawn``: the sample is not the caller's, and what is zero among
     them moves too. A zero of the caller's, as in padding, is exactly that.
     """
 
     function: Function
     exact: ExactFunction | None
     inputs: Arrays
-    parted: bool
+    independent: bool
     drawn: bool
     _known: dict[tuple[int, bool, tuple[int, ...]], list[Answer]] = dataclasses.field(default_factory=dict)
 
     def is_refused(self) -> bool:
-        """Whether the live model does not take the inputs as they are, without other samples beside them."""
+        """Whether the live model rejects the inputs as they are, without other samples beside them."""
         return live(self.function, self.inputs) is None
 
     def informed(self, name: str, expected: Expected, rows: Sequence[int]) -> Iterator[Expected]:
@@ -54,9 +54,9 @@ class Surroundings:
         exact = self.exact if expected.has_truth else None
         for number in range(len(STEPS)):
             for answer in self._answers(number, rows, exact):
-                expected = _told(name, expected, answer, rows if self.parted else ...)
+                expected = _told(name, expected, answer, rows if self.independent else ...)
             yield expected
-        others = sorted(set(range(row_count(self.inputs))) - set(rows)) if self.parted and exact is None else []
+        others = sorted(set(range(row_count(self.inputs))) - set(rows)) if self.independent and exact is None else []
         for number in range(len(STEPS)) if others else ():
             for answer in self._answers(number, others, exact):
                 expected = _told(name, expected, answer, others)
@@ -64,7 +64,7 @@ class Surroundings:
 
     def _answers(self, number: int, rows: Sequence[int], exact: ExactFunction | None) -> list[Answer]:
         """What is said at the points of the group ``number``, of what the live model takes."""
-        key = (number, exact is not None, tuple(rows) if self.parted else ())
+        key = (number, exact is not None, tuple(rows) if self.independent else ())
         if key not in self._known:
             points = [self._point((number, index), step, rows) for index, step in enumerate(STEPS[number])]
             found = [(point, answer) for point, answer in zip(points, self._live(points), strict=True) if answer]
@@ -75,7 +75,7 @@ class Surroundings:
         return answer if exact is None else in_every_row(exact(point), exact.shared, point)
 
     def _live(self, points: Sequence[Arrays]) -> Sequence[Arrays | None]:
-        if not self.parted:
+        if not self.independent:
             return [live(self.function, point) for point in points]
         if len(points) * row_count(points[0]) > ROWS_AT_ONCE:
             return [live_rows(self.function, point) for point in points]
@@ -94,7 +94,7 @@ class Surroundings:
             name: moved_by_units(array, step, rng, self.drawn) if name in floats else array
             for name, array in self.inputs.items()
         }
-        return rows_of(point, list(rows)) if self.parted else point
+        return rows_of(point, list(rows)) if self.independent else point
 
 
 def moved_by_units(array: Array, step: float | None, rng: np.random.Generator, zeros: bool) -> Array:

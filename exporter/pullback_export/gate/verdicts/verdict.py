@@ -4,10 +4,10 @@ An artifact may be as far from the truth as the tolerance and :data:`LIVE_FACTOR
 Both are a draw from the distribution of rounding errors of the same expression in the same precision, summed in
 another order. The largest of the live errors over the entries of an output estimates how wide that is; a largest error
 of the artifact that is four times as large has another cause. A live error beyond :data:`LARGEST_LIVE_ERROR` of the
-scale is no rounding that anybody could use: it excuses nothing, and the artifact has to meet the tolerance alone.
+scale is too large to be rounding: it excuses nothing, and the artifact has to meet the tolerance alone.
 
 Where the answer moves with the last place of the inputs (:mod:`pullback_export.gate.verdicts.surroundings`), the sample
-does not determine it. A drawn row is left out then; of the caller's the artifact has to say what the live model says,
+does not determine it. A drawn row is skipped then; of the caller's the artifact has to say what the live model says,
 give or take the jump.
 """
 
@@ -34,8 +34,8 @@ NOISE = "within what rounding does to the live model itself"
 class Expected:
     """One output: the ``live`` answer, and the ``truth`` in float64 of the same shape, where there is one.
 
-    ``least`` is the smallest scale, for outputs that vanish here. ``parted``: the first axis counts rows that do not
-    influence each other. ``drawn``: the sample is not the caller's.
+    ``least`` is the smallest scale, for outputs that vanish here. ``independent``: the first axis counts rows that do
+    not influence each other. ``drawn``: the sample is not the caller's.
 
     What lies beside the sample, where that was asked: ``noise`` is the live model's error there, relative to the scale,
     ``moves`` how far each number moves, and ``beside`` the whole numbers that were found.
@@ -44,7 +44,7 @@ class Expected:
     live: Array
     truth: Array | None
     least: float = 0.0
-    parted: bool = True
+    independent: bool = True
     drawn: bool = False
     noise: float = 0.0
     moves: Array | None = None
@@ -108,14 +108,14 @@ class Expected:
 
     def in_rows(self, array: Array) -> Array:
         """``(rows, rest)``; all of it is one row where rows influence each other."""
-        rows = len(array) if self.parted and array.ndim else 1
-        return array.reshape(rows, math.prod(array.shape[1:]) if self.parted else array.size)
+        rows = len(array) if self.independent and array.ndim else 1
+        return array.reshape(rows, math.prod(array.shape[1:]) if self.independent else array.size)
 
     def undetermined(self, off: Array, allowed: float) -> Array:
         """The rows that are not determined, where that is why they are ``off``: nearly all of it has to move itself.
 
         A kink or a tie somewhere in a row says nothing of its other numbers. Nothing hangs on a drawn row, which is
-        left out as a whole. Of the caller's only a jump counts, and not what moves a little. What moves by more than
+        skipped as a whole. Of the caller's only a jump counts, and not what moves a little. What moves by more than
         the largest error that counts as rounding is never rounding, however much of that is allowed here.
         """
         off = self.in_rows(off)
@@ -127,7 +127,7 @@ class Expected:
             moved |= (moves.max(axis=1, initial=0.0) > least)[:, None] & (moves > min(allowed, least))
         if self.drawn and self.live.dtype.kind == "f":
             moved |= self.in_rows(~np.isfinite(self.live))
-        if self.drawn and self.parted:
+        if self.drawn and self.independent:
             return np.asarray(off.any(axis=1) & moved.any(axis=1))
         moved &= off
         return np.asarray(moved.any(axis=1) & (moved.sum(axis=1) >= MOST * off.sum(axis=1)))
@@ -135,13 +135,13 @@ class Expected:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """The ``row`` of the report, and the numbers of the rows of a drawn sample that were left out."""
+    """The ``row`` of the report, and the numbers of the rows of a drawn sample that were skipped."""
 
     row: Row
-    left_out: tuple[int, ...] = ()
+    skipped: tuple[int, ...] = ()
 
 
-def judge(stage: str, name: str, expected: Expected, actual: Array, tolerance: float) -> Verdict:
+def assess(stage: str, name: str, expected: Expected, actual: Array, tolerance: float) -> Verdict:
     """What is said of ``actual``, with what is known beside the sample so far."""
     live = expected.live
     if actual.shape != live.shape or actual.dtype != live.dtype:

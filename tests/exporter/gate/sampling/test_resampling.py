@@ -178,7 +178,7 @@ def test_probabilities_of_another_size() -> None:
 
 
 def test_infinities_stay_what_they_are() -> None:
-    """Between two of them lies a NaN, which nobody gave."""
+    """Between two of them lies a NaN, which the caller did not give."""
     array = np.array([-np.inf, np.inf, 1.0, np.inf])
     for size in (2, 5, 7, 13):
         found = resized({"x": array}, {"x": ("n",)}, {"n": size}, False)["x"]

@@ -71,14 +71,14 @@ def picky(x: Any) -> dict[str, Any]:
         return {"y": tf.math.log(x[1:])}
 
 
-def test_what_the_model_refuses_is_left_out_or_an_error() -> None:
+def test_what_the_model_refuses_is_skipped_or_an_error() -> None:
     seeds, _ = seeds_of(picky, [None], False, "vjp(y, x)")
     good, bad = ({"x": np.float32([1, sign, 2])} for sign in (1, -1))
     drawn = [Sample(label, x, None, True, False) for label, x in (("good", good), ("bad", bad))]
     kept, inputs, notes = seeds.for_all(drawn)
     assert [sample.label for sample in kept] == ["good"]
     assert [len(one) for one in inputs] == [1, 1]
-    assert notes[0].startswith("bad: the live model does not take it; left out (")
+    assert notes[0].startswith("bad: the live model rejects it; skipped (")
     assert "only positive numbers" in notes[0]
     with pytest.raises(ExportError, match="only positive numbers"):
         seeds.for_all([Sample("given", bad, None, True, True, Given("samples", bad))])

@@ -1,4 +1,4 @@
-"""Points beside a sample are asked for only as far as they decide, and never cover a real error.
+"""Points beside a sample are evaluated only as far as they decide, and never cover a real error.
 
 Here without a truth: what rounding does to the live model is its noise, and where it jumps it is not determined. (A
 float64 model has no reference that is more exact than it is itself.)
@@ -17,7 +17,7 @@ from pullback_export.derivatives.plan import Derivatives, Function
 from pullback_export.derivatives.requests import parse_request
 from pullback_export.derivatives.vectorization import mostly_one_by_one
 from pullback_export.gate.check import _compare
-from pullback_export.gate.live_answers import Judged
+from pullback_export.gate.live_answers import AcceptedSample
 from pullback_export.gate.samples import Sample
 from pullback_export.gate.sampling.given import Given
 from pullback_export.gate.verdicts.bounds import Bounds
@@ -48,48 +48,48 @@ class Counted:
         self.function: Function = dataclasses.replace(function, compute=compute)
 
 
-def judged(counted: Counted, x: Any, parted: bool = True, drawn: bool = False) -> Judged:
+def sample_of(counted: Counted, x: Any, independent: bool = True, drawn: bool = False) -> AcceptedSample:
     inputs = {"x": np.asarray(x, np.float32)}
     results = counted.function.compute(mostly_one_by_one, tf.constant(inputs["x"]))
     reference = {name: np.asarray(item) for name, item in zip(counted.function.outputs, results, strict=True)}
     counted.sizes.clear()
     given = None if drawn else Given("samples", inputs)
-    surroundings = Surroundings(counted.function, None, inputs, parted, drawn)
-    return Judged(Sample("it", inputs, ROWS, True, True, given), inputs, reference, surroundings)
+    surroundings = Surroundings(counted.function, None, inputs, independent, drawn)
+    return AcceptedSample(Sample("it", inputs, ROWS, True, True, given), inputs, reference, surroundings)
 
 
-def off_by(item: Judged, error: Any) -> dict[str, Any]:
+def off_by(item: AcceptedSample, error: Any) -> dict[str, Any]:
     return {**item.reference, "y": (item.reference["y"] + np.asarray(error)).astype(np.float32)}
 
 
-def check(item: Judged, actual: dict[str, Any]) -> Any:
+def check(item: AcceptedSample, actual: dict[str, Any]) -> Any:
     return _compare("it", item, actual, Bounds(TOLERANCE), set(), {})
 
 
 def test_nothing_is_asked_where_the_tolerance_decides() -> None:
     counted = Counted()
-    item = judged(counted, [0.1, 0.2, 0.3, 0.4, 2.0001])
+    item = sample_of(counted, [0.1, 0.2, 0.3, 0.4, 2.0001])
     assert check(item, item.reference).ok
     assert counted.sizes == []
 
 
-@pytest.mark.parametrize("parted", [True, False])
-def test_rows_in_question_come_first(parted: bool) -> None:
+@pytest.mark.parametrize("independent", [True, False])
+def test_rows_in_question_come_first(independent: bool) -> None:
     """One unit in the last place of one row explains it: one call with one row, and none for the next artifact."""
     counted = Counted()
-    item = judged(counted, [0.1, 0.2, 0.3, 0.4, 2.0001], parted)
+    item = sample_of(counted, [0.1, 0.2, 0.3, 0.4, 2.0001], independent)
     unit = float(np.spacing(np.float32(2.0001))) * 1e4
     for _ in range(2):
         report = check(item, off_by(item, [0, 0, 0, 0, 4 * unit]))
         assert report.ok
         assert any("rounding" in warning for warning in report.warnings)
-        assert counted.sizes == [1 if parted else ROWS]
+        assert counted.sizes == [1 if independent else ROWS]
 
 
 def test_every_row_counts_in_the_end() -> None:
-    """A row that does not move by itself is judged by the noise of the whole output, as it always was."""
+    """A row that does not move by itself is compared with the noise of the whole output, as it always was."""
     counted = Counted()
-    item = judged(counted, [0.1, 0.2, 0.3, 0.4, 2.0001])
+    item = sample_of(counted, [0.1, 0.2, 0.3, 0.4, 2.0001])
     unit = float(np.spacing(np.float32(2.0001))) * 1e4
     assert check(item, off_by(item, [3 * unit, 0, 0, 0, 0])).ok
     assert counted.sizes[: len(STEPS)] == [len(group) for group in STEPS]  # row 0 alone
@@ -100,7 +100,7 @@ def test_every_row_counts_in_the_end() -> None:
 def test_a_real_error_is_none_of_it(x: list[float]) -> None:
     """More than all of the noise: every probe of every row was asked, once, and the row fails."""
     counted = Counted()
-    item = judged(counted, x)
+    item = sample_of(counted, x)
     for _ in range(2):
         report = check(item, off_by(item, [0, 0, 1e4, 0, 0]))
         assert not report.ok
@@ -110,7 +110,7 @@ def test_a_real_error_is_none_of_it(x: list[float]) -> None:
 
 def test_a_small_error_of_a_smooth_row_fails() -> None:
     counted = Counted()
-    item = judged(counted, [0.1, 0.2, 0.3, 0.4, 0.5])
+    item = sample_of(counted, [0.1, 0.2, 0.3, 0.4, 0.5])
     assert not check(item, off_by(item, [0, 1e-4, 0, 0, 0])).ok
 
 
@@ -119,12 +119,12 @@ AT_THE_JUMP = [0.1, 0.2, 0.25, 0.4, 0.5]
 
 @pytest.mark.parametrize("drawn", [True, False])
 def test_a_jump_is_not_determined(drawn: bool) -> None:
-    """A drawn row is left out with a note, of the caller's the artifact may be on the other side."""
-    item = judged(Counted(), AT_THE_JUMP, drawn=drawn)
+    """A drawn row is skipped with a note, of the caller's the artifact may be on the other side."""
+    item = sample_of(Counted(), AT_THE_JUMP, drawn=drawn)
     report = check(item, off_by(item, [0, 0, 1, 0, 0]))
     assert report.ok
     if drawn:
-        assert report.notes[0].startswith("it: row(s) 2 of y left out")
+        assert report.notes[0].startswith("it: row(s) 2 of y skipped")
     else:
         assert report.warnings == (
             "it: y: 1 row(s) are not determined by inputs of this precision and were compared with the live model",
@@ -134,13 +134,13 @@ def test_a_jump_is_not_determined(drawn: bool) -> None:
 @pytest.mark.parametrize("drawn", [True, False])
 @pytest.mark.parametrize("error", [[0, 0, 0, 1e-3, 0], [0, 0, 1, 1e-3, 0], [1e-3, 0, 0, 0, 0]])
 def test_a_jump_excuses_no_other_row(drawn: bool, error: list[float]) -> None:
-    item = judged(Counted(), AT_THE_JUMP, drawn=drawn)
+    item = sample_of(Counted(), AT_THE_JUMP, drawn=drawn)
     report = check(item, off_by(item, error))
     assert not report.ok
 
 
 def test_the_callers_jump_is_only_so_high() -> None:
-    item = judged(Counted(), AT_THE_JUMP)
+    item = sample_of(Counted(), AT_THE_JUMP)
     assert not check(item, off_by(item, [0, 0, 50, 0, 0])).ok
 
 
@@ -156,7 +156,7 @@ def test_a_whole_number_at_a_tie_is_one_that_is_found_beside_it(drawn: bool, wro
     reference = {"y": np.array([0, 0])}
     given = None if drawn else Given("samples", inputs)
     surroundings = Surroundings(function, None, inputs, True, drawn)
-    item = Judged(Sample("it", inputs, 2, True, True, given), inputs, reference, surroundings)
+    item = AcceptedSample(Sample("it", inputs, 2, True, True, given), inputs, reference, surroundings)
     assert check(item, {"y": np.array([wrong, 0])}).ok is passes
     assert not check(item, {"y": np.array([0, 1])}).ok
 
@@ -170,7 +170,7 @@ def test_a_whole_number_at_a_tie_is_one_that_is_found_beside_it(drawn: bool, wro
         ([0.0, 1.0], True, [False, False]),
     ],
 )
-def test_zeros_move_where_nobody_asked_for_them(array: list[float], zeros: bool, moved: list[bool]) -> None:
+def test_zeros_of_drawn_samples_move(array: list[float], zeros: bool, moved: list[bool]) -> None:
     before = np.array(array, np.float32)
     after = moved_by_units(before, 1.0, np.random.default_rng(0), zeros)
     assert list(after != before) == moved

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pullback_export.gate.verdicts.verdict import LARGEST_LIVE_ERROR, LIVE_FACTOR, Expected, judge
+from pullback_export.gate.verdicts.verdict import LARGEST_LIVE_ERROR, LIVE_FACTOR, Expected, assess
 
 NAN, INF = np.nan, np.inf
 TOLERANCE = 1e-5
@@ -41,7 +41,7 @@ ROWS: list[tuple[str, Any, Any, Any, bool]] = [
 @pytest.mark.parametrize(("truth", "live", "actual", "passes"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
 def test_floats(truth: Any, live: Any, actual: Any, passes: bool) -> None:
     expected = Expected(np.asarray(live, np.float32), np.asarray(truth))
-    row = judge("it", "y", expected, np.asarray(actual, np.float32), TOLERANCE).row
+    row = assess("it", "y", expected, np.asarray(actual, np.float32), TOLERANCE).row
     assert row.ok is passes
     assert (row.reference, row.dtype) == ("float64 truth", "float32")
 
@@ -57,13 +57,13 @@ def test_floats(truth: Any, live: Any, actual: Any, passes: bool) -> None:
     ],
 )
 def test_whole_numbers_are_those_of_one_of_the_two(truth: Any, live: Any, actual: Any, passes: bool) -> None:
-    row = judge("it", "y", Expected(np.asarray(live), np.asarray(truth)), np.asarray(actual), 0.0).row
+    row = assess("it", "y", Expected(np.asarray(live), np.asarray(truth)), np.asarray(actual), 0.0).row
     assert row.ok is passes
 
 
 def test_numbers_of_a_row() -> None:
     live = (TRUTH + np.array([0, 0, 4e-3])).astype(np.float32)
-    row = judge("it", "y", Expected(live, TRUTH), (TRUTH + np.array([0, 8e-3, 0])).astype(np.float32), TOLERANCE).row
+    row = assess("it", "y", Expected(live, TRUTH), (TRUTH + np.array([0, 8e-3, 0])).astype(np.float32), TOLERANCE).row
     assert row.ok
     assert row.live_error == pytest.approx(4e-3, rel=1e-3)
     assert row.relative_live_error == pytest.approx(1e-3, rel=1e-3)
@@ -87,20 +87,22 @@ def test_rows_where_the_truth_jumps_have_to_be_as_the_live_ones() -> None:
         (live + np.array([[0.1], [0]]), False),
     ):
         expected = Expected(live, truth, moves=np.array([[0.0], [1.0]]))
-        assert judge("it", "y", expected, actual.astype(np.float32), TOLERANCE).row.ok is passes
+        assert assess("it", "y", expected, actual.astype(np.float32), TOLERANCE).row.ok is passes
 
 
 @pytest.mark.parametrize("moves", [0.02, 0.005])
 def test_what_moves_by_more_than_rounding_is_not_determined_however_much_is_allowed(moves: float) -> None:
     """Without a truth the noise beside a drawn sample may allow 4 % here, and what moves by 2 % is no noise."""
     live = np.ones((1, 4))
-    expected = Expected(live, None, parted=False, drawn=True, noise=LARGEST_LIVE_ERROR, moves=moves * np.ones((1, 4)))
-    assert bool(judge("it", "y", expected, live + 0.5, TOLERANCE).left_out) is (moves > LARGEST_LIVE_ERROR)
+    expected = Expected(
+        live, None, independent=False, drawn=True, noise=LARGEST_LIVE_ERROR, moves=moves * np.ones((1, 4))
+    )
+    assert bool(assess("it", "y", expected, live + 0.5, TOLERANCE).skipped) is (moves > LARGEST_LIVE_ERROR)
 
 
 @pytest.mark.parametrize("actual", [np.zeros((2, 1), np.float32), np.zeros(3), np.zeros(3, np.int32)])
 def test_shape_and_dtype_are_the_live_ones(actual: Any) -> None:
-    assert not judge("it", "y", Expected(np.zeros(3, np.float32), np.zeros(3)), actual, TOLERANCE).row.ok
+    assert not assess("it", "y", Expected(np.zeros(3, np.float32), np.zeros(3)), actual, TOLERANCE).row.ok
 
 
 def test_golden_numbers_are_the_truth_rounded() -> None:

@@ -1,4 +1,4 @@
-"""What the live model refuses: a drawn sample is left out with a note, a row of the caller's is named by an error."""
+"""What the live model refuses: a drawn sample is skipped with a note, a row of the caller's is named by an error."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def any_error(x: Any) -> Any:
     return {"y": tf.reduce_sum(x**2, 1)}
 
 
-LEFT_OUT: list[tuple[Any, str, tf.TensorSpec, dict[str, Any] | None, tuple[str, ...]]] = [
+REJECTED: list[tuple[Any, str, tf.TensorSpec, dict[str, Any] | None, tuple[str, ...]]] = [
     (patches, "gradient(y, x)", tf.TensorSpec([None, 4, 4, 3], tf.float32, "x"), None, ("0 rows",)),
     (inner_jacobian, "jacobian(y, x)", SPEC, None, ("0 rows",)),
     (some_rows, "hessian(y, x)", SPEC, None, ("0 rows",)),
@@ -70,15 +70,15 @@ LEFT_OUT: list[tuple[Any, str, tf.TensorSpec, dict[str, Any] | None, tuple[str, 
 ]
 
 
-@pytest.mark.parametrize(("function", "request_", "spec", "samples", "labels"), LEFT_OUT)
-def test_drawn_samples_are_left_out(
+@pytest.mark.parametrize(("function", "request_", "spec", "samples", "labels"), REJECTED)
+def test_drawn_samples_are_skipped(
     function: Any, request_: str, spec: tf.TensorSpec, samples: Any, labels: tuple[str, ...], tmp_path: pathlib.Path
 ) -> None:
     bundle = export(function, tmp_path / "it.pullback", [request_], inputs=[spec], samples=samples)
     assert bundle.manifest is not None
     notes: Any = bundle.manifest.parity["notes"]
     for label in labels:
-        assert any(note.startswith(f"{label}: the live model does not take it") for note in notes), label
+        assert any(note.startswith(f"{label}: the live model rejects it") for note in notes), label
     assert bundle.verify().ok
 
 
@@ -89,14 +89,14 @@ def bad(row: int, count: int = 8) -> np.ndarray[Any, Any]:
 
 
 REFUSED: list[tuple[Any, bool | None, str]] = [
-    ({"x": bad(0)}, None, "samples: row 0 of 8: the live model does not take it: .*loads are positive"),
+    ({"x": bad(0)}, None, "samples: row 0 of 8: the live model rejects it: .*loads are positive"),
     ({"x": bad(5)}, None, "samples: row 5 of 8: "),
     ({"x": bad(7)}, None, "samples: row 7 of 8: "),
     ({"x": bad(0, 1)}, None, "samples: row 0 of 1: "),
     ({"x": bad(501, 1001)[np.r_[:501, 501, 501, 501, 501, 502:1001]]}, None, "samples: row 50[1-4] of 1004: "),
     ([{"x": VALID}, {"x": bad(3)}], None, r"samples\[1\]: row 3 of 8: "),
-    ({"x": bad(2)}, False, "samples: the live model does not take it: "),
-    ([{"x": VALID}, {"x": bad(2)}], False, r"samples\[1\]: the live model does not take it: "),
+    ({"x": bad(2)}, False, "samples: the live model rejects it: "),
+    ([{"x": VALID}, {"x": bad(2)}], False, r"samples\[1\]: the live model rejects it: "),
 ]
 
 
@@ -176,10 +176,10 @@ def test_only_what_is_determined_is_a_verdict_of_a_drawn_sample(
         with pytest.raises(ParityError):
             report.require("it")
     else:
-        assert any(note.startswith(f"{sample}: row(s) 1 of dy_dx left out") for note in report.notes)
+        assert any(note.startswith(f"{sample}: row(s) 1 of dy_dx skipped") for note in report.notes)
 
 
-def test_what_is_left_out_is_not_golden(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_skipped_is_not_golden(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     planted(monkeypatch, "2 rows of zeros", 3.0, DRAWN)
     bundle = export(Kinked(), tmp_path / "it.pullback", ["gradient(y, x)"], formats=("onnx",))
     cases = bundle.samples()["evaluate"]
