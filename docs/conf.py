@@ -126,7 +126,7 @@ def _to_the_repository(node: nodes.Element, found: pathlib.Path) -> None:
 def _without_constructor(
     app: Sphinx, what: str, name: str, item: object, options: object, signature: str | None, returned: str | None
 ) -> tuple[str, None] | None:
-    """``pullback.load`` makes bundles; what their class is made from is nobody's business."""
+    """``pullback.load`` makes bundles; what their class is made from is an implementation detail."""
     return ("", None) if name == "pullback.Bundle" else None
 
 

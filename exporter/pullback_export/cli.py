@@ -241,4 +241,4 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _silent(line: str) -> None:
-    """Progress that nobody wants to see."""
+    """Discards the progress lines."""

@@ -79,11 +79,11 @@ def export(
         inputs: ``tf.TensorSpec`` with names; needed for a plain function, else it renames. A dictionary of them for
             what takes its inputs as one dictionary. Names start inside of a Keras model, ``["embedding", "t"]``, at
             inner layers or one call of them, ``"conv#1"``; inputs that outputs still depend on, by way of a mask say,
-            stay beside them, and others are left out.
+            stay beside them, and others are dropped.
         outputs: which outputs to keep, by their names; ``{name: new name}`` keeps and renames, and a list of as many
-            new names as there are outputs renames all. What is left out may be anything: a text, a sparse tensor.
+            new names as there are outputs renames all. A dropped output may be anything: a text, a sparse tensor.
         samples: real inputs for parity, arrays by input name, or a list of such dictionaries where sizes differ. More
-            are drawn from them; where left out, from a domain that the model takes.
+            are drawn from them; where omitted, from a domain that the model takes.
         batched: None takes the leading free axis for the batch; False means whole-tensor derivatives.
         training: exports the training-mode function, which must not draw random numbers.
         formats: ``"onnx"``, ``"saved_model"`` or both; parity checks each that is written.
@@ -143,7 +143,7 @@ def export(
         say("lowering to ONNX")
         with bundle_writer.staged(target, overwrite) as staging:
             specs: list[FunctionSpec] = []
-            # In training mode rows may depend on each other: nobody may take the batch apart.
+            # In training mode rows may depend on each other: the batch must not be split.
             batch = "N" if training else "B"
             named = axis_names(source, batch)
             owners: dict[str, Shape] = {}
@@ -175,7 +175,7 @@ def export(
 
 
 def _tell(report: Report, progress: Callable[[str], None] | None) -> None:
-    """Says what the report warns of, once for each result, and which samples were left out."""
+    """Says what the report warns of, once for each result, and which samples were skipped."""
     lines = dict.fromkeys(f"{row.output}: {row.warning}" for row in report.rows if row.warning)
     for line in lines:
         if progress is None:

@@ -64,7 +64,7 @@ class RememberingHandler:
 
 @contextlib.contextmanager
 def remembered_interrupts() -> Iterator[RememberingHandler]:
-    """Knows of each Ctrl-C while this lasts, in the main thread and where nobody else handles the signal."""
+    """Knows of each Ctrl-C while this lasts, in the main thread and where no other handler is installed."""
     handler = RememberingHandler()
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:

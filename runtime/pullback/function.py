@@ -171,7 +171,7 @@ class Function:
         if type(chunk) is not int or chunk < 0:
             raise InputError(f"{self.spec.name}: chunk must be a number of rows, got {_shown(chunk)}")
         if chunk and not self.spec.rowwise:
-            raise InputError(f"{self.spec.name}: chunk needs a batch axis in every input and output; leave it out")
+            raise InputError(f"{self.spec.name}: chunk needs a batch axis in every input and output; remove chunk=")
         return chunk
 
 

@@ -60,7 +60,7 @@ def is_unsafe() -> bool:
 
 @functools.cache
 def has_avx512() -> bool:
-    """Whether the processor has AVX-512, as Linux says; False where there is nobody to ask."""
+    """Whether the processor has AVX-512, as Linux says; False where Linux does not say."""
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:

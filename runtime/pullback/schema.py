@@ -74,7 +74,7 @@ def write_compact_json(value: object) -> str:
 
 
 def plain(value: object) -> object:
-    """Dataclasses and tuples as dicts and lists, all the way down; a field that follows from others is left out."""
+    """Dataclasses and tuples as dicts and lists, all the way down; a field that follows from others is omitted."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
     if isinstance(value, dict):
@@ -86,7 +86,7 @@ def plain(value: object) -> object:
 
 @functools.cache
 def _fields(cls: Any) -> dict[str, tuple[Any, bool]]:
-    """Type and "may be left out" of each field."""
+    """Type of each field, and whether it is optional."""
     hints = typing.get_type_hints(cls)
     missing = dataclasses.MISSING
     return {

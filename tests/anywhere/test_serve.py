@@ -221,7 +221,7 @@ def test_a_large_body_is_refused(port: int) -> None:
         assert connection.getresponse().status == 413
 
 
-def test_a_slow_client_is_told_and_nobody_waits(port: int) -> None:
+def test_a_slow_client_is_told_and_no_other_waits(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port)) as slow:
         slow.sendall(b"POST /v2/models/field_evaluate/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{")
         start = time.monotonic()

@@ -1,4 +1,4 @@
-"""The page in headless Chromium: it gives the golden numbers, moves with its inputs, and asks for nothing outside."""
+"""The page in headless Chromium: it gives the golden numbers, moves with its inputs, and loads nothing from outside."""
 
 from __future__ import annotations
 

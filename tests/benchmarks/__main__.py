@@ -144,7 +144,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "build" / "benchmarks")
     parser.add_argument("--keep", action="store_true", help="add to the last run: use its exported files")
     parser.add_argument(
-        "--resources", action="store_true", help="cold start, memory and growth too, where not all rows are asked for"
+        "--resources", action="store_true", help="cold start, memory and growth too, where not all rows are requested"
     )
     parser.add_argument("--agree", action="store_true", help="time nothing; say whether the engines agree")
     parser.add_argument("--report", action="store_true", help="measure nothing; report the last run")
@@ -165,11 +165,11 @@ def _options() -> argparse.Namespace:
 
 
 def _wrong_option(options: argparse.Namespace, rows: list[str], cores: int) -> str:
-    """What cannot be measured as it was asked for; empty where all can."""
+    """What cannot be measured as requested; empty where all can."""
     if unknown := [name for name in options.work if name not in rows]:
         return f"there is no row {', '.join(unknown)}; rows are {', '.join(rows)}"
     if options.quick and (large := [name for name in options.work if not work.row(name).quick]):
-        return f"--quick leaves out {', '.join(large)}: measure it without"
+        return f"--quick excludes {', '.join(large)}: measure it without"
     if not all(1 <= threads <= cores for threads in options.threads):
         return f"--threads must be from 1 to {cores}, the processors that this process may use"
     if options.report and not (options.folder / "results.json").exists():

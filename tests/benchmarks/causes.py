@@ -36,7 +36,7 @@ class Cause:
 
 
 _ELEMENTWISE = (
-    "ONNX Runtime computes elementwise steps one by one, each a walk through memory; XLA makes one loop of several."
+    "ONNX Runtime computes elementwise steps one by one, each a pass over memory; XLA makes one loop of several."
 )
 _HEAVY = (
     "Nearly all the time is arithmetic that every engine does (the forward pass alone takes {forward}), so that no"
@@ -102,7 +102,7 @@ CAUSES: tuple[Cause, ...] = (
             "Constant factors inside the weights, with a matrix for each seed: kept.",
             "What all seeds share is multiplied first: kept; with the above 22 became 17 to 19 times the forward pass.",
             "Chunks of 256 rows: kept, 4 to 15 %.",
-            "Seeds that only scale a term taken out of the walk through all seeds: kept, 8 % at 1000 rows.",
+            "Seeds that only scale a term moved out of the per-seed loop: kept, 8 % at 1000 rows.",
             "The sum of both terms inside `Gemm`: no gain through the reshape between them.",
         ),
     ),

@@ -1,7 +1,7 @@
 """How much memory an export takes, as a multiple of the model's weights, stage by stage.
 
 ``python -m tests.benchmarks.export_memory`` exports a model of ``--megabytes`` of weights in a process of its own, and
-prints its resident memory, files that are only mapped left out: the peak of each stage over what was there before.
+prints its resident memory, without files that are only mapped: the peak of each stage over what was there before.
 ``--kind`` chooses dense layers, or one embedding; ``--limit`` makes a peak above 3 times the weights and 1 GB an error.
 """
 
@@ -27,7 +27,7 @@ _PAUSE = 0.01
 
 
 def model_of(kind: str, megabytes: int) -> tuple[Any, str, dict[str, Any]]:
-    """A model of so many megabytes of float32 weights, the derivative that is asked for, and a sample."""
+    """A model of so many megabytes of float32 weights, the requested derivative, and a sample."""
     import keras
     import numpy as np
 

@@ -29,7 +29,7 @@ Row = Mapping[str, Any]
 
 
 def network(name: str) -> tuple[Any, str]:
-    """The model of a row, and the derivative that is asked for."""
+    """The model of a row, and the requested derivative."""
     import keras
 
     layers = keras.layers

@@ -1,4 +1,4 @@
-"""What cannot be measured as it was asked for is an error before anything is measured."""
+"""What cannot be measured as requested is an error before anything is measured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.benchmarks import __main__ as command
     ("options", "message"),
     [
         ("nothing", "there is no row nothing; rows are bowl, surrogate"),
-        ("--quick resnet50", "--quick leaves out resnet50"),
+        ("--quick resnet50", "--quick excludes resnet50"),
         ("--threads 1000", "--threads must be from 1 to"),
         ("--threads 0", "--threads must be from 1 to"),
         ("--engines jaxx", "invalid choice: 'jaxx'"),

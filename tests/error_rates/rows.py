@@ -12,11 +12,11 @@ from pullback_export import export
 
 from tests.lowering.case import Case, draw_inputs
 
-# TensorFlow has these operators in graphs only: whoever uses them has a tf.function.
+# TensorFlow has these operators in graphs only: a model that uses them is a tf.function.
 GRAPH_ONLY = frozenset({"accumulate", "parallel_concat", "xla_sharding"})
 # Rows whose export with cotangents is not right, so that the gate has to refuse it; each with its reason.
 NOT_RIGHT = {
-    "pad_v2_of_data": "TensorFlow's gradient leaves out the number that is padded with",
+    "pad_v2_of_data": "TensorFlow's gradient omits the number that is padded with",
     "dynamic_stitch": "TensorFlow's gradient counts rows that a later index overwrote",
     "list_gather": "in graphs TensorFlow's gradient keeps one of several reads of an element",
     "batchnorm_inference": "TensorFlow has no gradient by the mean and the variance that are given",
@@ -30,8 +30,8 @@ NOT_RIGHT = {
         "TensorFlow's gradient by the boxes of a nearest crop is that of a bilinear one, as its `image_grad.py` says",
     ),
     "cholesky_lower_only": "TensorFlow's gradient is that of a symmetric matrix, and the row's is none",
-    "eigh_lower_only": "the sign of eigenvectors is nobody's promise: the row itself compares up to it",
-    "eigh_three": "the sign of eigenvectors is nobody's promise: the row itself compares up to it",
+    "eigh_lower_only": "the sign of eigenvectors is arbitrary: the row itself compares up to it",
+    "eigh_three": "the sign of eigenvectors is arbitrary: the row itself compares up to it",
 }
 
 

@@ -109,7 +109,7 @@ def ragged_sum(p: Any, s: Any) -> dict[str, Any]:
 
 RAGGED = {"p": np.random.default_rng(0).normal(size=(11, 3)).astype("f"), "s": np.array([0, 2, 3, 8, 11])}
 
-# The model, what is asked for, and what else is said.
+# The model, the request, and what else is said.
 EXPORTED: dict[str, tuple[Any, list[str], dict[str, Any]]] = {
     "first input of rank 0": (
         lambda t, x: {"y": tf.reduce_sum(tf.sin(t * x))},

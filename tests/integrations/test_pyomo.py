@@ -1,4 +1,4 @@
-"""``BundleGreyBox`` in Pyomo: what the solver asks for, against closed forms.
+"""``BundleGreyBox`` in Pyomo: what the solver requests, against closed forms.
 
 Solving needs cyipopt and the ASL library, which have no wheels for every machine: Pyomo's own numbers are compared.
 """

@@ -112,7 +112,7 @@ def test_a_bundle_from_before_says_what_it_lacks() -> None:
         old.vjp(fetch="value")
 
 
-def test_what_would_have_a_taken_name_is_left_out(tmp_path: pathlib.Path) -> None:
+def test_what_would_have_a_taken_name_is_omitted(tmp_path: pathlib.Path) -> None:
     """``adj_hidden`` is a seed here, so that the adjoint of the layer is not given beside the Hessian by it."""
     requests = ["weighted_hessian(hidden, x)", "weighted_hessian(y, hidden)"]
     bundle = export(mlp("float64"), tmp_path / "it.pullback", requests, formats="onnx")

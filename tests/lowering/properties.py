@@ -37,7 +37,7 @@ REFUSED = (ValueError, TypeError, NotImplementedError, LookupError, tf.errors.Op
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """``function`` of tensors ``args`` in ``dtype``. ``text`` says what was drawn, for whoever reads a failure."""
+    """``function`` of tensors ``args`` in ``dtype``. ``text`` says what was drawn, for the reader of a failure."""
 
     text: str
     function: Callable[..., Any]

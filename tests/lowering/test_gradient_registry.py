@@ -27,7 +27,7 @@ LAZY = (
 def differentiable() -> list[str]:
     """The ops that TensorFlow registers a gradient for; None stands for "not differentiable".
 
-    Tracing adds names that are no ops (one for each ``tf.custom_gradient``): they are left out.
+    Tracing adds names that are no ops (one for each ``tf.custom_gradient``): they are excluded.
     """
     for module in LAZY:
         importlib.import_module(f"tensorflow.python.ops.{module}")

@@ -25,7 +25,7 @@ REDUCTIONS = {
 
 
 def spread(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A shape that broadcasts to ``shape``: axes of size 1, leading axes left out."""
+    """A shape that broadcasts to ``shape``: axes of size 1, leading axes omitted."""
     kept = tuple(1 if draw(st.integers(0, 2)) == 0 else size for size in shape)
     return kept[draw(st.integers(0, len(kept))) :] if draw(st.booleans()) else kept
 

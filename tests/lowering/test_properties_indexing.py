@@ -179,7 +179,7 @@ def scattered(draw: st.DrawFn) -> Example:
 
 @st.composite
 def segments(draw: st.DrawFn) -> Example:
-    """Segment reductions, sorted or not, negative ids left out."""
+    """Segment reductions, sorted or not, negative ids ignored."""
     kind, ordered = draw(st.sampled_from(["sum", "prod", "max", "min", "mean"])), draw(st.booleans())
     shape, count = draw(shapes(1, 3)), draw(st.integers(1, 4))
     heads = shape[:1] if ordered else shape[: draw(st.integers(1, len(shape)))]

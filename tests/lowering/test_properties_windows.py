@@ -74,7 +74,7 @@ def depthwise(draw: st.DrawFn) -> Example:
     dilations = per_axis(draw, 2, 3) if stride == 1 else [1, 1]
     channels, multiplier = draw(st.integers(1, 3)), draw(st.integers(1, 2))
     padding = windows(draw, 2, explicit=True)
-    # Of an empty batch TensorFlow's gradient of the kernel is memory that nobody wrote to.
+    # Of an empty batch TensorFlow's gradient of the kernel is uninitialized memory.
     x = draw(inputs((draw(st.integers(1, 3)), *lengths(draw, taps, dilations, padding), channels), range(3)))
     options = {"strides": [1, stride, stride, 1], "padding": padding, "dilations": dilations}
     text = f"depthwise_conv2d {options}"

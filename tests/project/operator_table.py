@@ -22,8 +22,8 @@ Made from the tables of the tests by `python -m tests.project.operator_table`; a
 a row compares it with TensorFlow.
 """
 
-WITHOUT_RULE = "nobody has asked for it yet; add a rule of your own (`pullback_export.lowers`, docs/own_operators.md)"
-# Of a family of operators that nobody exports, the page names so many.
+WITHOUT_RULE = "no model has needed it yet; add a rule of your own (`pullback_export.lowers`, docs/own_operators.md)"
+# The page names so many operators of a family that no model has needed.
 MOST_NAMES = 100
 
 
@@ -39,12 +39,12 @@ def page() -> str:
     parts = [
         HEAD,
         _section("TensorFlow operators", _operators(ROWS)),
-        _reasons("TensorFlow operators with a gradient that are left out", EXCLUSIONS),
+        _reasons("TensorFlow operators with a gradient that are excluded", EXCLUSIONS),
         _reasons("TensorFlow operators that are refused", refused(), MOST_NAMES),
         _section("Keras layers", layers),
-        _reasons("Keras layers that are left out", layer_rows.EXCLUDED),
+        _reasons("Keras layers that are excluded", layer_rows.EXCLUDED),
         _section("Functions of keras.ops", functions),
-        _reasons("Functions of keras.ops that are left out", ops_table.EXCLUDED),
+        _reasons("Functions of keras.ops that are excluded", ops_table.EXCLUDED),
     ]
     return "\n".join(parts)
 

@@ -17,7 +17,7 @@ RUNTIME = ROOT / "runtime" / "pullback"
 EXPORTER = ROOT / "exporter" / "pullback_export"
 FIXTURE = ROOT / "tests" / "runtime" / "fixtures" / "net.pullback"
 HEAVY = ("tensorflow", "keras", "onnx", "tf2onnx", "pullback_export")
-# The only runtime file that may import TensorFlow, and only when that backend is asked for.
+# The only runtime file that may import TensorFlow, and only when that backend is requested.
 TENSORFLOW_BACKEND = RUNTIME / "backends" / "saved_model.py"
 # The only file that may import tf2onnx, and only when an operator has no rule of ours.
 TF2ONNX = EXPORTER / "lowering" / "tf2onnx_fallback.py"

@@ -52,7 +52,7 @@ def in_graph(extra: bytes) -> Callable[[bytes], bytes]:
 
 
 def node(op: str = "Relu", domain: str = "", attributes: list[bytes] | None = None) -> bytes:
-    """A node that nobody uses."""
+    """A node without a reader."""
     parts = [field(1, "x"), field(2, f"unused_{op}"), field(4, op), *(field(5, a) for a in attributes or [])]
     return field(NODE, [*parts, *([field(7, domain)] if domain else [])])
 

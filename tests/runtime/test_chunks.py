@@ -114,7 +114,7 @@ def test_chunks_of_three_threads(row_bytes: int, batch: int, rows: int) -> None:
 
 
 def test_a_choice_without_a_plan_is_never_split() -> None:
-    """And what the caller asks for is done, side by side or not."""
+    """What the caller requests is done, side by side or not."""
     sizes = list[int]()
 
     def run(feeds: dict[str, Array]) -> list[Array]:
@@ -148,7 +148,7 @@ def test_one_total_of_all_rows_is_not_shared(mixed: Bundle) -> None:
 
 
 def test_a_plan_takes_no_look_at_the_graph(net: Bundle) -> None:
-    """The bytes of a large graph are kept for one session only: whoever reads them without need makes it read twice."""
+    """The bytes of a large graph are kept for one session: if a plan read them, the session would read them again."""
 
     def read() -> bytes:
         raise AssertionError("read")

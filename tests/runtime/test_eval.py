@@ -1,4 +1,4 @@
-"""``pullback eval`` on files: the same rows in every format, interrupted anywhere, bad rows left out."""
+"""``pullback eval`` on files: the same rows in every format, interrupted anywhere, bad rows dropped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fetch``: only what leads to the results that are asked for, in a smaller graph; the same numbers."""
+"""``fetch``: only what leads to the requested results, in a smaller graph; the same numbers."""
 
 from __future__ import annotations
 

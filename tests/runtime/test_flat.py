@@ -289,7 +289,7 @@ VIEWS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     ("wrt None", {"wrt": None}, InputError, "wrt must be the name of an input"),
     ("given a list", {"given": [A, T]}, InputError, "given must be values by name"),
     ("wrt nothing", {"wrt": ()}, InputError, "wrt must name an input"),
-    ("an input left out", {"given": {"a": A}}, InputError, "input 't' needs a value, given={'t': ...}"),
+    ("an omitted input", {"given": {"a": A}}, InputError, "input 't' needs a value, given={'t': ...}"),
     ("given what is wrt", {"given": {"a": A, "t": T, "x": X}}, InputError, "both in wrt and in given"),
     ("given what is not there", {"given": {"a": A, "t": T, "b": 1}}, InputError, "there is no input 'b'"),
     ("given a wrong shape", {"given": {"a": X, "t": T}}, InputError, "given 'a' must be (2, 2), got (3,)"),

@@ -12,7 +12,7 @@ from pullback.backends.sessions import LEVELS
 
 FOLDER = Path(__file__).parents[1] / "golden" / "v1"
 
-# SHA-256 of each manifest, which holds those of all other files: whoever changes one, changes history.
+# SHA-256 of each manifest, which holds those of all other files: a change of one changes history.
 DIGESTS = {
     "attention_float32": "1ade8d45d75cf0dfc78e180e21295cb3f8732b68fe1e8e424fb4570c81715b63",
     "attention_float64": "2b5fd1d144dbfa3ff669db84d13e1d4cde767aa2dc75da315ecd635548b5942a",

@@ -22,7 +22,7 @@ def kernel(name: str, op: str, start: int, microseconds: int, *shape: int) -> di
     return {"cat": "Node", "name": f"{name}_kernel_time", "ts": start, "dur": microseconds, "args": described}
 
 
-def test_runs_before_those_that_count_are_left_out() -> None:
+def test_runs_before_those_that_count_are_excluded() -> None:
     events = [run(0), kernel("a", "Mul", 1, 50, 2), run(100), kernel("a", "Mul", 101, 8, 2), kernel("b", "Add", 110, 2)]
     first, second = nodes(events, 1, 2)
     assert (first.op, first.node, first.us, first.share, first.shape) == ("Mul", "a", 4.0, 0.8, (2,))

@@ -97,7 +97,7 @@ def test_without_tensorflow(both: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert pullback.load(both).verify().ok
 
 
-def test_onnx_left_out(both: Path, tensorflow: FakeTensorFlow) -> None:
+def test_onnx_omitted(both: Path, tensorflow: FakeTensorFlow) -> None:
     for i in range(4):
         forge.edit_manifest(both, forge.setting(f"functions/{i}/file", None))
     with pytest.raises(NotExportedError, match="load it with backend='saved_model'"):

@@ -31,7 +31,7 @@ def digest(bundle: Bundle, calls: int = 50) -> str:
 
 
 def test_threads_share_a_bundle(net: Bundle) -> None:
-    fresh = pullback.load(net.path)  # its sessions are made by whoever comes first
+    fresh = pullback.load(net.path)  # its sessions are made by the first thread that needs them
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         found = set(pool.map(digest, [fresh] * 32))
     assert found == {digest(net)}

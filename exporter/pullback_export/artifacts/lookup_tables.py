@@ -1,4 +1,4 @@
-"""Lookup tables that a traced function reads, as objects that a SavedModel can hold, whoever owns them.
+"""Lookup tables that a traced function reads, as objects that a SavedModel can hold, regardless of their owner.
 
 ``tf.saved_model.save`` refuses a captured resource that no object of the module stands for. Where a table came from (a
 Keras layer, a closure, another SavedModel) does not matter: its contents are read once, and written as the initial

@@ -109,7 +109,7 @@ class Derivatives:
             check_shapes(request, self.specs, self.lead)
 
     def functions(self) -> tuple[Function, ...]:
-        """``evaluate`` and, where they were asked for, the products: ``vjp``, ``jvp``, ``hvp``, ..."""
+        """``evaluate`` and, where they were requested, the products: ``vjp``, ``jvp``, ``hvp``, ..."""
         seedless = tuple(request for request in self.requests if not request.seeds)
         names = (*self.source.outputs, *self.layers, *(request.name for request in seedless))
         evaluate = Function("evaluate", self.source.inputs, names, seedless, self._evaluate)

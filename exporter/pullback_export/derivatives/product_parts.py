@@ -10,7 +10,7 @@ from pullback_export.derivatives.kinds.request import Key, Request
 
 @dataclasses.dataclass(frozen=True)
 class ProductParts:
-    """``requests`` are what was asked for; ``byproducts`` and ``values``, names of outputs, come with it.
+    """``requests`` are those of the caller; ``byproducts`` and ``values``, names of outputs, come with it.
 
     ``keys`` holds for each result in turn which differentiations it is; those of one name are added up.
     """
@@ -29,7 +29,7 @@ class ProductParts:
 def product_parts(requests: tuple[Request, ...], inputs: Set[str]) -> ProductParts:
     """The parts for ``requests`` of one graph, whose inputs and seeds have the names ``inputs``.
 
-    What comes besides may have no name that is taken; it is left out then. (``adj_h``, the adjoint of a layer ``h``
+    What comes besides may have no name that is taken; it is omitted then. (``adj_h``, the adjoint of a layer ``h``
     that ``weighted_hessian(y, h)`` would give, is a seed where ``weighted_hessian(h, x)`` is requested as well.)
     """
     products = [(request, request.key(request.order)) for request in requests]

@@ -23,7 +23,7 @@ def ensured(ranks: Mapping[str, int], name: str, tensor: Any) -> Any:
     """``tensor`` with the rank that ``ranks`` holds for ``name``, where TensorFlow does not know it.
 
     The graph checks it when it runs. Raises :class:`~pullback_export.derivatives.request_checks.UnknownRank` where
-    nobody knows.
+    neither knows it.
     """
     if tensor.shape.rank is None and name in ranks:
         tensor = tf.ensure_shape(tensor, [None] * ranks[name])

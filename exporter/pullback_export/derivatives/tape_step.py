@@ -207,7 +207,7 @@ class Step:
         raise ExportError(
             f"{self.request}: {self.request.of} does not depend on {self.wrt}"
             + (" beyond first order (a piecewise linear model?)" if self.request.order > 1 else "")
-            + "; leave the request out, or export with unconnected='zero' for zeros"
+            + "; remove the request, or export with unconnected='zero' for zeros"
         )
 
 

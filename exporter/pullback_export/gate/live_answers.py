@@ -201,8 +201,8 @@ def samples_interact(
     for name in source.outputs:
         if name not in shared and (whole[name].ndim == 0 or whole[name].shape[0] != sample.rows):
             raise ExportError(
-                f"output {name!r} has no batch axis; export with batched=False for whole-tensor derivatives, or leave"
-                " it out of what the model returns"
+                f"output {name!r} has no batch axis; export with batched=False for whole-tensor derivatives, or remove"
+                " it from what the model returns"
             )
     alone = _in_parts(source, sample, shared)
     whole = in_every_row(whole, shared, sample.inputs)

@@ -79,7 +79,7 @@ def open_samples(source: Source, samples: Any, aborting: str = "") -> Samples:
 
 
 def _sampler(source: Source, given: Sequence[Given]) -> Resampler | domain_search.Drawn:
-    """Draws from the caller's samples, or from a domain that the model takes where these leave inputs out."""
+    """Draws from the caller's samples, or from a domain that the model takes where these omit inputs."""
     complete = [item for item in given if len(item.arrays) == len(source.inputs)]
     if complete and len(complete) == len(given):
         return Resampler(source, complete)
@@ -164,7 +164,7 @@ def _whole(sampler: Sampler, given: bool) -> list[Sample]:
 
 
 def _given(source: Source, sampler: Sampler, given: Given) -> Sample:
-    """The caller's arrays; inputs that they leave out are drawn."""
+    """The caller's arrays; inputs that they omit are drawn."""
     rows = len(given.numbers) if given.numbers is not None else None
     missing = len(given.arrays) < len(source.inputs)
     drawn = sampler.draw("usual", rows, sizes_of(source, given.arrays), 0) if missing else {}

@@ -15,7 +15,7 @@ class Notes:
     """``functional/hidden: value`` for each node of ``graph``: where it comes from, and what needs it.
 
     *value*: an output of the model cannot do without it. *derivative*: derivatives alone need it. The file's metadata
-    tell which outputs are which; without them that part is left out.
+    tell which outputs are which; without them that part is omitted.
     """
 
     def __init__(self, graph: Region, metadata: Mapping[str, str]) -> None:

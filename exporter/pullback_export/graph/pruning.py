@@ -1,4 +1,4 @@
-"""Drops what nobody uses: nodes, and states, rows and results of loops and branches.
+"""Drops what is not used: nodes, and states, rows and results of loops and branches.
 
 A forward loop collects whatever its backward loop might want; what the backward loop did not want in the end is found
 here, where the whole graph is known.

@@ -1,7 +1,7 @@
 """Who reads what: kept up to date with every edit, so that no rewrite has to count.
 
 A *reader* is a node, which reads its inputs, or a graph, which reads its results. Only live readers count: the model
-itself, the nodes that lead to one of its results, and the bodies of live nodes. A node that nobody reads yet, or any
+itself, the nodes that lead to one of its results, and the bodies of live nodes. A node without a reader so far, or any
 more, holds on to nothing; it comes to life with its first reader and dies with its last.
 """
 
@@ -114,7 +114,7 @@ def _stop(reader: Reader) -> None:
 
 
 def _discount(reader: Reader, operands: Iterable[Readable | None]) -> list[Reader]:
-    """Takes back one use of each operand; returns the makers that nobody needs any more."""
+    """Takes back one use of each operand; returns the makers that are no longer needed."""
     makers = []
     for value in operands:
         if value is None or value._readers is None:

@@ -106,7 +106,7 @@ class Region(Reader):
 
 
 class Node(Reader):
-    """One ONNX node; an input that is left out is None. Its bodies stay the same graphs as long as it lives."""
+    """One ONNX node; an omitted input is None. Its bodies stay the same graphs as long as it lives."""
 
     __slots__ = ("_inputs", "attributes", "condition_of_some", "op_type", "origin", "outputs")
 

@@ -1,4 +1,4 @@
-"""Walks a TensorFlow function graph and applies the rules; variables and captured tensors become constants."""
+"""Applies the rules to a TensorFlow function graph in order; variables and captured tensors become constants."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def _apply(rule: registry.Rule, op: OpContext, inputs: list[Flow]) -> Any:
 
 
 def _stand_ins(tf_op: Any, graph: Graph) -> list[Flow]:
-    """Values of the right dtype and shape, so that the walk goes on and finds every missing op."""
+    """Values of the right dtype and shape, so that the conversion continues and finds every missing operator."""
     results: list[Flow] = []
     for tensor in tf_op.outputs:
         if tensor.dtype in (tf.resource, tf.variant, tf.string):

@@ -1,7 +1,7 @@
 """Which ops of a TensorFlow graph, and which of their outputs, lead to what is wanted.
 
-Ops that call functions are looked into: a weight gradient that a backward loop accumulates, and that nobody asks
-for, is not converted.
+Operators that call functions are looked into: a weight gradient that a backward loop accumulates and that no request
+needs is not converted.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ FINAL: tuple[Row[Final], ...] = (
     Row(
         "sum_in_product",
         sum_in_product,
-        "a @ b + c is one Gemm: one walk through memory less",
+        "a @ b + c is one Gemm: one pass over memory less",
         f"{_COUNTS}::test_final_rule",
     ),
     Row("cropped", cropped, "a ConvTranspose does not compute what is cut off after it", f"{_COUNTS}::test_final_rule"),

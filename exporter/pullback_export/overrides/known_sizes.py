@@ -1,12 +1,12 @@
 """Gradients of tensors with free sizes, without what TensorFlow adds because it cannot compare two of those.
 
 For ``x + tanh(x @ w)`` of any number of rows TensorFlow's gradient reads both shapes, asks at run time along which axes
-one was broadcast, sums over none of them and reshapes to what it was. Each of these nodes also makes it walk back
+one was broadcast, sums over none of them and reshapes to what it was. Each of these nodes also makes it search back
 through all of the graph, in search of constants that it could fold, when it is made: tracing a deep network takes time
 proportional to the square of its layers.
 
 Within :func:`compared_sizes` free sizes are compared (:mod:`~pullback_export.overrides.symbolic_sizes`): sums over
-axes that were not broadcast are left out, and the shape of a tensor is read where its sizes first occur.
+axes that were not broadcast are omitted, and the shape of a tensor is read where its sizes first occur.
 """
 
 from __future__ import annotations

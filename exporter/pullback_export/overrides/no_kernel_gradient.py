@@ -1,4 +1,4 @@
-"""Lets tapes leave out the kernel gradients of convolutions that nobody asks for.
+"""Makes tapes skip the kernel gradients of convolutions that no derivative needs.
 
 Derivatives are taken with respect to inputs. TensorFlow's gradient functions of convolutions compute that of the
 kernel as well, which is a third of the arithmetic of an eager pass through a convolutional network, thrown away.

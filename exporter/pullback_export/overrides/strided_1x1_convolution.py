@@ -49,7 +49,7 @@ def _text(attribute: Any) -> str:
 
 
 def _gradient_of_seen_pixels(op: Any, dy: Any) -> tuple[Any, Any]:
-    """``dx`` and ``dkernel``, the shapes of ``x`` and ``kernel``; None for a ``dkernel`` that nobody wants."""
+    """``dx`` and ``dkernel``, the shapes of ``x`` and ``kernel``; None for a ``dkernel`` that is not needed."""
     x, kernel, strides = op.inputs[0], op.inputs[1], _strides(op)
     every = {"begin": [0, 0, 0, 0], "end": [0, 0, 0, 0], "strides": strides, "begin_mask": 15, "end_mask": 15}
     seen = tf.raw_ops.StridedSlice(input=x, **every)

@@ -84,7 +84,7 @@ def dense(item: Any, index: int) -> Any:
     """Output ``index`` as a tensor; raises :class:`ExportError` for what is none, such as a sparse one."""
     if item is None or isinstance(item, tf.RaggedTensor | tf.SparseTensor | tf.IndexedSlices):
         dense = "return a dense tensor, tf.convert_to_tensor or .to_tensor(), or keep the others, outputs=[...]"
-        remedy = "leave it out, outputs=[...] names those to keep" if item is None else dense
+        remedy = "remove it, or name the outputs to keep in outputs=[...]" if item is None else dense
         raise ExportError(f"output {index} of the function is {type(item).__name__}; {remedy}")
     return tf.convert_to_tensor(item)
 

@@ -11,7 +11,7 @@ from pullback_export.errors import ExportError
 
 Outputs = str | Sequence[str] | Mapping[str, str] | None
 
-# What Keras and TensorFlow call what nobody named.
+# Names that Keras and TensorFlow generate where the user gave none.
 _MADE_UP = re.compile(r"(keras_tensor|input|input_layer|inputs|output|Identity|args?)(_\d+)*")
 _SHOWN = 12
 
@@ -27,7 +27,7 @@ class Kept:
 def kept(wanted: Outputs, found: Sequence[str], originals: Sequence[str] | None = None) -> Kept:
     """What ``outputs=`` says about outputs that are called ``found``, or ``originals`` where the model is asked.
 
-    Names that the model has, or a dictionary ``{name: new name}``, keep these and leave the others out; as many new
+    Names that the model has, or a dictionary ``{name: new name}``, keep these and drop the others; as many new
     names as there are outputs rename them all. Raises :class:`ExportError` for anything else.
     """
     if wanted is None:

@@ -59,7 +59,7 @@ def open_source(
         )
     if signature is not None and source.kind != "saved_model":
         raise ExportError(
-            f"signature={signature!r}: only a SavedModel has signatures, not a {source.kind} source; leave it out"
+            f"signature={signature!r}: only a SavedModel has signatures, not a {source.kind} source; remove it"
         )
     if wanted is not None:
         source = with_inputs(source, wanted)

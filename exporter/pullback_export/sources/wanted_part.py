@@ -1,7 +1,7 @@
 """The part of a function's graph that leads to some of its outputs, called functions included.
 
-TensorFlow differentiates a call as a whole: what stands behind an output that nobody asked for (a sample that is drawn,
-a text, boxes that are suppressed) would be in the gradient of the others.
+TensorFlow differentiates a call as a whole: what an output depends on that was not requested (a random sample, a text,
+suppressed boxes) would be in the gradient of the others.
 """
 
 from __future__ import annotations

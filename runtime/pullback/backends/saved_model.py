@@ -1,7 +1,7 @@
 """TensorFlow on the SavedModel of a bundle, for machines that have TensorFlow; Keras is not needed.
 
 A SavedModel is a program: loading and calling one can run code that its author chose, read files and
-write files. Open only those you trust; nothing here is opened unless the caller asks for it.
+write files. Open only those you trust; nothing here is opened unless the caller requests it.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ FORMAT = 1  # raised when another graph is stored for the same key: entries diff
 GRAPH, WEIGHTS = "graph.onnx", "weights.bin"
 _FOLDER = re.compile("[0-9a-f]+-[0-9a-f]+")
 _MOST_ENTRY_BYTES = 2**20
-_LEFT_BEHIND_SECONDS = 3600.0  # nobody takes so long to write a graph
+_LEFT_BEHIND_SECONDS = 3600.0  # no process takes so long to write a graph
 
 
 @dataclasses.dataclass(frozen=True)

@@ -132,7 +132,7 @@ class Plan:
             )
 
     def forget_unasked(self, found: Found) -> None:
-        """Called when the point changes: a Jacobian that nobody asked for is not computed with the next value."""
+        """Called when the point changes: a Jacobian that was not requested is not computed with the next value."""
         if "unasked" in found:
             self._expects_derivative = False
 

@@ -52,7 +52,7 @@ class BundleCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
 
     Raises:
         NotExportedError: the derivative is not in the bundle; the message says what to export.
-        InputError: an input that nobody knows how to fill.
+        InputError: an input that is neither in :data:`ATOMS` nor in ``given``.
     """
 
     implemented_properties: tuple[str, ...] = ("energy", "free_energy", "forces")
@@ -80,7 +80,7 @@ class BundleCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         super().__init__(**options)
 
     def calculate(self, atoms: Any = None, properties: Any = ("energy",), system_changes: Any = all_changes) -> None:
-        """Everything at once: what ASE asks for next at the same structure is there already."""
+        """Everything at once: what ASE requests next at the same structure is already computed."""
         super().calculate(atoms, properties, system_changes)
         energy_unit, length_unit = self._units
         batch = self._bundle.functions["evaluate"].spec.batched

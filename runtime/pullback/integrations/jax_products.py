@@ -78,7 +78,7 @@ _MOVED: dict[str, tuple[Rule, ...]] = {
     ),
 }
 
-# What a cotangent gives to each seed. Of the points a product is not linear: nobody transposes it there.
+# What a cotangent gives to each seed. Of the points a product is not linear: it is not transposed there.
 _TRANSPOSED: dict[str, tuple[Rule, ...]] = {
     "vjp": (lambda rows, ct, x, w: jvp(rows, x, ct),),
     "jvp": (lambda rows, ct, x, t: vjp(rows, x, ct),),

@@ -28,10 +28,10 @@ class BundleTesseract:
     """The functions of a ``tesseract_api.py`` and bases of its ``InputSchema`` and ``OutputSchema``; one sample.
 
     Args:
-        bundle: the bundle; axes besides the batch are fixed. A derivative that it does not hold is told when it is
-            asked for (``NotExportedError``).
+        bundle: the bundle; axes besides the batch are fixed. A request for a derivative that it does not hold
+            raises ``NotExportedError``.
         given: inputs that do not vary, by name.
-        of: the outputs; all where left out.
+        of: the outputs; all where omitted.
 
     Raises:
         InputError: an axis besides the batch is free, or an input or output is no float.

@@ -37,7 +37,7 @@ class UmbridgeModel(umbridge.Model):  # type: ignore[misc]  # UM-Bridge has no t
         bundle: the bundle; axes besides the batch are fixed.
         name: of the model, as clients ask for it.
         given: inputs that do not vary, by name.
-        of: the outputs, in UM-Bridge's order; all where left out.
+        of: the outputs, in UM-Bridge's order; all where omitted.
 
     Raises:
         InputError: an axis besides the batch is free, or an input is no float and not given.

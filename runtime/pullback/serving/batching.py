@@ -1,6 +1,6 @@
 """Small requests that wait for the same function are computed together: one call, its rows dealt out again.
 
-Nobody waits for a batch to fill: while a call runs, requests queue up; when it ends, all that fit go at once.
+No request waits for a batch to fill: while a call runs, requests queue up; when it ends, all that fit go at once.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Batcher:
         try:
             return await item.answer
         finally:
-            if item in self._waiting:  # whoever asked has gone: nothing is computed for them
+            if item in self._waiting:  # its client has gone: nothing is computed for it
                 self._waiting.remove(item)
 
     async def _run(self) -> None:

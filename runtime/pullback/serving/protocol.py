@@ -26,7 +26,7 @@ MAX_SIZE = 2**48
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """A request that fits its function: arrays by name, the outputs asked for, and which of them as bytes."""
+    """A request that fits its function: arrays by name, the requested outputs, and which of them as bytes."""
 
     id: str | None
     feeds: dict[str, Array]
@@ -190,7 +190,7 @@ def _numbers(data: object, dtype: np.dtype[Any], name: str, size: int) -> Array:
 
 
 def _outputs(message: Mapping[str, Any], spec: FunctionSpec) -> tuple[tuple[str, ...], frozenset[str]]:
-    """The names asked for, all defaults where none are, and which of them come as bytes."""
+    """The requested names, all defaults where none are, and which of them come as bytes."""
     parameters = message.get("parameters") or {}
     every = isinstance(parameters, dict) and parameters.get("binary_data_output") is True
     given = message.get("outputs")

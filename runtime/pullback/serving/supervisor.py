@@ -1,4 +1,4 @@
-"""A worker does not outlive its supervisor: one that is killed (SIGKILL, out of memory) tells nobody to end."""
+"""Workers end with their supervisor, also one that is killed (SIGKILL, out of memory) and cannot tell them to."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ class Folder:
     """The files below ``root``.
 
     The cache of the Hugging Face Hub is known: there every file of ``snapshots/<revision>/`` is a link into ``blobs/``,
-    the manifest too. No other link that leads out is followed for a file whose content nobody promised.
+    the manifest too. No other link that leads out is followed for a file whose checksum is not known.
     """
 
     def __init__(self, root: Path) -> None:

@@ -1,4 +1,4 @@
-"""What an ONNX file asks for, found before ONNX Runtime parses it: nothing but plain graphs gets through.
+"""What an ONNX file requires, found before ONNX Runtime parses it: nothing but plain graphs gets through.
 
 Refused with ``BundleError``: operators outside ``ai.onnx`` and ``ai.onnx.ml``, weights outside of the file, functions
 and training graphs inside of it, graphs nested too deeply, and a signature that is not the promised one.

@@ -23,7 +23,7 @@ FLOAT = np.dtype(np.float32)
 
 
 def counted(root: Graph) -> tuple[Counter[tuple[Value, Reader]], set[Node]]:
-    """Every use of a value by a live reader, and the live nodes, found by a walk from the results."""
+    """Every use of a value by a live reader, and the live nodes, found by a search from the results."""
     uses: Counter[tuple[Value, Reader]] = Counter()
     nodes: set[Node] = set()
     open_ones: list[Reader] = [root]
@@ -135,7 +135,7 @@ def test_uses_follow_every_edit(data: st.DataObject) -> None:
         check(edits.root, *edits.values)
 
 
-def test_a_node_that_nobody_reads_is_no_use() -> None:
+def test_a_node_without_readers_is_no_use() -> None:
     graph = Graph()
     x = graph.input("x", FLOAT, (3,))
     square = x * x

@@ -1,4 +1,4 @@
-"""Forward mode and second order through gradient operators that TensorFlow leaves out, or does not differentiate."""
+"""Forward mode and second order through gradient operators that TensorFlow omits, or does not differentiate."""
 
 from __future__ import annotations
 

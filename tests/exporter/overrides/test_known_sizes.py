@@ -108,7 +108,7 @@ def network(x: Any, count: int) -> Any:
 
 
 def test_a_gradient_reads_no_shape_of_an_inner_tensor() -> None:
-    """What reads one makes TensorFlow walk back from there, once for each such node: quadratic in the layers."""
+    """What reads one makes TensorFlow search back from there, once for each such node: quadratic in the layers."""
     concrete = traced(lambda x, v: tf.gradients(network(x, 6), x))
     operators = concrete.graph.get_operations()
     assert not [op.name for op in operators if op.type == "BroadcastGradientArgs"]

@@ -81,7 +81,7 @@ def unused() -> keras.Model:
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """A model, ``inputs=``, what the bundle then takes, and what is asked for."""
+    """A model, ``inputs=``, what the bundle then takes, and the requests."""
 
     build: Callable[[], keras.Model]
     inputs: list[Any]
@@ -178,7 +178,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], list[Any], tuple[str, ...], str]] = 
     "no influence": (nested, ["code", "wide"], (), "no output depends on 'wide' beside the others"),
     "what lies before": (nested, ["code"], ("gradient(y, wide)",), r"'wide' lies before code, t, where the bundle"),
     "several calls": (repeated, ["shared"], (), "'shared' is called more than once; say which call"),
-    "several calls asked for": (repeated, [], ("gradient(y, shared)",), "shared#0, shared#1"),
+    "several calls requested": (repeated, [], ("gradient(y, shared)",), "shared#0, shared#1"),
     "no such call": (repeated, ["shared#3"], (), "shared is called 3 times; write shared#0 to shared#2"),
     "a step": (stepwise, ["step"], (), "'step' is called by 'all', step by step; name that layer instead"),
     "a function's layer": (

@@ -90,7 +90,7 @@ def test_outputs_that_are_kept_and_renamed(source: Any, tmp_path: pathlib.Path) 
 
 
 class Sampling(tf.Module):
-    """What cannot be exported stands behind the outputs that are left out, in the function and in one that it calls."""
+    """What cannot be exported stands behind the outputs that are dropped, in the function and in one that it calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ SAMPLING = Sampling()
 
 
 @pytest.mark.parametrize("saved", [False, True])
-def test_what_stands_behind_outputs_that_are_left_out(saved: bool, tmp_path: pathlib.Path) -> None:
+def test_what_stands_behind_outputs_that_are_dropped(saved: bool, tmp_path: pathlib.Path) -> None:
     """A sample that is drawn, boxes that are suppressed: TensorFlow's gradient of a call would need them."""
     model: Any = SAMPLING.serve
     if saved:

@@ -24,7 +24,7 @@ def untraceable() -> Any:
 REFUSED: dict[str, tuple[Any, str]] = {
     "a ragged output": (tf.RaggedTensor.from_tensor, "RaggedTensor; return a dense tensor"),
     "a sparse output": (tf.sparse.from_dense, "SparseTensor; return a dense tensor"),
-    "no output": (lambda x: (tf.reduce_sum(x, -1), None), "output 1 of the function is NoneType; leave it out"),
+    "no output": (lambda x: (tf.reduce_sum(x, -1), None), "output 1 of the function is NoneType; remove it"),
     "a text": (tf.as_string, "'y' has dtype string; outputs are floats"),
     "complex numbers": (lambda x: tf.complex(x, x), "return its real and imaginary part"),
     "Python in the graph, any shape": (lambda x: tf.numpy_function(np.sin, [x], tf.float32), "it calls Python"),

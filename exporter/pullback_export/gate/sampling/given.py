@@ -19,7 +19,7 @@ MOST_ROWS = 256
 
 @dataclasses.dataclass(frozen=True)
 class Given:
-    """One set of the caller's arrays by input, which may leave inputs out.
+    """One set of the caller's arrays by input, which may omit inputs.
 
     ``label`` names it as the caller wrote it; ``numbers`` are the rows that were taken of it, None without a batch,
     and ``count`` is how many rows there were. ``ranges`` are the smallest and largest value of each array, all rows.

@@ -17,7 +17,7 @@ class CannotInfer(Exception):
 
 
 def constant(operands: Operands, index: int) -> Array | None:
-    """The numbers of an operand, None where it is left out; raises :class:`CannotInfer` where they are not known."""
+    """The numbers of an operand, None where it is omitted; raises :class:`CannotInfer` where they are not known."""
     value = operands[index] if index < len(operands) else None
     if value is None:
         return None
@@ -34,5 +34,5 @@ def dims_of(operands: Operands, index: int = 0) -> Shape:
 
 
 def unknown(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
-    """Of an operator whose results have sizes that only a call tells, or that no other rule asks for."""
+    """Of an operator whose results have sizes that only a call tells, or that no other rule needs."""
     raise CannotInfer

@@ -43,7 +43,7 @@ class BodyView(Protocol):
         """What was noted of a list."""
 
     def note_length(self, place: int) -> None:
-        """An iteration asks for the length of the list ``place``."""
+        """An iteration reads the length of the list ``place``."""
 
     def length_was_read(self, place: int) -> bool:
         """Whether that was noted."""

@@ -166,7 +166,7 @@ def only_results(op: OpContext, pooled: Value, windows: Sequence[Window]) -> Val
     if not axes:
         return pooled
     on = [windows[axis - 2] for axis in axes]
-    # Nobody may read the number of windows from what has one too many.
+    # The number of windows must not be read from a value that has one too many.
     several = [op.graph.fresh_size("windows") if axis in axes else size for axis, size in enumerate(pooled.dims)]
     pooled.refine(tuple(several))
     room = op.sizes([window.size + (sum(window.pads or ()) + window.stride - window.reach) for window in on])

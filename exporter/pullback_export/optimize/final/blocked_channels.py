@@ -1,7 +1,7 @@
 """Steps between convolutions, as operators that keep ONNX Runtime's blocked layout of channels.
 
 On CPUs ONNX Runtime computes convolutions with channels in blocks (NCHWc) and leaves that layout, at the price of
-another walk through memory, for every operator that does not know it: also for ``1 - s`` with a scalar
+another pass over memory, for every operator that does not know it: also for ``1 - s`` with a scalar
 (onnxruntime/core/optimizer/nchwc_transformer.cc). ``Conv`` with one 1x1 kernel per channel does: a kernel of -1 and a
 bias of 1, rounded once as before. Masks stay comparisons: as convolutions they took as long as leaving the layout.
 """

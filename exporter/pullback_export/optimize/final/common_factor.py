@@ -57,7 +57,7 @@ def _without(values: Sequence[Value], one: Value) -> list[Value]:
 
 
 def _factors(value: Value | None, node: Node) -> list[Value]:
-    """The factors of a term that nobody but ``node`` reads."""
+    """The factors of a term that only ``node`` reads."""
     product = value.node if value is not None else None
     if value is None or product is None or product.op_type != "Mul" or only_reader(value) is not node:
         return []

@@ -1,7 +1,7 @@
 """Rewrites of the finished graph: only there it is known who reads a value, so that nothing is computed twice.
 
 A rule gets one node, of the model or of a loop or branch in it, and returns a value that takes the place of its only
-result, or None. Nodes that nobody reads any more are dropped when the model is written.
+result, or None. Nodes without readers are dropped when the model is written.
 """
 
 from __future__ import annotations

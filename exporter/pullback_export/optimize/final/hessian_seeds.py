@@ -1,4 +1,4 @@
-"""The last step of a Hessian: seeds that only scale a term are taken out of the walk through all seeds.
+"""The last step of a Hessian: seeds that only scale a term are moved out of the per-seed loop.
 
 Where the first layer of a network is linear, a part of every row of the Hessian is ``(h * c[s]) @ w`` with the constant
 ``c[s]`` of seed ``s``: a product of matrices whose weights are known, instead of a product and a sum for each seed.

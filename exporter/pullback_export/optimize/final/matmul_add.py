@@ -1,4 +1,4 @@
-"""``a @ b + c`` as one ``Gemm``, which adds to ``c`` what it computes: one walk through memory less."""
+"""``a @ b + c`` as one ``Gemm``, which adds to ``c`` what it computes: one pass over memory less."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Products of a finished graph in the order that costs least, with constant factors inside the weights next to them.
 
-ONNX Runtime computes every elementwise product on its own, and each is a walk through memory. ``(x * c) @ w`` is
+ONNX Runtime computes every elementwise product on its own, and each is a pass over memory. ``(x * c) @ w`` is
 ``x @ (c[:, None] * w)`` and ``(x @ w) * c`` is ``x @ (w * c)``: products of constants are made once, when the session
 opens. Of ``a * b * c`` the smaller factors come first: what all seeds of a Jacobian share is not repeated for each.
 Results may change in the last place; nothing overflows that did not before, see :func:`is_safe`.
@@ -100,7 +100,7 @@ def _multiplied(graph: Region, factors: list[Value], pairs: list[tuple[int, int]
 
 
 def _in_given_order(graph: Region, node: Node, now: Iterator[Value | None]) -> Value | None:
-    """The tree of products as it is, with the next of ``now`` for each of its factors; None is left out."""
+    """The tree of products as it is, with the next of ``now`` for each of its factors; None is omitted."""
     parts = []
     for value in node.inputs:
         inner = _inner(value, node)
@@ -121,7 +121,7 @@ def _inner(value: Value | None, node: Node) -> Node | None:
 
 
 def factors_of(node: Node) -> list[Value]:
-    """The factors of a tree of products whose inner results nobody else reads."""
+    """The factors of a tree of products whose inner results have no other reader."""
     found: list[Value] = []
     for value in node.inputs:
         inner = _inner(value, node)

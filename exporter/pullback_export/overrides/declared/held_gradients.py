@@ -2,10 +2,10 @@
 
 Within :func:`held_gradients`, ``y = f(x)`` with ``tf.custom_gradient`` is traced as its tangent at the base point,
 ``y = f(x0) + J (x - x0)``, where ``J`` is the transpose of the backward function that the model brings at ``x0``. What
-is to be held at the base point passes through a ``StopGradient``, which whoever runs the graph has to hold. Differences
-of the whole are then what the model *declares*, and owe nothing to automatic differentiation of anything else. Its tape
-still sees the gradient of its own, at ``x``: so it is with second derivatives too. A ``tf.function`` of the model is
-traced anew, whatever it has in store.
+is to be held at the base point passes through a ``StopGradient``, which the caller has to hold when it runs the graph.
+Differences of the whole are then what the model *declares*, and owe nothing to automatic differentiation of anything
+else. Its tape still sees the gradient of its own, at ``x``, for second derivatives too. A ``tf.function`` of the model
+is traced anew, even if it has a trace already.
 
 This works around no defect of TensorFlow, and has no row in ``OVERRIDES``.
 """

@@ -31,7 +31,7 @@ Sizes = tuple[Size, ...]
 
 
 class Missing(Exception):
-    """A rule asked for the sizes of a ``tensor`` that has not been looked at."""
+    """A rule requested the sizes of a ``tensor`` that has not been looked at."""
 
     def __init__(self, tensor: Any) -> None:
         super().__init__()

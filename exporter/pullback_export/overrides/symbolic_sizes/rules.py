@@ -170,7 +170,7 @@ def _slice(op: Any, index: int, known: Known) -> Partial | None:
 
 
 def _strided_slice(op: Any, index: int, known: Known) -> Partial | None:
-    """Axes of which nothing is left out keep their size."""
+    """Axes that are taken whole keep their size."""
     sizes = known(op.inputs[0])
     begin, strides = constant(op.inputs[1]), constant(op.inputs[3])
     if sizes is None or strides is None:

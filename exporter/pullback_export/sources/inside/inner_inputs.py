@@ -21,8 +21,8 @@ from pullback_export.sources.source import Source, Tap, no_taps, spelled
 from pullback_export.sources.statefulness import ancestors
 
 Inputs = Sequence[Any] | Mapping[str, Any] | None
-# Operators of this name stand for inputs that were left out.
-LEFT_OUT = "pullback_left_out"
+# Operators of this name stand for inputs that were dropped.
+DROPPED = "pullback_dropped"
 
 
 def names_among(inputs: Inputs) -> tuple[Inputs, tuple[str, ...] | None]:
@@ -61,7 +61,7 @@ def with_inputs(source: Source, wanted: Sequence[str]) -> Source:
     needed = _needed(source, specs)
     for name in inner:
         if name not in needed:
-            raise ExportError(f"inputs: no output depends on {name!r} beside the others; leave it out")
+            raise ExportError(f"inputs: no output depends on {name!r} beside the others; remove it")
     kept = [*wanted, *(name for name in real if name in needed and name not in wanted)]
 
     def shapes(*tensors: Any) -> dict[str, list[int]]:
@@ -90,8 +90,8 @@ class _Fed:
     def call(self, *tensors: Any) -> tuple[Any, ...]:
         """The outputs, one tensor for each."""
         given = dict(zip(self.names, tensors, strict=True))
-        left_out = {spec.name: self.placeholders.tensor(spec, given, LEFT_OUT) for spec in self.placeholders.specs}
-        return _replaced(self.source, {**left_out, **given})
+        dropped = {spec.name: self.placeholders.tensor(spec, given, DROPPED) for spec in self.placeholders.specs}
+        return _replaced(self.source, {**dropped, **given})
 
     @contextlib.contextmanager
     def tapped(self, names: Sequence[str], tap: Tap) -> Iterator[None]:
@@ -99,11 +99,11 @@ class _Fed:
 
         def checked(name: str, result: Any) -> Any:
             if tf.is_symbolic_tensor(result):
-                found = [op.name for op in ancestors([result]) if LEFT_OUT in op.name]
+                found = [op.name for op in ancestors([result]) if DROPPED in op.name]
                 if found:
                     raise ExportError(
                         f"layer {name!r} lies before {', '.join(self.names)}, where the bundle starts: it depends on"
-                        " an input that was left out; name that in inputs=[...] too, or another layer"
+                        " an input that was dropped; name that in inputs=[...] too, or another layer"
                     )
             return tap(name, result)
 

@@ -1,4 +1,4 @@
-"""What stands for inputs of a model that a bundle leaves out: constants of sizes that suit what it is given."""
+"""What stands for inputs of a model that a bundle drops: constants of sizes that suit what it is given."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Shapes = Mapping[str, Sequence[int]]
 
 @dataclasses.dataclass(frozen=True)
 class Placeholders:
-    """``specs`` of the inputs that are left out; ``sizes`` of their free axes: a number, or an axis of what is given.
+    """``specs`` of the inputs that are dropped; ``sizes`` of their free axes: a number, or an axis of what is given.
 
     No output depends on them, yet the live model computes with them as far as the layers that are replaced.
     """
@@ -36,9 +36,9 @@ class Placeholders:
         ``inner(*tensors)`` gives the shapes of the layers that are replaced, for all inputs of the model: which axes
         of theirs are those of the inputs is found by trying. Raises :class:`ExportError` where no size can be had.
         """
-        left_out = tuple(spec for spec in inputs if spec.name not in kept)
-        if not any(size is None for spec in left_out for size in spec.shape.as_list()):
-            return Placeholders(left_out, {})
+        dropped = tuple(spec for spec in inputs if spec.name not in kept)
+        if not any(size is None for spec in dropped for size in spec.shape.as_list()):
+            return Placeholders(dropped, {})
         said = ""
         for tried in _trials(inputs):
             try:
@@ -47,9 +47,9 @@ class Placeholders:
                 said = " ".join(str(problem).split())[:200]
                 continue
             known = {**{name: tried[name] for name in tried if name in kept}, **shapes}
-            free = [(spec.name, axis) for spec in left_out for axis, size in enumerate(spec.shape) if size is None]
-            return Placeholders(left_out, {at: _same(tried[at[0]][at[1]], at[1], known) for at in free})
-        names = ", ".join(spec.name for spec in left_out)
+            free = [(spec.name, axis) for spec in dropped for axis, size in enumerate(spec.shape) if size is None]
+            return Placeholders(dropped, {at: _same(tried[at[0]][at[1]], at[1], known) for at in free})
+        names = ", ".join(spec.name for spec in dropped)
         raise ExportError(f"inputs: the model takes no size of {names} that was tried ({said}); name them in inputs=[]")
 
     def tensor(self, spec: tf.TensorSpec, given: Mapping[str, Any], name: str) -> Any:

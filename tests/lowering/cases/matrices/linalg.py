@@ -79,7 +79,7 @@ SPD_ROWS = [
     ),
 ]
 
-# TensorFlow's gradient of a complex determinant leaves out a conjugate, and it has none of Lu.
+# TensorFlow's gradient of a complex determinant omits a conjugate, and it has none of Lu.
 SOLVE_ROWS = [
     Case("inverse", "MatrixInverse", tf.linalg.inv, (regular(3, 4, 4),), order=2),
     Case("inverse_matrix", "MatrixInverse", tf.linalg.inv, (regular(3, 3, free=()),), order=2),

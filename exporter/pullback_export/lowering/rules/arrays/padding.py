@@ -76,7 +76,7 @@ def mirror_pad_grad(op: OpContext, dy: Value, paddings: Value) -> Value:
 
 
 def _offset(op: OpContext) -> int:
-    """How many border elements a mirror image leaves out."""
+    """How many border elements a mirror image omits."""
     return 1 if op.attr("mode") == "REFLECT" else 0
 
 
@@ -98,7 +98,7 @@ def _last(op: OpContext, x: Value, axis: int, count: Size, skipped: int) -> Valu
 
 
 def _end_before(op: OpContext, size: Size, right: Size) -> Value:
-    """The end of a slice that leaves out ``right`` elements of an axis of ``size``."""
+    """The end of a slice without the last ``right`` elements of an axis of ``size``."""
     if isinstance(right, int):
         return op.const([-right if right else _END], np.int64)
     return op.sizes([size - right])

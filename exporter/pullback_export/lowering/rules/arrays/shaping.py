@@ -91,7 +91,7 @@ def transpose(op: OpContext, x: Value, perm: Value) -> Value:
 
 
 def _swap_before_reshape(op: OpContext, x: Value, perm: Value) -> list[int] | None:
-    """The swap of two neighbours that ``tf.vectorized_map`` leaves out where one of them has size 1.
+    """The swap of two neighbours that ``tf.vectorized_map`` omits where one of them has size 1.
 
     It writes ``where(min(n, m) == 1, identity, swap)`` before a reshape to the swapped shape: then both give the same
     numbers in the same order (tensorflow/python/ops/parallel_for/pfor.py, ``_convert_matmul``).

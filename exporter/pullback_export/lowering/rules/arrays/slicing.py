@@ -38,7 +38,7 @@ def slice_(op: OpContext, x: Value, begin: Value, size: Value) -> Value:
     if not axes:
         return x
     result: Value = op.Slice(x, vector(op, [starts[a] for a in axes]), vector(op, [ends[a] for a in axes]), axes)
-    shape = list(result.dims)  # out of range is an error in TensorFlow: the sizes are the ones asked for
+    shape = list(result.dims)  # out of range is an error in TensorFlow: the sizes are the requested ones
     for axis in axes:
         count = sizes[axis] if sizes[axis] != -1 else minus(op, x.dims[axis], starts[axis])
         shape[axis] = shape[axis] if isinstance(count, Value) else count

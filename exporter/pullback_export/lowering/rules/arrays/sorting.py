@@ -75,7 +75,7 @@ def bucketize(op: OpContext, x: Value) -> Value:
 
 @lowers("Bincount")
 def bincount(op: OpContext, values: Value, size: Value, weights: Value) -> Value:
-    """How often each number below ``size`` occurs, or the sum of its weights; numbers from ``size`` on are left out."""
+    """How often each number below ``size`` occurs, or the sum of its weights; numbers from ``size`` on are ignored."""
     dtype = op.output_dtype()
     flat = op.reshape(values, [-1])
     given = weights.dims != (0,) if weights.rank == 1 else True

@@ -15,7 +15,7 @@ from pullback_export.lowering.registry import lowers
 
 @lowers("SparseTensorDenseMatMul")
 def sparse_dense_matmul(op: OpContext, indices: Value, values: Any, shape: Value, b: Any) -> Any:
-    """``y_i += a_ij b_j`` over the stored entries, adjoint operands where asked for; entries may repeat."""
+    """``y_i += a_ij b_j`` over the stored entries, adjoint operands where requested; entries may repeat."""
     turned = bool(op.attr("adjoint_a"))
     b = adjoint(op, b) if op.attr("adjoint_b") else b
     rows, columns = (op.Gather(indices, op.const([at], np.int64), axis=1) for at in ((1, 0) if turned else (0, 1)))

@@ -107,7 +107,7 @@ def _chosen(op: OpContext, content: Any) -> Any:
 
 
 def _fits(op: OpContext, flow: Any) -> bool:
-    """Whether a flow has the dtype and the rank that are asked for."""
+    """Whether a flow has the requested dtype and rank."""
     dtype, shape = op.tf_op.outputs[0].dtype, op.output_shape()
     if isinstance(flow, Choice):
         return _fits(op, flow.then) or _fits(op, flow.otherwise)

@@ -36,10 +36,10 @@ def ctc_loss(op: OpContext, logits: Value, at: Value, labels: Value, lengths: Va
     again = op.Concat(_row_of_blanks(op, states, 2), op.Slice(states, [0], [-2], [1]), axis=1)
     skips = (op.Mod(place, op.const(2, np.int64)).equals(1)) & ~states.equals(again) & (place > 1)
     ends = op.Unsqueeze(op.cast(lengths, np.int64), [1])
-    walk = _Walk(op, place, allowed, skips, ends)
-    ahead, alphas = walk.forward(emission, steps)
-    betas = walk.backward(emission, steps, last)
-    final = op.Where((place.equals(last) | place.equals(last - 1)) & (ends > 0), ahead, op.const(-np.inf, dtype))
+    trellis = _Trellis(op, place, allowed, skips, ends)
+    last_alpha, alphas = trellis.forward(emission, steps)
+    betas = trellis.backward(emission, steps, last)
+    final = op.Where((place.equals(last) | place.equals(last - 1)) & (ends > 0), last_alpha, op.const(-np.inf, dtype))
     total = _log_sum(op, final)
     feasible = op.Unsqueeze(total > op.const(-np.inf, dtype), [0])
     safe = op.Where(feasible, op.Unsqueeze(total, [0]), op.const(0, dtype))
@@ -51,7 +51,7 @@ def ctc_loss(op: OpContext, logits: Value, at: Value, labels: Value, lengths: Va
     return [op.Squeeze(-total, [1]), derivative]
 
 
-class _Walk:
+class _Trellis:
     """Steps through the states of a sample: to stay, to go on by one, or by two over a blank between unlike labels."""
 
     def __init__(self, op: OpContext, place: Value, allowed: Value, skips: Value, ends: Value) -> None:

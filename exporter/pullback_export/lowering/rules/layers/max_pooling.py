@@ -98,7 +98,7 @@ def max_pool_grad_with_argmax(op: OpContext, x: Value, dy: Value, argmax: Value)
 
 
 def _whole_index(op: OpContext, x: Value, argmax: Value) -> Value:
-    """``argmax`` with the image's start, which the op may leave out."""
+    """``argmax`` with the image's start, which the operator may omit."""
     places = op.cast(argmax, np.int64)
     if op.attr("include_batch_in_index"):
         return places

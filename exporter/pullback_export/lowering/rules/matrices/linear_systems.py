@@ -36,14 +36,14 @@ from pullback_export.lowering.registry import lowers
 
 @lowers("MatrixInverse", "BatchMatrixInverse")
 def matrix_inverse(op: OpContext, a: Any) -> Any:
-    """``a**-1``, of the adjoint where asked for. A singular matrix, which stops TensorFlow, gives infinity or NaN."""
+    """``a**-1``, of the adjoint where requested. A singular matrix, which stops TensorFlow, gives infinity or NaN."""
     result = unbatch(op, inverse(op, as_batch(op, a)), a)
     return adjoint(op, result) if op.attr("adjoint") else result
 
 
 @lowers("MatrixSolve", "BatchMatrixSolve")
 def matrix_solve(op: OpContext, a: Any, b: Any) -> Any:
-    """``a**-1 b``, with the adjoint of ``a`` where asked for."""
+    """``a**-1 b``, with the adjoint of ``a`` where requested."""
     matrix = adjoint(op, a) if op.attr("adjoint") else a
     return unbatch(op, solve(op, as_batch(op, matrix), as_batch(op, b)), b)
 

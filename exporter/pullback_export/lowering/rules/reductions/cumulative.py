@@ -17,7 +17,7 @@ Combine = Callable[[OpContext, Value, Value], Value]
 
 @lowers("Cumsum", complex_parts=True)
 def cumsum(op: OpContext, x: Value, axis: Value) -> Value:
-    """Running sums along ``axis``; ``exclusive`` leaves the element itself out, ``reverse`` starts at the end."""
+    """Running sums along ``axis``; ``exclusive`` omits the element itself, ``reverse`` starts at the end."""
     at = op.const(int(op.constant_of(axis, "the axis")), np.int64)
     wide = x if x.dtype.name in ("float32", "float64", "int32", "int64") else op.cast(x, np.int64)
     flags = {name: int(op.attr(name)) or None for name in ("exclusive", "reverse")}

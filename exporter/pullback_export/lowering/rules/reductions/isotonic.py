@@ -22,11 +22,11 @@ def isotonic_regression(op: OpContext, x: Value) -> list[Value]:
     sums = op.CumSum(x, op.const(x.rank - 1, np.int64))
     before = sums - x
     total = op.Unsqueeze(sums, [-2]) - op.Unsqueeze(before, [-1])
-    ahead = op.cast(stop >= start, dtype)
+    ordered = op.cast(stop >= start, dtype)
     count = op.Max(op.cast(stop - start + 1, dtype), op.const(1, dtype))
     mean = total / count
     low, high = op.const(-np.inf, dtype), op.const(np.inf, dtype)
-    stretches = op.Where(ahead > 0, mean, low)
+    stretches = op.Where(ordered > 0, mean, low)
     ends = _running_max_from_the_right(op, stretches)
     candidates = op.Where(stop >= start, ends, high)
     values = op.ReduceMin(candidates, [-2], keepdims=0)

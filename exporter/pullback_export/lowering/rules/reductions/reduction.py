@@ -50,7 +50,7 @@ def reduce_prod(op: OpContext, x: Value, axes: Value) -> Value:
 
 
 def _extremum(op: OpContext, reduction: str, x: Value, axes: Value) -> Value:
-    """The extremum, NaN where one of the elements is: ONNX Runtime's reductions leave NaN out."""
+    """The extremum, NaN where one of the elements is: ONNX Runtime's reductions ignore NaN."""
     result = _reduce(op, reduction, x, axes)
     if x.dtype.kind != "f" or result is x or is_finite(x):
         return result

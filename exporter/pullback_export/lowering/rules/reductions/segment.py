@@ -38,7 +38,7 @@ def _neutral(reduction: Reduction, dtype: np.dtype[Any]) -> Any:
 
 @lowers("UnsortedSegmentSum", "UnsortedSegmentProd", "UnsortedSegmentMax", "UnsortedSegmentMin")
 def unsorted_segment(op: OpContext, x: Any, ids: Value, count: Value) -> Any:
-    """``y[s] = reduce(x[i] where ids[i] == s)``. Negative ids are left out.
+    """``y[s] = reduce(x[i] where ids[i] == s)``. Negative ids are ignored.
 
     An empty segment is 0, 1, or the least or largest number of the dtype.
     """
