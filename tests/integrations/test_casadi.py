@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import os
 import pathlib
 import subprocess
 import sys
@@ -140,6 +141,45 @@ def test_ipopt_with_the_exact_hessian(valley: pullback.Bundle, function: Any) ->
         _, approximate = _solve(function(valley), 3, hessian_approximation="limited-memory", **options)
         assert stats["iter_count"] < approximate["iter_count"]
         assert stats["n_call_nlp_hess_l"] > 0
+
+
+def test_a_derivative_evaluates_nothing_else(pair: pullback.Bundle, function: Any) -> None:
+    """CasADi passes the outputs to a derivative; where those were dense, it evaluated the model once more for them."""
+    a = casadi.MX.sym("a", 2)
+    b = casadi.MX.sym("b", 2)
+    f = function(pair, of=["u"])
+    u = f(a, b)
+    weights = casadi.DM([1.0, -2.0, 0.5])
+    jacobian = casadi.Function("first", [a, b], [casadi.jacobian(u, a)])
+    adjoint = casadi.Function("adjoint", [a, b], [casadi.jtimes(u, a, weights, True)])
+    hessian = casadi.Function("second", [a, b], [casadi.hessian(casadi.dot(weights, u), a)[0]])
+    for graph in (jacobian, adjoint, hessian):
+        called = [node.name() for node in graph.find_functions(0)]
+        assert len(called) == 1, called
+        assert called[0] != "f"
+    np.testing.assert_allclose(np.array(hessian(A, B)), _lagrangian_hessian(weights), atol=1e-13)
+
+
+def _lagrangian_hessian(weights: Any) -> Any:
+    a, b = casadi.SX.sym("a", 2), casadi.SX.sym("b", 2)
+    value = casadi.dot(weights, symbolic_pair()(a, b)[0])
+    return np.array(casadi.Function("h", [a, b], [casadi.hessian(value, a)[0]])(A, B))
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self/task").is_dir(), reason="counts threads as Linux lists them")
+def test_small_graphs_run_on_one_thread(pair: pullback.Bundle) -> None:
+    """Threads of ONNX Runtime spin beside a small graph; our files ask for none; other sessions stay as they are."""
+
+    def threads_of(given: Any) -> int:
+        before = len(list(pathlib.Path("/proc/self/task").iterdir()))
+        f = ours_of.function(pair, of=["u"], wrt=["a"], given={"b": given}, backend="native")
+        a = casadi.MX.sym("a", 2)
+        casadi.Function("second", [a], [casadi.hessian(casadi.sum1(f(a)), a)[0]])(A)
+        return len(list(pathlib.Path("/proc/self/task").iterdir())) - before
+
+    threads_of(B)  # what CasADi and its library start once
+    assert threads_of(2 * B) == 0
+    assert native.OPTIONS not in os.environ
 
 
 def test_the_callback_outlives_its_name(valley: pullback.Bundle, function: Any) -> None:

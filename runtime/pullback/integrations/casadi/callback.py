@@ -78,9 +78,16 @@ class Node(casadi.Callback):
     def get_sparsity_out(self, index: int) -> Any:
         return self._out[index][1]
 
-    def eval(self, arguments: Any) -> list[Any]:
-        results = self._compute([argument.full() for argument in arguments])
-        return [casadi.DM(pattern) if array is None else array for (_, pattern), array in zip(self._out, results)]
+    def has_eval_buffer(self) -> bool:
+        return True
+
+    def eval_buffer(self, arguments: Any, results: Any) -> int:
+        """CasADi's own memory: entries column by column. Matrices of its own would take longer than a small model."""
+        arrays = [_matrix(buffer, pattern) for (_, pattern), buffer in zip(self._in, arguments)]
+        for (_, pattern), buffer, array in zip(self._out, results, self._compute(arrays)):
+            if array is not None and buffer is not None and len(buffer):
+                _matrix(buffer, pattern)[:] = array
+        return 0
 
     def has_jacobian(self) -> bool:
         return self._jacobian is not None
@@ -116,7 +123,7 @@ class _Model:
     def _jac(self, name: str, inames: list[str], onames: list[str], options: Any) -> Any:
         """``jac_y_x``, a pair at a time; its inputs are those of ``f`` and then its outputs, which are not used."""
         blocks = [(y.size, x.size) for y in self._y for x in self._x]
-        inputs = dict(zip(inames, _dense([*self._x, *self._y]).values(), strict=True))
+        inputs = dict(zip(inames, self._arguments(), strict=True))
         outputs = dict(zip(onames, (casadi.Sparsity.dense(*block) for block in blocks), strict=True))
         return Node(name, inputs, outputs, self._jacobians, self._jac_jac, options=options)
 
@@ -127,11 +134,11 @@ class _Model:
 
     def _jac_jac(self, name: str, inames: list[str], onames: list[str], options: Any) -> Any:
         pairs = [(y.size, x.size) for y in self._y for x in self._x]
-        matrices = [*_dense([*self._x, *self._y]).values(), *(casadi.Sparsity.dense(*pair) for pair in pairs)]
+        matrices = [*self._arguments(), *(casadi.Sparsity(*pair) for pair in pairs)]
         blocks = [
             casadi.Sparsity.dense(rows * columns, by.numel()) if k < len(self._x) else _empty(rows * columns, by)
             for rows, columns in pairs
-            for k, by in enumerate(matrices[: len(self._x) + len(self._y)])
+            for k, by in enumerate(self._arguments())
         ]
         inputs = dict(zip(inames, matrices, strict=True))
         self._require_second_order()
@@ -150,9 +157,7 @@ class _Model:
 
     def _adj(self, nadj: int, name: str, inames: list[str], onames: list[str], options: Any) -> Any:
         """``adj_x``, ``r x (nadj * c)``, of seeds ``adj_y`` of that form."""
-        inputs = dict(
-            zip(inames, [*_dense([*self._x, *self._y]).values(), *_dense(self._y, nadj).values()], strict=True)
-        )
+        inputs = dict(zip(inames, [*self._arguments(), *_dense(self._y, nadj).values()], strict=True))
         outputs = dict(zip(onames, _dense(self._x, nadj).values(), strict=True))
 
         def compute(arguments: list[Array]) -> list[Any]:
@@ -167,11 +172,12 @@ class _Model:
 
     def _jac_adj(self, nadj: int, name: str, inames: list[str], onames: list[str], options: Any) -> Any:
         """The derivative of ``adj_x`` by ``x``, a weighted Hessian, and by ``adj_y``, the transposed Jacobian."""
-        first = [*_dense([*self._x, *self._y]).values(), *_dense(self._y, nadj).values()]
-        inputs = dict(zip(inames, [*first, *_dense(self._x, nadj).values()], strict=True))
-        unused = range(len(self._x), len(self._x) + len(self._y))
+        first = [*self._arguments(), *_dense(self._y, nadj).values()]
+        unused = [casadi.Sparsity(x.rows, nadj * x.columns) for x in self._x]
+        inputs = dict(zip(inames, [*first, *unused], strict=True))
+        outputs = range(len(self._x), len(self._x) + len(self._y))
         blocks = [
-            _empty(nadj * x.size, by) if k in unused else casadi.Sparsity.dense(nadj * x.size, by.numel())
+            _empty(nadj * x.size, by) if k in outputs else casadi.Sparsity.dense(nadj * x.size, by.numel())
             for x in self._x
             for k, by in enumerate(first)
         ]
@@ -192,6 +198,13 @@ class _Model:
 
         return Node(name, inputs, dict(zip(onames, blocks, strict=True)), compute, options=options)
 
+    def _arguments(self) -> list[Any]:
+        """What every derivative takes first: the inputs, and the outputs, which none of them uses.
+
+        They have no entry: CasADi does not evaluate what it passes for such an argument, the model once more.
+        """
+        return [*_dense(self._x).values(), *(casadi.Sparsity(y.rows, y.columns) for y in self._y)]
+
     def _seeded(self, arguments: list[Array], nadj: int) -> tuple[Array, list[list[tuple[Flat, Array]]]]:
         """The point, and for each direction each output with its seed, ``(m,)`` in C order."""
         n, m = len(self._x), len(self._y)
@@ -210,6 +223,14 @@ class _Model:
 
 def _dense(matrices: Sequence[Matrix], count: int = 1) -> dict[str, Any]:
     return {m.name: casadi.Sparsity.dense(m.rows, count * m.columns) for m in matrices}
+
+
+def _matrix(buffer: Any, pattern: Any) -> Array:
+    """A dense matrix in CasADi's memory; zeros for one that is not passed, or has no entry."""
+    shape = pattern.shape
+    if buffer is None or not len(buffer):
+        return np.zeros(shape)
+    return np.frombuffer(buffer, np.float64).reshape(shape, order="F")
 
 
 def _empty(rows: int, by: Any) -> Any:

@@ -11,21 +11,31 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from pullback.backends.sessions import ONE_THREAD_BYTES
 from pullback.bundle import Bundle
 from pullback.errors import InputError, NotExportedError
 from pullback.integrations.casadi.wrapping import Shape, Wrapping, inner, wrapped
 from pullback.integrations.whole_derivatives import inputs_of, is_whole, values_of
 from pullback.manifest import DerivativeSpec, FunctionSpec, TensorSpec
 
+# ONNX Runtime reads options of a session from this key of a file where ORT_LOAD_CONFIG_FROM_MODEL is 1
+# (onnxruntime/core/session/inference_session_utils.h); CasADi sets none itself.
+CONFIG = "ort_config"
+_ONE_THREAD = '{"session_options": {"intra_op_num_threads": 1, "inter_op_num_threads": 1}}'
+
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """``content`` is an ONNX file whose inputs are those of the model, and whose outputs are named as CasADi's."""
+    """``content`` is an ONNX file whose inputs are those of the model, and whose outputs are named as CasADi's.
+
+    ``small``: it asks ONNX Runtime for one thread, with which small graphs are faster.
+    """
 
     name: str
     content: bytes
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    small: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,8 +229,10 @@ class Files:
         outputs: Sequence[str],
     ) -> File:
         names = [tensor.name for tensor in (*spec.inputs, *spec.outputs)]
-        content = wrapped(self._bundle.graph(spec.name), names, results, around, f"{spec.name}.onnx")
-        return File(f"{name}.onnx", content, tuple(inputs), tuple(outputs))
+        graph = self._bundle.graph(spec.name)
+        metadata = {CONFIG: _ONE_THREAD} if len(graph) <= ONE_THREAD_BYTES else {}
+        content = wrapped(graph, names, results, around, f"{spec.name}.onnx", metadata)
+        return File(f"{name}.onnx", content, tuple(inputs), tuple(outputs), bool(metadata))
 
 
 def _is(item: DerivativeSpec, of: str, wrt: tuple[str, ...]) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import pathlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ except ImportError as error:
     raise MissingDependencyError('CasADi is not installed: pip install "pullback[casadi]"') from error
 
 LIBRARY = "CASADI_ONNXRUNTIME_LIB"  # where CasADi's plugin looks for ONNX Runtime
+OPTIONS = "ORT_LOAD_CONFIG_FROM_MODEL"  # 1: ONNX Runtime takes the options of a session from the file
 # Derivatives come from ``custom_jacobian`` alone: never from differences, never from inside of the graphs.
 _EXACT = {"enable_fd": False, "enable_forward": False, "enable_reverse": False, "never_inline": True, "jac_penalty": 0}
 
@@ -55,7 +57,8 @@ def function(
     """
     if not is_available():
         raise MissingDependencyError('this CasADi has no ONNX Runtime backend: pip install "casadi>=3.8"')
-    return _Native(Files(bundle, of, wrt, name), name, given, told).function()
+    with _options_from_files():
+        return _Native(Files(bundle, of, wrt, name), name, given, told).function()
 
 
 class _Native:
@@ -74,9 +77,9 @@ class _Native:
         return casadi.Function(self._name, list(x.values()), outputs, list(x), list(self._files.of), options)
 
     def _first(self) -> Any:
-        y = [(f"out_{key}", key) for key in self._files.of]
-        x = self._symbols([*((key, key) for key in self._files.wrt), *y])
+        x = self._symbols([(key, key) for key in self._files.wrt])
         blocks = self._run(self._files.first(), x)
+        x |= self._unused()
         names = [f"jac_{of}_{wrt}" for of in self._files.of for wrt in self._files.wrt]
         options = dict(_EXACT)
         second = self._second(names)
@@ -91,11 +94,11 @@ class _Native:
         if files is None and not self._told:
             return None
         values = [*((key, key) for key in self._files.wrt), *((f"out_{key}", key) for key in self._files.of)]
-        x = self._symbols(values)
+        x = self._symbols([(key, key) for key in self._files.wrt])
         pairs = [(of, wrt) for of in self._files.of for wrt in self._files.wrt]
-        arguments = dict(x)
+        arguments = x | self._unused()
         for block, (of, wrt) in zip(blocks, pairs, strict=True):
-            arguments[f"out_{block}"] = casadi.MX.sym(f"out_{block}", self._numel(of), self._numel(wrt))
+            arguments[f"out_{block}"] = _unused(f"out_{block}", (self._numel(of), self._numel(wrt)))
         found = self._run(files or [], x)
         outputs = {}
         for block, (of, wrt) in zip(blocks, pairs, strict=True):
@@ -130,6 +133,10 @@ class _Native:
             found |= dict(zip(file.outputs, results, strict=True))
         return found
 
+    def _unused(self) -> dict[str, Any]:
+        """The outputs of ``f``, which its derivatives are given."""
+        return {f"out_{key}": _unused(f"out_{key}", self._shapes[key].shape) for key in self._files.of}
+
     def _symbols(self, names: Sequence[tuple[str, str]]) -> dict[str, Any]:
         return {name: casadi.MX.sym(name, self._shapes[key]) for name, key in names}
 
@@ -143,7 +150,30 @@ def opened(file: File) -> Any:
         path = pathlib.Path(folder) / file.name
         path.write_bytes(file.content)
         builder = casadi.GraphBuilder(str(path))
-        return builder.create(path.stem + "_onnx", list(file.inputs), list(file.outputs))
+        function = builder.create(path.stem + "_onnx", list(file.inputs), list(file.outputs))
+    if file.small:
+        # The session with which others call it; CasADi opens it at the first call, after the options are gone.
+        function.release(function.checkout())
+    return function
+
+
+@contextlib.contextmanager
+def _options_from_files() -> Iterator[None]:
+    """Sessions that are opened inside have the options of their files; those of others stay as they are."""
+    before = os.environ.get(OPTIONS)
+    os.environ[OPTIONS] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[OPTIONS]
+        else:
+            os.environ[OPTIONS] = before
+
+
+def _unused(name: str, shape: tuple[int, int]) -> Any:
+    """An argument without an entry: CasADi does not evaluate what it passes for it, the model once more."""
+    return casadi.MX.sym(name, casadi.Sparsity(*shape))
 
 
 def _size(shape: Sequence[int]) -> tuple[int, int]:

@@ -130,7 +130,14 @@ def inner(name: str) -> str:
     return f"model/{name}"
 
 
-def wrapped(content: bytes, names: Sequence[str], results: Sequence[str], wrapping: Wrapping, where: str) -> bytes:
+def wrapped(
+    content: bytes,
+    names: Sequence[str],
+    results: Sequence[str],
+    wrapping: Wrapping,
+    where: str,
+    metadata: Mapping[str, str] | None = None,
+) -> bytes:
     """The part of a bundle's graph that leads to ``results``, wrapped; ``names`` are all its inputs and outputs."""
     renamed = {name: inner(name) for name in names}
     parts = []
@@ -139,6 +146,8 @@ def wrapped(content: bytes, names: Sequence[str], results: Sequence[str], wrappi
             parts.append(wire.encoded(number, kind, _graph(wire.message(value, where), renamed, wrapping, where)))
         elif number != _METADATA:  # it is no function of a bundle any more
             parts.append(wire.encoded(number, kind, value))
+    for key, text in (metadata or {}).items():
+        parts.append(wire.encoded(_METADATA, wire.BYTES, _text(1, key) + _text(2, text)))
     return b"".join(parts)
 
 
