@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import tensorflow as tf
 from pullback.storage.onnx_cut import cut
@@ -152,6 +153,120 @@ def test_what_the_operator_would_lose(build: Layer, expected: dict[str, int], mo
         assert_same(run_all(model, x), run_all(plain, x))
     x[:] = 3e38
     assert_same(run_all(model, x), run_all(plain, x))
+
+
+def masked(*layers: Layer) -> Layer:
+    """Steps of zeros do not count."""
+    return lambda dtype: keras.Sequential([L.Masking(dtype=dtype), *(build(dtype) for build in layers)])
+
+
+# Name, layer, the operators in its graph, and for each whether its loop sees the steps backwards: it is taken
+# then where the first steps do not count.
+MASKED: list[tuple[str, Layer, dict[str, int], list[bool]]] = [
+    ("lstm", masked(layer("LSTM")), {"LSTM": 1}, [False]),
+    ("lstm of sequences", masked(layer("LSTM", return_sequences=True)), {"LSTM": 1}, [False]),
+    ("lstm backwards", masked(layer("LSTM", go_backwards=True, return_sequences=True)), {"LSTM": 1}, [True]),
+    ("gru", masked(layer("GRU")), {"GRU": 1}, [False]),
+    ("gru of sequences", masked(layer("GRU", return_sequences=True, activation="softsign")), {"GRU": 1}, [False]),
+    ("gru that resets before", masked(layer("GRU", reset_after=False)), {"GRU": 1}, [False]),
+    ("both directions", masked(both("LSTM", return_sequences=True)), {"LSTM": 2}, [False, True]),
+    ("both directions of gru", masked(both("GRU")), {"GRU": 2}, [False, True]),
+    ("stacked", masked(layer("LSTM", return_sequences=True), layer("GRU")), {"LSTM": 1, "GRU": 1}, [False, False]),
+    ("simple", masked(layer("SimpleRNN")), {}, []),
+]
+
+
+def masks(rows: int, steps: int) -> Iterator[Any]:
+    """Which steps count, rows x steps."""
+    lengths = 1 + np.arange(rows) % max(steps, 1)
+    yield np.ones((rows, steps), bool)
+    yield np.arange(steps) < lengths[:, None]
+    yield np.arange(steps) < np.minimum(lengths, 2)[:, None]  # nobody has the last steps
+    yield np.arange(steps) >= steps - lengths[:, None]
+    yield np.arange(steps) < (lengths - 1)[:, None]  # the first row has no step
+    yield (np.arange(steps) + np.arange(rows)[:, None]) % 2 == 1
+    yield np.zeros((rows, steps), bool)
+
+
+def lengths_say_all(mask: Any) -> bool:
+    return bool(mask[:, 0].all() and not (mask[:, 1:] & ~mask[:, :-1]).any())
+
+
+@pytest.mark.parametrize(
+    ("build", "expected", "backwards", "steps"),
+    [
+        pytest.param(*row, steps, id=f"{name}, {steps}", marks=[] if fast else [pytest.mark.slow])
+        for name, *row in MASKED
+        for steps, fast in ((6, True), (None, name in ("lstm of sequences", "both directions of gru")))
+    ],
+)
+def test_masks(
+    build: Layer,
+    expected: dict[str, int],
+    backwards: list[bool],
+    steps: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the rewrites and without them; the operator computes where steps that do not count are the last ones."""
+    model = exported(network(build, steps), "gradient(y, x)")
+    assert found(model) == expected
+    without_operators(monkeypatch)
+    plain = exported(network(build, steps), "gradient(y, x)")
+    alone = onnx.load_from_string(cut(model.SerializeToString(), {"y"}, "model"))
+    sessions = [session_of(item) for item in (model, plain, alone)]
+    whether = session_of(conditions(alone)) if expected and steps else None
+    for rows in (0, 1, 2, 7):
+        for length in (6,) if steps else (1, 6, 11):
+            for mask in masks(rows, length):
+                x = np.random.default_rng(rows).normal(size=(*mask.shape, 3)).astype(np.float32)
+                x[~mask] = 0
+                mine, theirs, value = (session.run(None, {"x": x}) for session in sessions)
+                assert_same(mine, theirs)
+                assert_same(value, theirs[:1])
+                if whether is not None and rows:
+                    taken = [bool(item) for item in whether.run(None, {"x": x})]
+                    assert taken == [lengths_say_all(mask[:, ::-1] if back else mask) for back in backwards]
+
+
+def session_of(model: onnx.ModelProto) -> Any:
+    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+def conditions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model of the conditions under which ``model`` takes an operator."""
+    names = [
+        node.input[0]
+        for node in model.graph.node
+        for attribute in node.attribute
+        if attribute.name == "then_branch" and any(inner.op_type in OPERATORS for inner in attribute.g.node)
+    ]
+    whether = onnx.ModelProto.FromString(model.SerializeToString())
+    del whether.graph.output[:]
+    whether.graph.output.extend(onnx.helper.make_tensor_value_info(n, onnx.TensorProto.BOOL, []) for n in names)
+    return whether
+
+
+def test_masked_steps_that_are_not_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A NaN among the steps that count and an initial state of the user, behind a mask of its own."""
+
+    def build(dtype: str) -> Any:
+        def call(x: Any) -> Any:
+            start = [x[:, 0, :1] * tf.ones((1, 4)), x[:, 1, 1:2] * tf.ones((1, 4))]
+            whole, hidden, cell = lstm(x, initial_state=start, mask=x[:, :, 2] < 1)
+            return tf.concat([whole[:, 2], hidden, cell], axis=-1)
+
+        lstm = layer("LSTM", return_state=True, return_sequences=True)(dtype)
+        lstm.build((None, 6, 3))
+        return L.Lambda(call, output_shape=(12,))
+
+    model = exported(network(build, 6), "gradient(y, x)")
+    without_operators(monkeypatch)
+    plain = exported(network(build, 6), "gradient(y, x)")
+    for x in inputs(6):
+        x[:, 4:, 2] += 2
+        for number in (0, np.nan, np.inf):
+            x[:1, 1, 1] += number
+            assert_same(run_all(model, x), run_all(plain, x))
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])

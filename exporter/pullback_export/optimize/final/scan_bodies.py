@@ -5,7 +5,7 @@ from __future__ import annotations
 from pullback_export.graph.graph import Graph
 from pullback_export.graph.values import Node, Region, Value
 from pullback_export.optimize.final.matmul_add import joined_sum
-from pullback_export.optimize.rewrite import only_reader, other_operand
+from pullback_export.optimize.rewrite import made_by, only_reader, other_operand
 
 
 def tighten(root: Graph) -> None:
@@ -23,6 +23,7 @@ def _graph(graph: Region) -> None:
             scan.join_products()
             scan.join_sums()
             graph.nodes.append(node)
+            scan.join_held_states()
             scan.drop_equal_states()
         else:
             graph.nodes.append(node)
@@ -122,6 +123,26 @@ class _Scan:
             if inputs is not None:
                 node.op_type, (node.inputs, node.attributes) = "Gemm", inputs
 
+    def join_held_states(self) -> None:
+        """States that start alike and become ``where(mask, new, state)`` with the same ``mask`` and ``new`` are one.
+
+        Keras keeps the output of a masked layer beside its hidden state.
+        """
+        arguments = [argument for _, argument in self.body.inputs[: self.states]]
+        seen: list[tuple[int, Value, Value]] = []
+        for state in reversed(range(self.states)):
+            held = held_by(self.body.outputs[state][1], arguments[state])
+            if held is None:
+                continue
+            same = next((other for other, *both in seen if both[0] is held[0] and both[1] is held[1]), None)
+            if same is None or not _start_alike(self.node.inputs[state], self.node.inputs[same]):
+                seen.append((state, *held))
+                continue
+            old, new = self.body.outputs[state][1], self.body.outputs[same][1]
+            old.replace_uses(new)
+            self.body.outputs = [(name, new if value is old else value) for name, value in self.body.outputs]
+            arguments[state].replace_uses(arguments[same])
+
     def drop_equal_states(self) -> None:
         """States that no step reads and that end as another one does."""
         for state in reversed(range(self.states)):
@@ -138,3 +159,17 @@ class _Scan:
         self.body.outputs = [*self.body.outputs[:state], *self.body.outputs[state + 1 :]]
         self.states -= 1
         self.graph.place("Identity", [same], {}, [final])
+
+
+def held_by(following: Value, state: Value) -> tuple[Value, Value] | None:
+    """``mask`` and ``new`` where a state becomes ``where(mask, new, state)``."""
+    node = made_by(following, "Where")
+    if node is None or node.inputs[2] is not state or node.inputs[0] is None or node.inputs[1] is None:
+        return None
+    return node.inputs[0], node.inputs[1]
+
+
+def _start_alike(one: Value | None, other: Value | None) -> bool:
+    if one is None or other is None or one is other:
+        return one is other
+    return one.fill is not None and one.fill == other.fill and (one.shape, one.dtype) == (other.shape, other.dtype)

@@ -4,6 +4,9 @@
 * GRU: ``h' = z * h + (1 - z) * g``, where ``g`` holds ``r * (h @ U + b)`` or ``(r * h) @ U``
 * simple: ``h' = tanh(x @ W + h @ U + b)``
 
+Where all states become ``where(mask, new, state)`` with one boolean row for each of the batch, it is that cell for the
+steps of the mask.
+
 ``i``, ``f``, ``o``, ``g``, ``z`` and ``r`` are activations of such sums. Gates and activations have the names of
 https://onnx.ai/onnx/operators/onnx__LSTM.html , `onnx__GRU.html` and `onnx__RNN.html`.
 """
@@ -13,7 +16,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
+import numpy as np
+
 from pullback_export.graph.values import Node, Region, Value
+from pullback_export.optimize.final.scan_bodies import held_by
 from pullback_export.optimize.recurrent.affine import Term, terms_of
 from pullback_export.optimize.rewrite import made_by, other_operand
 
@@ -48,6 +54,8 @@ class Cell:
     """Of an LSTM: ``f`` and, in ``added``, ``i * g``."""
     added: Value | None = None
     resets_before: bool = False
+    mask: Value | None = None
+    """The row that says, for each of the batch, whether a step changes its states."""
 
 
 class Body:
@@ -58,6 +66,19 @@ class Body:
         self.states = [value for _, value in region.inputs[:states]]
         self.rows = [value for _, value in region.inputs[states:]]
         self.following = [through(value) for _, value in region.outputs[:states]]
+        self.mask: Value | None = None
+        self._take_mask()
+
+    def _take_mask(self) -> None:
+        """Of states that a mask holds, what they become where it does not."""
+        held = [held_by(value, state) for value, state in zip(self.following, self.states, strict=True)]
+        found = [pair for pair in held if pair is not None]
+        if not found or len(found) < len(held) or any(mask is not found[0][0] for mask, _ in found):
+            return
+        mask = found[0][0]
+        if mask.dtype == np.bool_ and mask.shape is not None and mask.shape[1:] == (1,):
+            self.mask = mask if any(mask is row for row in self.rows) else None
+            self.following = [through(value) for _, value in found] if self.mask is not None else self.following
 
     def gate(self, value: Value, state: Value) -> Gate | None:
         """``value`` as an activation of rows, one product of ``state`` and constants."""
@@ -91,11 +112,16 @@ def cell_of(region: Region, states: int) -> Cell | None:
     body = Body(region, states)
     if any(value.shape is None or len(value.shape) != 2 for value in (*body.states, *body.rows)):
         return None
+    found = None
     if states == 2:
-        return _lstm(body, 0, 1) or _lstm(body, 1, 0)
-    if states == 1:
-        return _gru(body) or _simple(body)
-    return None
+        found = _lstm(body, 0, 1) or _lstm(body, 1, 0)
+    elif states == 1:
+        found = _gru(body) or _simple(body)
+    if found is None or body.mask is None:
+        return found
+    after = [through(value) for _, value in region.outputs[:states]]
+    cell_after = None if found.cell is None else after[found.cell]
+    return dataclasses.replace(found, mask=body.mask, hidden_after=after[found.hidden], cell_after=cell_after)
 
 
 def _factors(value: Value | None) -> Iterator[tuple[Value, Value]]:

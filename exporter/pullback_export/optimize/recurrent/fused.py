@@ -3,8 +3,9 @@
 ONNX Runtime's kernels (``onnxruntime/core/providers/cpu/rnn``) take a fifth of the time of a loop at batch 1. They have
 float32 only, stop the process for no rows, return anything for no steps, and lose a NaN on its way to an activation
 (``clip_add_bias``): the operator stands in an ``If`` beside the loop as it was, which computes whenever the operator
-would not be right. What else a derivative wants of the steps is computed for all steps at once from the hidden states:
-the sums of the gates are one product, and only the states of an LSTM's cell are a loop of two operators.
+would not be right; a mask becomes lengths, which say all where the steps that do not count are the last ones. What else
+a derivative wants of the steps is computed for all steps at once from the hidden states: the sums of the gates are one
+product, and only the states of an LSTM's cell are a loop of two operators.
 """
 
 from __future__ import annotations
@@ -37,12 +38,14 @@ def fused(root: Graph) -> None:
 
 def _as_operator(graph: Graph, loop: LoopView) -> Node | None:
     """Writes what takes the place of the loop, if it is a known cell that the operator computes exactly."""
-    values = (*loop.initial, *loop.rows)
+    values = (*loop.initial, *(rows for rows in loop.rows if rows.dtype != np.bool_))  # masks: see cells.Body
     if len(set(loop.directions)) != 1 or any(value.dtype != np.float32 or value.shape is None for value in values):
         return None
     cell = cell_of(loop.body, loop.states)
     size = loop.initial[cell.hidden].dims[-1] if cell is not None else None
     if cell is None or not isinstance(size, int) or any(value.dims[-1] != size for value in loop.initial):
+        return None
+    if cell.mask is not None and loop.directions[0]:  # then what does not count comes first, if anywhere
         return None
     rows = loop.initial[cell.hidden].dims[0]
     if cell.operator == "RNN" and not (isinstance(rows, int) and rows <= _MOST_ROWS_OF_RNN):

@@ -11,6 +11,7 @@ from pullback_export.graph.values import Node, Value
 from pullback_export.optimize.recurrent.all_steps import AllSteps
 from pullback_export.optimize.recurrent.cells import Cell, through
 from pullback_export.optimize.recurrent.loop_view import LoopView
+from pullback_export.optimize.recurrent.masks import Mask
 from pullback_export.optimize.recurrent.series import before, moved, rows_of_sums, turned
 from pullback_export.optimize.recurrent.weights import Operands
 
@@ -33,7 +34,8 @@ def beside_loop(graph: Graph, loop: LoopView, cell: Cell, operands: Operands, si
     """
     some, none = Graph(graph), Graph(graph)
     with some.writing():
-        hidden, results = _call(some, loop, cell, operands)
+        mask = None if cell.mask is None else Mask(loop.series[id(cell.mask)])
+        hidden, results = _call(some, loop, cell, operands, mask)
         copies: dict[int, Value] = {}
         series = {key: _copied(value, operands.x, some, copies) for key, value in loop.series.items()}
         for row in _rows(some, loop, cell, hidden, series):
@@ -42,6 +44,8 @@ def beside_loop(graph: Graph, loop: LoopView, cell: Cell, operands: Operands, si
             results.append(row)
     some.outputs = [("result", value) for value in results]
     safe = _safe(graph, loop, operands)
+    if mask is not None:
+        safe = graph.emit("And", [safe, mask.ends_rows(graph)])
     collects = len(results) > loop.states
     few = _at_most(graph, operands.x, max(_FEW_ROWS, _SMALL_STATE // size))
     condition = graph.emit("And", [safe, few]) if collects else safe
@@ -71,9 +75,10 @@ def _at_most(graph: Graph, x: Value, most: int) -> Value:
     return graph.emit("Reshape", [few, graph.constant(np.zeros(0, np.int64))])
 
 
-def _call(graph: Graph, loop: LoopView, cell: Cell, operands: Operands) -> tuple[Value, list[Value]]:
+def _call(graph: Graph, loop: LoopView, cell: Cell, operands: Operands, mask: Mask | None) -> tuple[Value, list[Value]]:
     """The operator: the hidden states of all steps, and the last ones by state, without the axis of directions."""
-    inputs = [operands.x, operands.weights, operands.recurrent, operands.bias, None]
+    lengths = None if mask is None else mask.lengths(graph)
+    inputs = [operands.x, operands.weights, operands.recurrent, operands.bias, lengths]
     order = [cell.hidden] if cell.cell is None else [cell.hidden, cell.cell]
     axis = graph.constant([0], np.int64)
     for state in order:
@@ -86,6 +91,9 @@ def _call(graph: Graph, loop: LoopView, cell: Cell, operands: Operands) -> tuple
     graph.place(cell.operator, inputs, _attributes(loop, cell, dims[-1]), raw)
     finals = {state: graph.emit("Squeeze", [last, axis]) for state, last in zip(order, raw[1:], strict=True)}
     hidden = graph.emit("Squeeze", [raw[0], graph.constant([1], np.int64)])
+    if mask is not None:  # where a row has ended, the operator gives zeros
+        held = graph.emit("Unsqueeze", [finals[cell.hidden], axis])
+        hidden = graph.emit("Where", [mask.rows, hidden, held])
     return hidden, [finals[state] for state in sorted(finals)]
 
 
@@ -109,7 +117,13 @@ def _rows(graph: Graph, loop: LoopView, cell: Cell, hidden: Value, series: dict[
 def _cells(graph: Graph, steps: AllSteps, cell: Cell, first: Value, reverse: bool) -> Value | None:
     kept = steps.of(cell.kept) if cell.kept is not None else None
     added = steps.of(cell.added) if cell.added is not None else None
-    return None if kept is None or added is None else rows_of_sums(graph, kept, added, first, reverse)
+    if kept is None or added is None:
+        return None
+    if cell.mask is not None:
+        mask = steps.of(cell.mask)
+        kept = graph.emit("Where", [mask, kept, graph.constant(1, kept.dtype)])
+        added = graph.emit("Where", [mask, added, graph.constant(0, added.dtype)])
+    return rows_of_sums(graph, kept, added, first, reverse)
 
 
 def _cells_before(graph: Graph, steps: AllSteps, after: Value, first: Value, reverse: bool) -> Value | None:
