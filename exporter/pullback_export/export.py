@@ -52,7 +52,7 @@ def export(
     inputs: Sequence[Any] | Mapping[str, Any] | None = None,
     outputs: Outputs = None,
     samples: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-    batched: bool | None = None,
+    batched: bool | str | Sequence[str] | None = None,
     training: bool = False,
     formats: Sequence[str] = FORMATS,
     unconnected: str = "error",
@@ -84,7 +84,9 @@ def export(
             new names as there are outputs renames all. A dropped output may be anything: a text, a sparse tensor.
         samples: real inputs for parity, arrays by input name, or a list of such dictionaries where sizes differ. More
             are drawn from them; where omitted, from a domain that the model takes.
-        batched: None takes the leading free axis for the batch; False means whole-tensor derivatives.
+        batched: None takes the leading free axis for the batch; False means whole-tensor derivatives. Inputs without a
+            batch axis may stand beside batched ones, one value for all rows: True takes those with a free first axis
+            for batched, and names, ``["x"]``, say which are.
         training: exports the training-mode function, which must not draw random numbers.
         formats: ``"onnx"``, ``"saved_model"`` or both; parity checks each that is written.
         unconnected: ``"error"``, or ``"zero"`` for a derivative of something that does not depend on the input.

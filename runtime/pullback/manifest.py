@@ -43,6 +43,7 @@ SAVED_MODEL_SPEC = "assets.extra/pullback.json"
 
 # The batch among free sizes: "B" where rows are computed apart from each other, "N" where they may not be.
 BATCH_NAMES = ("B", "N")
+_BATCH_AXES = tuple((name,) for name in BATCH_NAMES)
 
 # One dimension: a fixed size, or the name of a free one.
 Dim = int | str
@@ -128,6 +129,23 @@ class FunctionSpec:
     def rowwise(self) -> bool:
         """Whether every array has the batch axis first, so that rows may be computed separately."""
         return self.batched and all(tensor.shape[:1] == ("B",) for tensor in (*self.inputs, *self.outputs))
+
+    @property
+    def shared_inputs(self) -> frozenset[str]:
+        """Names of the inputs without a batch axis of what is batched: all rows share their values."""
+        if not self.batched:
+            return frozenset()
+        return frozenset(tensor.name for tensor in self.inputs if tensor.shape[:1] not in _BATCH_AXES)
+
+    @property
+    def divisible(self) -> bool:
+        """Whether rows may be computed separately, each with the whole of what all share.
+
+        Every array has the batch axis first, except for :attr:`shared_inputs`.
+        """
+        shared = self.shared_inputs
+        apart = [tensor for tensor in self.inputs if tensor.name not in shared]
+        return bool(apart) and self.batched and all(tensor.shape[:1] == ("B",) for tensor in (*apart, *self.outputs))
 
     def __str__(self) -> str:
         inputs = ", ".join(map(str, self.inputs))

@@ -91,8 +91,9 @@ def lower(
     graph = new_graph()
     inputs = []
     for spec in traced.function.inputs:
+        lead = int(batched and spec.name not in traced.function.whole)
         named = (shapes or {}).get(spec.name) or [
-            (batch if batched and axis == 0 else f"{spec.name}_{axis}") if size is None else size
+            (batch if axis < lead else f"{spec.name}_{axis}") if size is None else size
             for axis, size in enumerate(spec.shape.as_list())
         ]
         shape: Shape = tuple(Dim.atom(size) if isinstance(size, str) else size for size in named)

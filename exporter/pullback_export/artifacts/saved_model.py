@@ -54,18 +54,23 @@ def _vectorised(traced: Traced) -> bool:
 def _for_any_batch(traced: Traced) -> Any:
     """The function with what no rows give beside it, whose shapes ``tf.vectorized_map`` gets wrong."""
     specs = dict(traced.concrete.structured_outputs)
+    batched = [spec.name not in traced.function.whole for spec in traced.function.inputs]
 
     def none(tensors: Sequence[Any]) -> dict[str, Any]:
         shared = traced.function.shared
         if not shared and all(spec.shape[1:].is_fully_defined() for spec in specs.values()):
             return {name: tf.zeros([0, *spec.shape[1:]], spec.dtype) for name, spec in specs.items()}
         # Free sizes follow from those of the inputs, and what has no batch axis is the same: the function itself knows.
-        padded = [tf.pad(tensor, [[0, 1]] + [[0, 0]] * (tensor.shape.rank - 1)) for tensor in tensors]
+        padded = [
+            tf.pad(tensor, [[0, 1]] + [[0, 0]] * (tensor.shape.rank - 1)) if has_rows else tensor
+            for tensor, has_rows in zip(tensors, batched, strict=True)
+        ]
         results = traced.concrete(*padded)
         return {name: result if name in shared else result[:0] for name, result in results.items()}
 
     def serve(*tensors: Any) -> dict[str, Any]:
-        found = tf.cond(tf.shape(tensors[0])[0] > 0, lambda: traced.concrete(*tensors), lambda: none(tensors))
+        rows = tf.shape(tensors[batched.index(True)])[0]
+        found = tf.cond(rows > 0, lambda: traced.concrete(*tensors), lambda: none(tensors))
         return {name: tf.ensure_shape(result, specs[name].shape) for name, result in found.items()}
 
     return tf.function(serve).get_concrete_function(*traced.function.inputs)

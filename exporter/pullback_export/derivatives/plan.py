@@ -25,6 +25,7 @@ from pullback_export.derivatives.request_checks import (
     check_result_names,
     check_seeds,
     check_shapes,
+    check_shared,
 )
 from pullback_export.derivatives.selection import check_range, sample_index
 from pullback_export.derivatives.tape_step import Step
@@ -43,6 +44,7 @@ class Function:
     """One graph to be: ``evaluate``, or one of products. ``compute(vectorize, *tensors)`` is its meaning.
 
     ``shared`` names the outputs that have no batch axis although the function has one: they are one for all rows.
+    ``whole`` names the inputs and seeds of which that is true.
     """
 
     name: str
@@ -52,6 +54,12 @@ class Function:
     compute: Callable[..., list[Any]]
     values: Callable[..., dict[Selection, Any]] | None = None
     shared: frozenset[str] = frozenset()
+    whole: frozenset[str] = frozenset()
+
+    @property
+    def totals(self) -> frozenset[str]:
+        """The results that are sums over the rows: adjoints of inputs that all rows share."""
+        return frozenset(item.name for item in self.requests if item.is_total(self.whole))
 
     def owner(self, seed: str) -> str | None:
         """The output, inner layer or input whose shape ``seed`` has; None for what is no seed, or belongs to a part."""
@@ -106,14 +114,15 @@ class Derivatives:
         check_result_names(source, self.requests, self.layers)
         check_seeds(source, self.requests)
         for request in self.requests:
-            check_shapes(request, self.specs, self.lead)
+            check_shared(request, source)
+            check_shapes(request, self.specs, source)
 
     def functions(self) -> tuple[Function, ...]:
         """``evaluate`` and, where they were requested, the products: ``vjp``, ``jvp``, ``hvp``, ..."""
         seedless = tuple(request for request in self.requests if not request.seeds)
         names = (*self.source.outputs, *self.layers, *(request.name for request in seedless))
         evaluate = Function("evaluate", self.source.inputs, names, seedless, self._evaluate)
-        functions = [dataclasses.replace(evaluate, shared=self._shared)]
+        functions = [dataclasses.replace(evaluate, shared=self._shared, whole=self.source.shared)]
         for name in PRODUCTS:
             chosen = tuple(request for request in self.requests if request.function == name)
             if chosen:
@@ -140,7 +149,12 @@ class Derivatives:
             return self._products(parts, tensors[:count], given, vectorize)
 
         described = (*requests, *parts.byproducts)
-        return Function(name, inputs, parts.outputs, described, compute, self._values)
+        return Function(name, inputs, parts.outputs, described, compute, self._values, whole=self._whole(requests))
+
+    def _whole(self, requests: Sequence[Request]) -> frozenset[str]:
+        """The inputs and seeds without a batch axis."""
+        seeds = [seed.name for item in requests for seed in item.seeds if seed.owner.name in self.source.shared]
+        return self.source.shared | frozenset(seeds)
 
     def _evaluate(self, vectorize: Vectorize, *tensors: Any) -> list[Any]:
         requests = [request for request in self.requests if not request.seeds]
@@ -183,6 +197,8 @@ class Derivatives:
         """Whether a tape serves more than one pass: not where there is one gradient, or seeds with their own copies."""
         if len({request.key(1) for request in requests}) > 1 or any(request.order > 1 for request in requests):
             return True
+        if any(self.source.lead(item.name) < self.lead for request in requests for item in request.wrt):
+            return True
         copies_only = not self.vectorizable and self.lead and not tf.executing_eagerly()
         return not (copies_only or all(request.one_pass for request in requests))
 
@@ -191,8 +207,10 @@ class Derivatives:
         tensors = [run.values[Selection(spec.name)] for spec in self.source.inputs]
 
         def on_copies(count: Any) -> Step:
-            many = [copies(tensor, count) for tensor in tensors]
-            seeds = {name: copies(seed, count) for name, seed in run.seeds.items()}
+            whole = self._whole(self.requests)
+            inputs = zip(self.source.inputs, tensors, strict=True)
+            many = [tensor if spec.name in whole else copies(tensor, count) for spec, tensor in inputs]
+            seeds = {name: seed if name in whole else copies(seed, count) for name, seed in run.seeds.items()}
             with self._recording(many, level + 1, level > 0) as (again, tapes):
                 copied = Run(again, seeds, run.vectorize)
                 for lower in range(level):
@@ -203,7 +221,8 @@ class Derivatives:
         target = run.results[request.key(level)] if level else run.values[request.of]
         source = run.values[Selection(wrt.name)]
         suits = self.vectorizable or run.vectorize is not vectorized
-        return Step(request, level, tape, target, source, self.lead, self.unconnected, run.vectorize, suits, on_copies)
+        leads = self.lead, self.source.lead(wrt.name)
+        return Step(request, level, tape, target, source, *leads, self.unconnected, run.vectorize, suits, on_copies)
 
     @contextlib.contextmanager
     def _recording(

@@ -111,8 +111,27 @@ def check_rank(name: str, shape: tf.TensorShape) -> None:
         )
 
 
-def check_shapes(request: Request, specs: Mapping[Selection, tf.TensorSpec], lead: int) -> None:
-    """Raises :class:`ExportError` where dtype or shape do not suit the request; ``lead`` counts the batch axes."""
+def check_shared(request: Request, source: Source) -> None:
+    """Raises :class:`ExportError` where an input that all rows share has no such derivative."""
+    shared = [item for item in request.wrt if item.name in source.shared]
+    if not shared:
+        return
+    of, wrt = request.of, ", ".join(map(str, dict.fromkeys(request.wrt)))
+    what = f"{request}: {shared[0].name} has no batch axis, all rows share it"
+    if not request.by_shared:
+        raise ExportError(
+            f"{what}, and {request.kind} is defined by inputs of each row only: request hessian({of}, {wrt}), which has a"
+            " Hessian for each row, or export with batched=False, where derivatives are those of whole tensors"
+        )
+    if request.mode == "reverse":
+        raise ExportError(
+            f"{what}, and reverse mode gives the sum over the rows: leave mode= out, or request vjp({of}, {wrt})"
+        )
+
+
+def check_shapes(request: Request, specs: Mapping[Selection, tf.TensorSpec], source: Source) -> None:
+    """Raises :class:`ExportError` where dtype or shape do not suit the request."""
+    lead = int(source.batched)
     for item in (request.of, *(Selection(wrt.name) for wrt in request.wrt)):
         if not specs[item].dtype.is_floating:
             raise ExportError(
@@ -125,12 +144,20 @@ def check_shapes(request: Request, specs: Mapping[Selection, tf.TensorSpec], lea
         raise ExportError(
             f"{request}: {request.of.name} has no batch axis; export with batched=False for whole-tensor derivatives"
         )
-    into = [_picked(item, tuple(specs[Selection(item.name)].shape.as_list()[lead:]), lead) for item in request.wrt]
-    request.check_shapes(tuple(out[lead:]), into, lead)
+    request.check_shapes(
+        tuple(out[lead:]), [_picked(item, specs, source.lead(item.name)) for item in request.wrt], lead
+    )
 
 
-def _picked(item: Selection, sample: Shape, lead: int) -> Shape:
+def _picked(item: Selection, specs: Mapping[Selection, tf.TensorSpec], lead: int) -> Shape:
     """Shape of what ``item`` picks of a sample; raises :class:`ExportError` where that is nothing."""
+    whole = tuple(specs[Selection(item.name)].shape.as_list())
+    if lead and (not whole or whole[0] is not None):
+        raise ExportError(
+            f"{item.name!r} of shape {whole} has no batch axis: name the input that it is computed from, or export with"
+            " batched=False, where derivatives are those of whole tensors"
+        )
+    sample = whole[lead:]
     if item.index:
         check_range(item, sample_index(item, len(sample) + lead, lead), sample)
     return picked_shape(item, sample, lead)

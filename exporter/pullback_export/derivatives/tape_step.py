@@ -28,7 +28,9 @@ from pullback_export.overrides.known_sizes import declare_sizes
 class Step:
     """One differentiation of ``target`` with respect to ``source`` on a tape that was left already.
 
-    ``level`` counts the differentiations before this one; ``lead`` is the number of batch axes, 0 or 1;
+    ``level`` counts the differentiations before this one; ``lead`` is the number of batch axes of the target, 0 or 1,
+    and ``lead_in`` that of the source: 0 as well for an input that all rows share. Each row has its own derivative by
+    such an input, which forward mode gives, as a reverse pass adds them up.
     ``suits`` says that ``vectorize`` is right for this graph; ``on_copies(count)`` is the same step on ``count`` copies
     of the batch.
     """
@@ -39,6 +41,7 @@ class Step:
     target: Any
     source: Any
     lead: int
+    lead_in: int
     unconnected: str
     vectorize: Vectorize
     suits: bool
@@ -55,10 +58,10 @@ class Step:
         if pulled is None:
             pulled = self._unconnected()
         pulled = _shaped_like(pulled, self.source)
-        return self._pick(pulled, self.lead) if select else pulled
+        return self._pick(pulled) if select else pulled
 
     def gradient(self) -> Any:
-        return self.vjp(None)
+        return self._forward((), self._into) if self._is_shared else self.vjp(None)
 
     def jvp(self, tangent: Any) -> Any:
         """``tangent`` pushed forward: the transpose of the (linear) pullback, so that reverse rules suffice."""
@@ -79,7 +82,9 @@ class Step:
 
     def jacobian(self) -> Any:
         """Shape ``(B, *out, *in)``; reverse or forward mode, whichever needs fewer passes."""
-        out, into = self._sample(self.target), self._sample(self.source)
+        out, into = self._out, self._into
+        if self._is_shared:
+            return self._forward(out, into)
         count_out, count_in = _count(out), _count(into)
         if count_out == 1 and self.request.mode != "forward":
             return self._shaped(self.vjp(None), out, self._picked(into))
@@ -96,21 +101,25 @@ class Step:
 
     def _forward(self, out: tuple[Any, ...], into: tuple[Any, ...]) -> Any:
         count = _count(into)
-        if count is None:
-            raise ExportError(f"{self.request}: the size of {self.wrt} is free; use mode='reverse' or jvp")
-        seeds = unit_seeds(count, self.source.dtype)
+        if count is None and (not self._is_shared or self.wrt.index):
+            other = "name all of it" if self._is_shared else "use mode='reverse'"
+            raise ExportError(f"{self.request}: the size of {self.wrt} is free; {other} or use jvp")
+        seeds = unit_seeds(tf.size(self.source) if count is None else count, self.source.dtype)
         if self.wrt.index:
             seeds = tf.gather(seeds, self._chosen(into))
         pushed = self._passes(Step._pushforward_of_seeds, seeds)
-        return self._shaped(tf.transpose(pushed, [*range(1, len(pushed.shape)), 0]), out, self._picked(into))
+        last = tf.transpose(pushed, [*range(1, len(pushed.shape)), 0])
+        return self._shaped(last, out, self._picked(into), tf.shape(self.source) if count is None else None)
 
     def trace(self) -> Any:
         """Sum of the unmixed second derivatives, ``(B, *out)``; ``target`` is the Jacobian ``(B, *out, *in)``."""
-        picked = self._picked(self._sample(self.source))
-        out = self._sample(self.target)[: len(self._sample(self.target)) - len(picked)]
+        picked = self._picked(self._into)
+        out = self._out[: len(self._out) - len(picked)]
         blocks, size = _count(out), _count(picked)
         if blocks is None or size is None:
             raise ExportError(f"{self.request}: the sizes of {self.request.of} and {self.wrt} must be fixed")
+        if self._is_shared:
+            return self.trace_of(self.jacobian())
         terms = self._passes(Step._diagonal, unit_seeds(blocks * size, self.target.dtype))
         batch = tf.shape(terms)[1:]
         summed = tf.reduce_sum(tf.reshape(terms, tf.concat([[blocks, size], batch], 0)), 1)
@@ -118,7 +127,7 @@ class Step:
 
     def trace_of(self, hessian: Any) -> Any:
         """The same from a Hessian ``(B, *out, *in, *in)``."""
-        picked = self._picked(self._sample(self.source))
+        picked = self._picked(self._into)
         kept = len(hessian.shape) - 2 * len(picked)
         size = math.prod(picked)
         square = tf.reshape(hessian, tf.concat([tf.shape(hessian)[:kept], [size, size]], 0))
@@ -128,12 +137,13 @@ class Step:
         """One pass for each seed, ``(seeds, B, ...)``.
 
         They are vectorised, except through what TensorFlow cannot vectorise well. There each seed has its own copy of
-        the batch, as samples do not influence each other; without a batch the seeds follow one another.
+        the batch, as samples do not influence each other; without a batch, and for what all rows share, the seeds
+        follow one another.
         """
         if self.suits:
             with contextlib.suppress(NotVectorizable):
                 return self.vectorize(pass_of(self), seeds, self.request.chunk)
-        return self._passes_on_copies(pass_of, seeds) if self.lead else one_after_another(pass_of(self), seeds)
+        return self._passes_on_copies(pass_of, seeds) if self.lead_in else one_after_another(pass_of(self), seeds)
 
     def _passes_on_copies(self, pass_of: Callable[[Step], Callable[[Any], Any]], seeds: Any) -> Any:
         batch = tf.shape(self.source)[:1]
@@ -147,18 +157,18 @@ class Step:
         return in_chunks(passes, seeds, self.request.chunk)
 
     def _pullback(self) -> Callable[[Any], Any]:
-        return lambda seed: self.vjp(self._spread(seed, self.target))
+        return lambda seed: self.vjp(self._spread(seed, self.target, self.lead))
 
     def _pushforward_of_seeds(self) -> Callable[[Any], Any]:
         push = self._pushforward()
-        return lambda seed: push(self._spread(seed, self.source))
+        return lambda seed: push(self._spread(seed, self.source, self.lead_in))
 
     def _diagonal(self) -> Callable[[Any], Any]:
         """One unmixed second derivative: the component of a pulled back unit vector along that vector."""
-        picked = self._picked(self._sample(self.source))
+        picked = self._picked(self._into)
 
         def term(seed: Any) -> Any:
-            pulled = self.vjp(self._spread(seed, self.target))
+            pulled = self.vjp(self._spread(seed, self.target, self.lead))
             blocks = seed.shape[-1] // max(math.prod(picked), 1)
             of_each = tf.reshape(seed, [*([-1] * (seed.shape.rank - 1)), blocks, *picked])
             component = tf.reduce_sum(of_each, seed.shape.rank - 1)
@@ -166,40 +176,54 @@ class Step:
 
         return term
 
-    def _spread(self, seed: Any, tensor: Any) -> Any:
+    def _spread(self, seed: Any, tensor: Any, lead: int) -> Any:
         """A seed for every sample, or a matrix with a seed for each, in the shape of ``tensor``."""
-        sizes = self._sample(tensor) if _count(self._sample(tensor)) is not None else tf.shape(tensor)[self.lead :]
-        shaped = tf.reshape(seed, tf.concat([tf.fill([self.lead], -1), sizes], 0))
+        fixed = tuple(tensor.shape.as_list()[lead:])
+        sizes = fixed if _count(fixed) is not None else tf.shape(tensor)[lead:]
+        shaped = tf.reshape(seed, tf.concat([tf.fill([lead], -1), sizes], 0))
         return tf.broadcast_to(shaped, tf.shape(tensor))
 
-    def _sample(self, tensor: Any) -> tuple[Any, ...]:
-        return tuple(tensor.shape.as_list()[self.lead :])
+    @property
+    def _is_shared(self) -> bool:
+        """Whether all rows of the target share the source."""
+        return self.lead_in < self.lead
 
-    def _shaped(self, result: Any, out: tuple[Any, ...], into: tuple[Any, ...]) -> Any:
-        """Reshapes to ``(B, *out, *into)``; sizes that are free are read from the tensors."""
+    @property
+    def _out(self) -> tuple[Any, ...]:
+        """Shape of the target, per sample."""
+        return tuple(self.target.shape.as_list()[self.lead :])
+
+    @property
+    def _into(self) -> tuple[Any, ...]:
+        """Shape of the source, per sample where each has its own."""
+        return tuple(self.source.shape.as_list()[self.lead_in :])
+
+    def _shaped(self, result: Any, out: tuple[Any, ...], into: tuple[Any, ...], sizes_in: Any = None) -> Any:
+        """Reshapes to ``(B, *out, *into)``; sizes that are free are read from the tensors, or are ``sizes_in``."""
         sizes = [*out, *into]
         batch = tf.shape(self.target)[: self.lead]
         if None not in sizes:
             # The batch is read, not inferred: -1 says nothing where there are no rows.
             return tf.reshape(result, tf.concat([batch, sizes], 0)) if self.lead else tf.reshape(result, sizes)
         dynamic_out = tf.shape(self.target)[self.lead : self.lead + len(out)]
-        # Forward mode has the input's components on one axis; their sizes are known then.
-        sizes_in = into if None not in into else tf.shape(result)[result.shape.rank - len(into) :]
+        # Forward mode has the input's components on one axis; their sizes are known then, or handed in.
+        if sizes_in is None:
+            sizes_in = into if None not in into else tf.shape(result)[result.shape.rank - len(into) :]
         return tf.reshape(result, tf.concat([batch, dynamic_out, tf.cast(sizes_in, tf.int32)], 0))
 
-    def _pick(self, pulled: Any, lead: int) -> Any:
+    def _pick(self, pulled: Any) -> Any:
         if not self.wrt.index:
             return pulled
-        index = sample_index(self.wrt, lead + len(self._sample(self.source)), self.lead)
-        return pulled[(slice(None),) * lead + index]
+        index = sample_index(self.wrt, self.source.shape.rank, self.lead_in)
+        return pulled[(slice(None),) * self.lead_in + index]
 
     def _chosen(self, into: tuple[Any, ...]) -> list[int]:
         """Flat positions of the selected components of the input."""
-        return picked_positions(self.wrt, into, self.lead)
+        return picked_positions(self.wrt, into, self.lead_in)
 
     def _picked(self, into: tuple[Any, ...]) -> tuple[Any, ...]:
         """Shape of the selected part of the input, per sample."""
-        return picked_shape(self.wrt, into, self.lead)
+        return picked_shape(self.wrt, into, self.lead_in)
 
     def _unconnected(self) -> Any:
         if self.unconnected == "zero":

@@ -15,7 +15,7 @@ import functools
 import math
 import pathlib
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from pullback_export.gate.differences.conventions import Conventions
 from pullback_export.gate.exact_source import ExactSource
 from pullback_export.gate.laws import laws
 from pullback_export.gate.live_answers import AcceptedSample, ask
-from pullback_export.gate.live_model import Arrays
+from pullback_export.gate.live_model import Arrays, rows_of
 from pullback_export.gate.prefetch import prefetched
 from pullback_export.gate.samples import Samples, draw_samples
 from pullback_export.gate.sampling.seeds import Seeds
@@ -111,7 +111,7 @@ def check(
             compared, skipped = _compare_all(function, accepted, written[index], answered, bounds)
             report += live.skipped(index) + compared + live.truths[index].report + measured[index]
             cases[function.name] = [
-                _golden(item.inputs, item.best, None if live.interacting else item.sample.rows, function.shared)
+                _golden(item.inputs, item.best, item.sample.rows if live.independent(index) else None, function)
                 for number, item in accepted.items()
                 if item.sample.golden and number not in skipped
             ]
@@ -266,18 +266,18 @@ def _skipped_note(accepted: AcceptedSample, name: str, rows: Sequence[int]) -> s
     )
 
 
-def _golden(inputs: Arrays, reference: Arrays, rows: int | None, shared: Collection[str]) -> golden.Case:
+def _golden(inputs: Arrays, reference: Arrays, rows: int | None, function: Function) -> golden.Case:
     """The case, cut to as many rows as fit :data:`GOLDEN_BYTES` where there are rows.
 
     Outputs that are ``shared`` by the rows, of which there is one for each here, are what the bundle gives.
     """
-    once = {name: array[0] for name, array in reference.items() if name in shared}
+    once = {name: array[0] for name, array in reference.items() if name in function.shared}
     if not rows:
         return golden.Case(dict(inputs), reference | once)
     size = sum(array.nbytes for array in (*inputs.values(), *reference.values())) / rows
     kept = int(max(1, min(rows, GOLDEN_ROWS, GOLDEN_BYTES // max(size, 1))))
     cut = {name: array[:kept] for name, array in reference.items()}
-    return golden.Case({name: array[:kept] for name, array in inputs.items()}, cut | once)
+    return golden.Case(rows_of(inputs, slice(kept), function.whole), cut | once)
 
 
 def _without_repeated_warnings(report: Report) -> Report:

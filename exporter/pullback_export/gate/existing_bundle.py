@@ -82,10 +82,12 @@ def compare(
         if inputs is None and needs_inputs(model):
             inputs = [tf.TensorSpec(_free(spec.shape), spec.dtype, spec.name) for spec in evaluate.inputs]
         takes = [spec.name for spec in evaluate.inputs]
+        shared = evaluate.shared_inputs
+        batched = [name for name in takes if name not in shared] if shared else evaluate.batched
 
         def opened(kept: Outputs) -> Source:
             started = takes if inputs is None else ()
-            return open_source(model, inputs, kept, evaluate.batched, training, signature, half=True, takes=started)
+            return open_source(model, inputs, kept, batched, training, signature, half=True, takes=started)
 
         source = opened(outputs)
         names = [name for name in plain if not source.has_layer(name) or name in source.outputs]
@@ -164,9 +166,12 @@ def _precision(evaluate: FunctionSpec, traced: Traced) -> str | None:
 
 def _with_names(source: Source, evaluate: FunctionSpec) -> Source:
     """The source whose free axes have the bundle's names."""
-    start = 1 if source.batched else 0
     names = {
-        spec.name: {axis: size for axis, size in enumerate(spec.shape) if isinstance(size, str) and axis >= start}
+        spec.name: {
+            axis: size
+            for axis, size in enumerate(spec.shape)
+            if isinstance(size, str) and axis >= source.lead(spec.name)
+        }
         for spec in evaluate.inputs
     }
     return dataclasses.replace(source, axes=names)

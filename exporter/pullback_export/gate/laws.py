@@ -29,6 +29,7 @@ from pullback_export.derivatives.kinds.request import Request
 from pullback_export.derivatives.plan import Function
 from pullback_export.gate.live_answers import Live
 from pullback_export.gate.samples import last_finite
+from pullback_export.sources.source import Source
 
 Array = np.ndarray[Any, Any]
 # In float64, with room for constants that gradient rules hold in float32; and where the live model in float32 is all
@@ -80,7 +81,7 @@ def laws(functions: Sequence[Function], live: Live) -> Report:
         exact = set(truth) == set(reference) and live.exact.functions[function.name].coverage.exact
         if not exact and live.source.dtype == "float32":
             bound = LOOSE_BOUND
-        answered += _of_function(function, reference | truth, live.inputs[index][chosen], live.source.batched)
+        answered += _of_function(function, reference | truth, live.inputs[index][chosen], live.source)
     return check_laws(answered, bound, live.samples[chosen].label)
 
 
@@ -116,27 +117,31 @@ def check_laws(answered: Sequence[Answered], bound: float, label: str) -> Report
 
 
 def _of_function(
-    function: Function, results: Mapping[str, Array], inputs: Mapping[str, Array], batched: bool
+    function: Function, results: Mapping[str, Array], inputs: Mapping[str, Array], source: Source
 ) -> Iterator[Answered]:
-    """The requests whose result is theirs alone, with a batch axis in any case."""
+    """The requests whose result is theirs alone, with a batch axis in any case.
+
+    By an input that all rows share, what they say together is that of one sample, whose output has the rows.
+    """
     for request in function.requests:
         if sum(other.name == request.name for other in function.requests) > 1:
             continue
-        lead = ... if batched else np.newaxis
+        by_rows = source.batched and not any(item.name in source.shared for item in request.wrt)
+        lead = ... if by_rows else np.newaxis
         result = (np.asarray(results[request.name], np.float64) / request.scale)[lead]
         seeds = [np.asarray(inputs[seed.name], np.float64)[lead] for seed in request.seeds]
         if result.size:
-            widths = tuple(_width(item, inputs, batched) for item in request.wrt)
+            widths = tuple(_width(item, inputs, source.lead(item.name)) for item in request.wrt)
             weights = seeds[0] if len(seeds) > 1 else None
             yield Answered(request, result, seeds[-1] if seeds else None, widths, weights)
 
 
-def _width(selection: Selection, inputs: Mapping[str, Array], batched: bool) -> int | None:
+def _width(selection: Selection, inputs: Mapping[str, Array], lead: int) -> int | None:
     if selection.name not in inputs:
         return None
     whole = inputs[selection.name]
-    key = selection.key[1:] if batched and selection.key[:1] == (slice(None),) else selection.key
-    sample = np.empty(whole.shape[1 if batched else 0 :], bool)
+    key = selection.key[1:] if lead and selection.key[:1] == (slice(None),) else selection.key
+    sample = np.empty(whole.shape[lead:], bool)
     return sample[key].size if selection.index else sample.size
 
 

@@ -68,10 +68,9 @@ class Live:
     truths: Sequence[Truth]
     refusals: Sequence[Mapping[int, str]] = ()
 
-    @property
-    def independent(self) -> bool:
-        """Whether rows may go through the model in other company than that of their sample."""
-        return self.source.batched and not self.interacting
+    def independent(self, index: int) -> bool:
+        """Whether rows may go through the function of this index in other company than that of their sample."""
+        return self.source.batched and not self.interacting and not self.functions[index].totals
 
     @property
     def centre(self) -> int:
@@ -88,7 +87,7 @@ class Live:
                 sample,
                 inputs,
                 answer,
-                Surroundings(function, exact, inputs, self.independent, sample.given is None),
+                Surroundings(function, exact, inputs, self.independent(index), sample.given is None),
                 truth.of(number),
             )
             for number, (sample, inputs, answer) in enumerate(
@@ -169,7 +168,14 @@ def ask(
         _require_one(drawn, found)
     truths = [
         # A model in float64 is as exact as anything here.
-        truth_of(function, exact.functions[function.name], drawn, given, found, source.batched and not interacting)
+        truth_of(
+            function,
+            exact.functions[function.name],
+            drawn,
+            given,
+            found,
+            source.batched and not interacting and not function.totals,
+        )
         if source.dtype == "float32"
         else without_truth(len(drawn))
         for function, given, found in zip(functions, inputs, answers, strict=True)
@@ -205,7 +211,7 @@ def samples_interact(
                 " it from what the model returns"
             )
     alone = _in_parts(source, sample, shared)
-    whole = in_every_row(whole, shared, sample.inputs)
+    whole = in_every_row(whole, shared, sample.inputs, source.shared)
     for name in source.outputs if alone is not None else ():
         if whole[name].dtype.kind != "f" and name not in shared:
             continue
@@ -237,7 +243,7 @@ def _first_taken(source: Source, drawn: Sequence[Sample]) -> tuple[Sample | None
         except Refused as problem:
             if sample.given is not None:
                 run = functools.partial(values, source)
-                raise refusal_of_given(sample.given, run, sample.inputs, problem) from problem
+                raise refusal_of_given(sample.given, run, sample.inputs, problem, source.shared) from problem
     return None, {}
 
 
@@ -246,8 +252,8 @@ def _in_parts(source: Source, sample: Sample, shared: Collection[str]) -> Arrays
     for size in (1, 2):
         rows = min(sample.rows or 0, 4) // size * size
         try:
-            some = [rows_of(sample.inputs, slice(at, at + size)) for at in range(0, rows, size)]
-            parts = [in_every_row(values(source, part), shared, part) for part in some]
+            some = [rows_of(sample.inputs, slice(at, at + size), source.shared) for at in range(0, rows, size)]
+            parts = [in_every_row(values(source, part), shared, part, source.shared) for part in some]
         except Refused:
             continue
         if rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,55 +51,76 @@ def answer(function: Function, inputs: Mapping[str, Any], whole: bool = False) -
         tensors = [tf.constant(inputs[spec.name], spec.dtype) for spec in function.inputs]
         results = function.compute(mostly_one_by_one, *tensors)
         found = {name: np.asarray(result) for name, result in zip(function.outputs, results, strict=True)}
-    return in_every_row(found, function.shared, inputs)
+    return in_every_row(found, function.shared, inputs, function.whole)
 
 
 def live_rows(function: Function, inputs: Mapping[str, Any]) -> Arrays | None:
     """The same for rows that do not influence each other, as many at once as memory should hold."""
-    return in_pieces(functools.partial(live, function), inputs, rows_at_once(inputs))
+    whole = function.whole
+    return in_pieces(functools.partial(live, function), inputs, rows_at_once(inputs, whole), whole)
 
 
-def in_pieces(run: Callable[[Arrays], Arrays | None], inputs: Mapping[str, Any], size: int) -> Arrays | None:
+def in_pieces(
+    run: Callable[[Arrays], Arrays | None], inputs: Mapping[str, Any], size: int, whole: Collection[str]
+) -> Arrays | None:
     """``run(inputs)``, ``size`` rows at a time; None where any of the pieces gives None.
 
-    Right where rows do not influence each other, and every result has one row for each.
+    Right where rows do not influence each other, and every result has one row for each. Here and below, ``whole`` are
+    the inputs that have no rows: all rows share them.
     """
-    rows = row_count(inputs)
+    rows = row_count(inputs, whole)
     if rows <= size:
         return run(dict(inputs))
     parts: list[Arrays] = []
     for at in range(0, rows, size):
-        part = run(rows_of(inputs, slice(at, at + size)))
+        part = run(rows_of(inputs, slice(at, at + size), whole))
         if part is None:
             return None
         parts.append(part)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def rows_at_once(inputs: Mapping[str, np.ndarray[Any, Any]]) -> int:
+def rows_at_once(inputs: Mapping[str, np.ndarray[Any, Any]], whole: Collection[str]) -> int:
     """How many rows like these make :data:`BYTES_AT_ONCE`, and at least one."""
-    each = sum(array.nbytes for array in inputs.values()) / max(row_count(inputs), 1)
-    return max(1, int(BYTES_AT_ONCE // max(each, 1)))
+    size = sum(array.nbytes for name, array in inputs.items() if name not in whole)
+    return max(1, int(BYTES_AT_ONCE // max(size / max(row_count(inputs, whole), 1), 1)))
 
 
-def row_count(inputs: Mapping[str, np.ndarray[Any, Any]]) -> int:
-    """The batch size: the length of any input; 1 where the first one is a number, which has no rows."""
-    first = next(iter(inputs.values()))
+def row_count(inputs: Mapping[str, np.ndarray[Any, Any]], whole: Collection[str]) -> int:
+    """The batch size: the length of any input with rows; 1 where the first one is a number, which has none."""
+    first = next(array for name, array in inputs.items() if name not in whole)
     return len(first) if np.ndim(first) else 1
 
 
-def in_every_row(answer: Mapping[str, Any], shared: Collection[str], inputs: Mapping[str, Any]) -> Arrays:
+def in_every_row(
+    answer: Mapping[str, Any], shared: Collection[str], inputs: Mapping[str, Any], whole: Collection[str]
+) -> Arrays:
     """``answer`` with the outputs that are ``shared`` by all rows once for each row, as the gate compares them."""
-    rows = row_count(inputs)
+    rows = row_count(inputs, whole)
     return {
         name: np.broadcast_to(array, (rows, *np.shape(array))).copy() if name in shared else array
         for name, array in answer.items()
     }
 
 
-def rows_of(inputs: Mapping[str, Any], rows: Any) -> Arrays:
+def rows_of(inputs: Mapping[str, Any], rows: Any, whole: Collection[str] = ()) -> Arrays:
     """The chosen rows of every input."""
-    return {name: array[rows] for name, array in inputs.items()}
+    return {name: array if name in whole else array[rows] for name, array in inputs.items()}
+
+
+def joined(inputs: Sequence[Arrays], whole: Collection[str]) -> Arrays | None:
+    """The rows of all ``inputs``, one after the other; None where their sizes or what has no rows differ."""
+    first = inputs[0] if inputs else {}
+    for other in inputs[1:]:
+        for name, array in first.items():
+            if name in whole:
+                if not np.array_equal(array, other[name], equal_nan=array.dtype.kind == "f"):
+                    return None
+            elif array.shape[1:] != other[name].shape[1:]:
+                return None
+    return {
+        name: array if name in whole else np.concatenate([one[name] for one in inputs]) for name, array in first.items()
+    }
 
 
 def values(source: Source, inputs: Mapping[str, Any], whole: bool = False) -> Arrays:
@@ -109,7 +130,9 @@ def values(source: Source, inputs: Mapping[str, Any], whole: bool = False) -> Ar
         return {name: np.asarray(result) for name, result in zip(source.outputs, results, strict=True)}
 
 
-def refusal_of_given(given: Given, run: Callable[[Arrays], Any], inputs: Arrays, problem: Refused) -> ExportError:
+def refusal_of_given(
+    given: Given, run: Callable[[Arrays], Any], inputs: Arrays, problem: Refused, whole: Collection[str]
+) -> ExportError:
     """What to raise where ``run(inputs)``, ``inputs`` being the caller's, raised ``problem``: it names the row."""
     where, said = given.label, problem.said
     if isinstance(problem, OutOfLimits):
@@ -117,21 +140,23 @@ def refusal_of_given(given: Given, run: Callable[[Arrays], Any], inputs: Arrays,
             f"{where}: the live model {said}; give samples={{...}} on which it ends, or more time_limit="
         )
     if given.numbers is not None:
-        first, last, said = _refused_rows(run, inputs, problem)
+        first, last, said = _refused_rows(run, inputs, problem, whole)
         rows = given.numbers[[first, last]]
         where += f": row {rows[0]}" if first == last else f": rows {rows[0]} to {rows[1]} together"
         where += f" of {given.count}"
     return ExportError(f"{where}: the live model rejects it: {said}; pass samples={{...}} that it accepts")
 
 
-def _refused_rows(run: Callable[[Arrays], Any], inputs: Arrays, problem: Refused) -> tuple[int, int, str]:
+def _refused_rows(
+    run: Callable[[Arrays], Any], inputs: Arrays, problem: Refused, whole: Collection[str]
+) -> tuple[int, int, str]:
     """The first row that is refused alone, twice, with what is said of it; more rows where none alone is refused."""
-    first, last = 0, row_count(inputs) - 1
+    first, last = 0, row_count(inputs, whole) - 1
     while first < last:
         middle = (first + last) // 2
         for low, high in ((first, middle), (middle + 1, last)):
             try:
-                run(rows_of(inputs, slice(low, high + 1)))
+                run(rows_of(inputs, slice(low, high + 1), whole))
             except Refused as smaller:
                 first, last, problem = low, high, smaller
                 break

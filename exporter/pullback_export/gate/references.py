@@ -5,10 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-import numpy as np
-
 from pullback_export.derivatives.plan import Function
-from pullback_export.gate.live_model import Arrays, Refused, answer, live_rows, refusal_of_given
+from pullback_export.gate.live_model import Arrays, Refused, answer, joined, live_rows, refusal_of_given
 from pullback_export.gate.samples import Sample
 from pullback_export.sources.source import Source
 
@@ -23,9 +21,9 @@ def references(
     """
     found: list[Arrays | Refused | None] = [None] * len(drawn)
     full = [index for index, sample in enumerate(drawn) if sample.rows != 0]
-    per_sample = [{name: array.shape[1:] for name, array in inputs[index].items()} for index in full]
-    if source.batched and not interacting and all(shapes == per_sample[0] for shapes in per_sample):
-        together = {name: np.concatenate([inputs[index][name] for index in full]) for name in inputs[0]}
+    parted = source.batched and not interacting and not function.totals
+    together = joined([inputs[index] for index in full], function.whole) if parted else None
+    if together is not None:
         whole = live_rows(function, together)
         start = 0
         for index in full if whole is not None else ():
@@ -44,4 +42,5 @@ def _alone(function: Function, sample: Sample, inputs: Arrays) -> Arrays | Refus
     except Refused as problem:
         if sample.given is None:
             return problem
-        raise refusal_of_given(sample.given, functools.partial(answer, function), inputs, problem) from problem
+        run = functools.partial(answer, function)
+        raise refusal_of_given(sample.given, run, inputs, problem, function.whole) from problem

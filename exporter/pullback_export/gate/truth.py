@@ -13,7 +13,7 @@ from pullback.parity import Report, Row
 
 from pullback_export.derivatives.plan import Function
 from pullback_export.gate.exact_reference import ExactFunction
-from pullback_export.gate.live_model import Arrays, in_every_row, in_pieces, row_count, rows_at_once, rows_of
+from pullback_export.gate.live_model import Arrays, in_every_row, in_pieces, joined, row_count, rows_at_once, rows_of
 from pullback_export.gate.samples import Sample
 from pullback_export.gate.supervision import limits
 
@@ -82,14 +82,13 @@ def _answers(
         if answer is not None and all(array.size for array in item.values())
     ]
     found: list[Arrays | None] = [None] * len(inputs)
-    sizes = [{name: array.shape[1:] for name, array in inputs[index].items()} for index in asked]
-    if independent and asked and all(size == sizes[0] for size in sizes):
-        together = {name: np.concatenate([inputs[index][name] for index in asked]) for name in inputs[asked[0]]}
+    together = joined([inputs[index] for index in asked], exact.whole) if independent and asked else None
+    if together is not None:
         with contextlib.suppress(*_REFUSALS):
             answer = _watched(exact, together, independent)
             start = 0
             for index in asked:
-                rows = row_count(inputs[index])
+                rows = row_count(inputs[index], exact.whole)
                 found[index] = rows_of(answer, slice(start, start + rows))
                 start += rows
             return found, []
@@ -110,10 +109,11 @@ def _watched(exact: ExactFunction, inputs: Arrays, independent: bool) -> Arrays:
     """``exact(inputs)`` within the limits of an evaluation."""
 
     def run(some: Arrays) -> Arrays:
-        return in_every_row(exact(some), exact.shared, some)
+        return in_every_row(exact(some), exact.shared, some, exact.whole)
 
     with limits.watched(f"truth {','.join(exact.names)}"):
-        answer = in_pieces(run, inputs, rows_at_once(inputs)) if independent else run(inputs)
+        size = rows_at_once(inputs, exact.whole)
+        answer = in_pieces(run, inputs, size, exact.whole) if independent else run(inputs)
     assert answer is not None
     return answer
 

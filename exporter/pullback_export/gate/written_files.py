@@ -64,13 +64,13 @@ class Artifact:
 
     def again(self, sample: Mapping[str, Any]) -> Arrays:
         """What it gives where it has all of the time."""
-        return in_every_row(self.opened()(sample, True), self.function.shared, sample)
+        return in_every_row(self.opened()(sample, True), self.function.shared, sample, self.function.whole)
 
     def _answer(self, run: Run, sample: Mapping[str, Any], number: int) -> Answer:
         if number in self.endless:
             return functools.partial(_raise, self.endless[number])
         try:
-            arrays = in_every_row(run(sample, False), self.function.shared, sample)
+            arrays = in_every_row(run(sample, False), self.function.shared, sample, self.function.whole)
         except Exception as problem:  # whatever it is, it is raised where the answer is wanted
             if isinstance(problem, OverLimit):
                 self.endless[number] = problem

@@ -35,7 +35,7 @@ def axis_names(source: Source, batch: str = "B") -> dict[str, tuple[int | str, .
             size
             if size is not None
             else batch
-            if source.batched and axis == 0
+            if axis < source.lead(spec.name)
             else source.axes.get(spec.name, {}).get(axis) or _default(spec.name, axis, taken)
             for axis, size in enumerate(spec.shape.as_list())
         )
@@ -66,7 +66,7 @@ def _checked(source: Source, name: str, names: Mapping[Any, Any]) -> dict[int, s
             )
         if not isinstance(label, str) or not re.fullmatch(r"[A-Za-z]\w{0,63}", label, re.ASCII):
             raise ExportError(f"axes[{name!r}]: {label!r} cannot name an axis: use letters, digits and underscores")
-        if source.batched and axis % len(shape) == 0:
+        if axis % len(shape) < source.lead(name):
             continue
         if label in BATCH_NAMES:
             raise ExportError(f"axes[{name!r}]: {label!r} is the name of the batch axis; give axis {axis} another one")

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from pullback_export.errors import ExportError
 from pullback_export.precision import REWRITABLE, check_dtype
+from pullback_export.sources.batches import batched_inputs
 from pullback_export.sources.files import load
 from pullback_export.sources.functions import function_source, signature_of
 from pullback_export.sources.inside.inner_inputs import names_among, started_at, with_inputs
@@ -25,7 +26,7 @@ def open_source(
     model: Any,
     inputs: Sequence[Any] | Mapping[str, Any] | None,
     outputs: Outputs,
-    batched: bool | None,
+    batched: bool | str | Sequence[str] | None,
     training: bool,
     signature: str | None = None,
     half: bool = False,
@@ -33,6 +34,7 @@ def open_source(
 ) -> Source:
     """Reads a Keras model, a ``.keras`` path, a SavedModel folder, a ``tf.Module`` or a function of tensors.
 
+    ``batched``: see :func:`pullback_export.sources.batches.batched_inputs`.
     ``half``: it may compute in half precision. ``takes``: the inputs of a bundle that was made of it, which may be
     inner layers, or fewer than the model has.
     """
@@ -65,7 +67,9 @@ def open_source(
         source = with_inputs(source, wanted)
     elif takes:
         source = started_at(source, takes)
-    source = dataclasses.replace(source, batched=_is_batched(source.inputs) if batched is None else batched)
+    with_rows = batched_inputs(source.inputs, batched)
+    shared = frozenset(spec.name for spec in source.inputs) - with_rows if with_rows else frozenset()
+    source = dataclasses.replace(source, batched=bool(with_rows), shared=shared)
     _check(source, half)
     return source
 
@@ -82,10 +86,6 @@ def needs_inputs(model: Any) -> bool:
     return callable(model) and not signature_of(model)
 
 
-def _is_batched(inputs: Sequence[tf.TensorSpec]) -> bool:
-    return all(spec.shape.rank is not None and spec.shape.rank > 0 and spec.shape[0] is None for spec in inputs)
-
-
 def _check(source: Source, half: bool) -> None:
     names = [spec.name for spec in source.inputs] + list(source.outputs)
     for name in names:
@@ -96,13 +96,6 @@ def _check(source: Source, half: bool) -> None:
         raise ExportError(
             f"the names {repeated} refer to more than one input or output: rename with outputs=[...] or inputs=[...]"
         )
-    for spec in source.inputs if source.batched else ():
-        if spec.shape.rank is not None and (not spec.shape.rank or spec.shape[0] is not None):
-            raise ExportError(
-                f"input {spec.name!r} of shape {tuple(spec.shape.as_list())} has no batch axis, a free first one, which"
-                " batched=True needs in every input: give it one, tf.TensorSpec([None, ...]), and its value once for"
-                " each row; or export with batched=False, where derivatives are those of whole tensors"
-            )
     for spec in source.inputs:
         if not (half and spec.dtype.name in REWRITABLE):
             check_dtype(spec.dtype)

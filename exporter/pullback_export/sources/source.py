@@ -21,7 +21,8 @@ class Source:
     ``spreads`` gives offset and scale of the inputs that are in physical units. ``axes`` names free axes, by input and
     number; those of one name have one size. ``ranks`` are those, by output and inner layer, that TensorFlow does not
     know and that calls have shown. ``trackable`` keeps the model's variables alive and is stored with the SavedModel.
-    ``notes`` are for the report: what was called otherwise.
+    ``notes`` are for the report: what was called otherwise. ``shared`` names the inputs without a batch axis of what
+    is ``batched``: one value for all rows.
     """
 
     kind: str
@@ -36,6 +37,11 @@ class Source:
     axes: Mapping[str, Mapping[int, str]] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     ranks: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    shared: frozenset[str] = frozenset()
+
+    def lead(self, name: str) -> int:
+        """The number of batch axes, 0 or 1, of an input; of what is none, that of an output or inner layer."""
+        return int(self.batched and name not in self.shared)
 
     def has_layer(self, name: str) -> bool:
         """Whether ``name`` is an inner layer, or one of its calls."""

@@ -49,6 +49,6 @@ class Derivative(Request):
         return Derivative(str(self.of), *wrt, name="below") if wrt else None
 
     def predicted(self, result: Array, quotient: Quotient) -> Array:
-        direction, lead = quotient.direction[quotient.picked(self.wrt[-1])], quotient.lead
+        direction, lead = quotient.selected, quotient.lead
         along = direction.reshape(direction.shape[:lead])
         return np.asarray(result * along.reshape(along.shape + (1,) * (result.ndim - lead)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,10 @@ from pullback_export.errors import ExportError
 
 
 class VJP(Request):
-    """Vector-Jacobian product: takes ``adj_y (B, *out)``, gives ``adj_x (B, *in)``."""
+    """Vector-Jacobian product: takes ``adj_y (B, *out)``, gives ``adj_x (B, *in)``.
+
+    By an input that all rows share, ``adj_x`` has its shape ``(*in)``: the sum over the rows.
+    """
 
     kind = "vjp"
     function = "vjp"
@@ -31,6 +34,15 @@ class VJP(Request):
         self, step: Differentiation, level: int, seeds: Mapping[str, Any], results: Mapping[Key, Any]
     ) -> Any:
         return step.vjp(seeds[self.seeds[0].name])
+
+    def is_total(self, shared: Container[str]) -> bool:
+        return self.wrt[0].name in shared
+
+    def predicted(self, result: Array, quotient: Quotient) -> Array:
+        """``(B,)``; ``(1,)`` where it is a sum over the rows, which is all that can be compared then."""
+        if quotient.lead_in == quotient.lead:
+            return super().predicted(result, quotient)
+        return np.asarray((result * quotient.direction[quotient.picked(self.wrt[0])]).sum()).reshape(1)
 
     def measured(self, quotient: Quotient, step: float) -> tuple[Array, Array]:
         """The difference quotient of ``of``, contracted with the adjoint: ``(B,)``."""

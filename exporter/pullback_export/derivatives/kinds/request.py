@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -69,6 +69,14 @@ class Quotient(Protocol):
         """Number of batch axes, 0 or 1."""
 
     @property
+    def lead_in(self) -> int:
+        """That of the last input: 0 as well where all rows share it."""
+
+    @property
+    def selected(self) -> Array:
+        """What the last selection picks of the direction, ``(B, *in)``: in every row where all rows share it."""
+
+    @property
     def direction(self) -> Array:
         """In the shape of the last input; zero outside the selection of the request."""
 
@@ -108,6 +116,8 @@ class Request:
     after_others: ClassVar[bool] = False
     # Where rows of a batch influence each other, it is still something: that of the sum over the batch.
     sums_over_batch: ClassVar[bool] = False
+    # It is defined by an input that all rows share.
+    by_shared: ClassVar[bool] = True
     # Central differences take one for each component of the input.
     differs_by_component: ClassVar[bool] = False
 
@@ -171,6 +181,10 @@ class Request:
         """The extra input that the manifest names, if the kind has one: the last."""
         return self.seeds[-1].name if self.seeds else None
 
+    def is_total(self, shared: Container[str]) -> bool:
+        """Whether the result is a sum over the rows, where ``shared`` are the inputs that all rows share."""
+        return False
+
     def check_shapes(self, out: Shape, into: Sequence[Shape], lead: int) -> None:
         """Raises :class:`ExportError` if the shape of ``of``, or of the selection of a ``wrt``, is invalid.
 
@@ -214,7 +228,7 @@ class Request:
 
         ``(B, *rest, *in)`` with ``(B, *in)`` gives ``(B, *rest)``.
         """
-        direction, lead = quotient.direction[quotient.picked(self.wrt[-1])], quotient.lead
+        direction, lead = quotient.selected, quotient.lead
         axes = direction.ndim - lead
         between = (1,) * (result.ndim - lead - axes)
         product = result * direction.reshape(direction.shape[:lead] + between + direction.shape[lead:])

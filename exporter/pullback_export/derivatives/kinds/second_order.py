@@ -86,7 +86,7 @@ class Laplacian(Request):
     def measured(self, quotient: Quotient, step: float) -> tuple[Array, Array]:
         """The sum over the unit directions: of each, the component of the first derivative along it."""
         total, spread = np.zeros(()), np.zeros(())
-        whole, lead, picked = quotient.direction.shape, quotient.lead, quotient.picked(self.wrt[0])
+        whole, lead, picked = quotient.direction.shape, quotient.lead_in, quotient.picked(self.wrt[0])
         chosen = np.zeros(whole[lead:], bool)
         chosen[picked[lead:]] = True
         for component in np.argwhere(chosen):

@@ -24,6 +24,7 @@ class HVP(AlongTangent):
 
     kind = "hvp"
     function = "hvp"
+    by_shared = False
 
     def _default_name(self) -> str:
         return f"hvp_{self.of.label}_{self.wrt[0].label}"
@@ -109,6 +110,7 @@ class WeightedHessian(ByTwoInputs):
 
     kind = "weighted_hessian"
     function = "weighted_hessian"
+    by_shared = False
 
     def _default_name(self) -> str:
         return "_".join(("hess", self.of.label, *(item.label for item in self._named)))

@@ -44,7 +44,7 @@ class DifferenceQuotient:
     @property
     def is_large(self) -> bool:
         """Whether there are more rows than go through the model at once."""
-        return self._in_pieces and row_count(self.inputs) > rows_at_once(self.inputs)
+        return self._in_pieces and row_count(self.inputs, self._whole) > self._rows_at_once
 
     @property
     def _in_pieces(self) -> bool:
@@ -53,12 +53,33 @@ class DifferenceQuotient:
 
     def first_row(self) -> DifferenceQuotient:
         """The same of the first row alone."""
-        inputs, known = rows_of(self.inputs, slice(1)), rows_of(self.known, slice(1))
+        inputs, known = rows_of(self.inputs, slice(1), self._whole), rows_of(self.known, slice(1))
         return dataclasses.replace(self, inputs=inputs, known=known)
+
+    @functools.cached_property
+    def _whole(self) -> frozenset[str]:
+        """The inputs and seeds without rows."""
+        seeds = [*self.request.seeds, *(self._request_below.seeds if self._request_below is not None else ())]
+        return self.source.shared | {seed.name for seed in seeds if seed.owner.name in self.source.shared}
+
+    @property
+    def _rows_at_once(self) -> int:
+        return rows_at_once(self.inputs, self._whole)
 
     @property
     def lead(self) -> int:
-        return 1 if self.source.batched else 0
+        return int(self.source.batched)
+
+    @property
+    def lead_in(self) -> int:
+        return self.source.lead(self.last.name)
+
+    @property
+    def selected(self) -> Array:
+        direction: Array = self.direction[self.picked(self.last)]
+        if self.lead_in == self.lead:
+            return direction
+        return np.broadcast_to(direction, (row_count(self.inputs, self._whole), *direction.shape))
 
     @property
     def last(self) -> Selection:
@@ -104,9 +125,7 @@ class DifferenceQuotient:
 
         names = [*(spec.name for spec in self.source.inputs), *(seed.name for seed in self.request.seeds)]
         wanted = {name: inputs[name] for name in names}
-        found = in_pieces(at_once, wanted, rows_at_once(self.inputs)) if self._in_pieces else at_once(wanted)
-        assert found is not None
-        return found["result"]
+        return self._run(at_once, wanted)["result"]
 
     def noise(self, step: float) -> float:
         """What rounding does to a central difference."""
@@ -165,10 +184,13 @@ class DifferenceQuotient:
         """The function one order below, as float64."""
         seeds = [] if self._request_below is None else [seed.name for seed in self._request_below.seeds]
         wanted = {name: inputs[name] for name in [*(spec.name for spec in self.source.inputs), *seeds]}
-        size = rows_at_once(self.inputs)
-        found = in_pieces(self._at_once, wanted, size) if self._in_pieces else self._at_once(wanted)
+        return self._run(self._at_once, wanted)["below"]
+
+    def _run(self, run: Callable[[dict[str, Array]], dict[str, Array]], inputs: dict[str, Array]) -> dict[str, Array]:
+        """What ``run`` gives for ``inputs``, in as many pieces as memory asks for where that is allowed."""
+        found = in_pieces(run, inputs, self._rows_at_once, self._whole) if self._in_pieces else run(inputs)
         assert found is not None
-        return found["below"]
+        return found
 
     def _at_once(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         with watched():
@@ -191,8 +213,9 @@ class DifferenceQuotient:
 
     def picked(self, selection: Selection) -> tuple[Any, ...]:
         """The selection as an index of the whole array."""
-        key = selection.key[1:] if self.lead and selection.key[:1] == (slice(None),) else selection.key
-        return (slice(None),) * self.lead + key
+        lead = self.source.lead(selection.name)
+        key = selection.key[1:] if lead and selection.key[:1] == (slice(None),) else selection.key
+        return (slice(None),) * lead + key
 
 
 def _tensors(specs: Sequence[tf.TensorSpec], inputs: Mapping[str, Array]) -> list[Any]:

@@ -38,6 +38,7 @@ from pullback_export.gate.differences.conventions import Conventions
 from pullback_export.gate.differences.difference_quotient import DifferenceQuotient
 from pullback_export.gate.differences.extrapolation import Outcome, extrapolated
 from pullback_export.gate.exact_source import ExactSource, HeldSource
+from pullback_export.gate.live_model import rows_of
 from pullback_export.gate.samples import Sample
 from pullback_export.gate.verdicts.excuses import HELD
 from pullback_export.overrides.declared.held_gradients import NotHeldError
@@ -126,9 +127,11 @@ def _warned(report: Report, because: str) -> Report:
 def _check(answers: _Answers, request: Request, known: Mapping[str, Array], held: bool = False) -> Report:
     source, exact = answers.source, answers.exact
     precision = _precision(source, exact)
-    independent = source.batched and not answers.interacting
+    total = request.is_total(source.shared)
+    independent = source.batched and not answers.interacting and not total
     some = slice(MOST_ROWS) if independent else ...
-    of_rows = {name: array[some] for name, array in answers.inputs.items()}
+    seeds = [seed.name for seed in request.seeds if seed.owner.name in source.shared]
+    of_rows = rows_of(answers.inputs, some, {*source.shared, *seeds})
     quotient = DifferenceQuotient(
         source,
         request,
@@ -138,7 +141,7 @@ def _check(answers: _Answers, request: Request, known: Mapping[str, Array], held
         HeldSource(exact.source, of_rows) if held and exact is not None else exact,
         float(np.finfo(precision.dtype).eps),
     )
-    over_batch = answers.sample.rows if answers.interacting else None
+    over_batch = answers.sample.rows if answers.interacting or total else None
     result = np.asarray(answers.reference[request.name], np.float64)[some] / request.scale
     attempts: list[Attempt] = []
     steps = after_one_row(quotient, result, precision) if independent and quotient.is_large else list(precision.steps)
@@ -177,7 +180,7 @@ def _not_comparable(source: Source, function: Function, request: Request, inputs
         return "it is about an inner layer"
     if sum(other.name == request.name for other in function.requests) > 1:
         return "it adds up several requests"
-    components = int(np.prod(inputs[request.wrt[0].name].shape[1 if source.batched else 0 :]))
+    components = int(np.prod(inputs[request.wrt[0].name].shape[source.lead(request.wrt[0].name) :]))
     if request.differs_by_component and components > MOST_COMPONENTS:
         return f"it has more than {MOST_COMPONENTS} components"
     return ""

@@ -56,6 +56,11 @@ class ExactFunction:
         return self._traced.function.shared
 
     @property
+    def whole(self) -> frozenset[str]:
+        """The inputs of which that is true."""
+        return self._traced.function.whole
+
+    @property
     def coverage(self) -> Coverage:
         """How much of the function is in the new precision."""
         return self._registered(self.names).coverage

@@ -141,10 +141,13 @@ def _tries(source: Source, missing: Sequence[Any], known: Given | None) -> Itera
 
 def _combinations(source: Source, missing: Sequence[Any]) -> list[dict[str, Domain]]:
     """The usual ones; then all floats of one kind, with each kind of one other input; then pairs of unusual ones."""
-    shapes = {spec.name: spec.shape.as_list() for spec in source.inputs}
-    lead = 1 if source.batched else 0
+    axes = {
+        spec.name: [axis for axis in range(spec.shape.rank) if axis >= source.lead(spec.name)] for spec in source.inputs
+    }
     table = {
-        spec.name: domains_of(spec, lead, {name: shape for name, shape in shapes.items() if name != spec.name})
+        spec.name: domains_of(
+            spec, source.lead(spec.name), {name: some for name, some in axes.items() if name != spec.name}
+        )
         for spec in missing
     }
     usual = {name: domains[0] for name, domains in table.items()}

@@ -25,8 +25,11 @@ class Domain:
     counts: tuple[str, int] | None = None
 
 
-def domains_of(spec: Any, lead: int, others: Mapping[str, Shape | Sequence[int | None]]) -> list[Domain]:
-    """The domains to try for an input, in this order; ``others`` are the shapes of the inputs besides it."""
+def domains_of(spec: Any, lead: int, others: Mapping[str, Sequence[int]]) -> list[Domain]:
+    """The domains to try for an input, in this order.
+
+    ``lead`` counts its batch axes; ``others`` are the axes of the inputs besides it, those of the batch left out.
+    """
     if spec.dtype.is_floating:
         shape = spec.shape.as_list()
         plain = [Domain(name, _sizeless(draw)) for name, draw in _FLOATS]
@@ -38,10 +41,9 @@ def domains_of(spec: Any, lead: int, others: Mapping[str, Shape | Sequence[int |
     if not spec.dtype.is_integer:
         return [Domain(name, _sizeless(draw)) for name, draw in _BOOLEANS]
     found = [Domain(name, _sizeless(draw)) for name, draw in _INTEGERS]
-    for name, other in others.items():
-        for axis in range(len(other)):
-            if axis or not lead:
-                found += [Domain(f"{label} along axis {axis} of {name}", draw, (name, axis)) for label, draw in _COUNTS]
+    for name, axes in others.items():
+        for axis in axes:
+            found += [Domain(f"{label} along axis {axis} of {name}", draw, (name, axis)) for label, draw in _COUNTS]
     return found
 
 

@@ -67,10 +67,10 @@ def with_found_axes(source: Source, sampler: Sampler, known: Sequence[Mapping[st
         name: {axis: found.get(label, label) for axis, label in enumerate(labels) if isinstance(label, str)}
         for name, labels in axis_names(source).items()
     }
-    if source.batched:
-        named_axes = {
-            name: {axis: label for axis, label in names.items() if axis} for name, names in named_axes.items()
-        }
+    named_axes = {
+        name: {axis: label for axis, label in names.items() if axis >= source.lead(name)}
+        for name, names in named_axes.items()
+    }
     return dataclasses.replace(source, axes=named_axes)
 
 

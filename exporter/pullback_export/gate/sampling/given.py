@@ -15,6 +15,8 @@ from pullback_export.sources.source import Source
 Arrays = dict[str, np.ndarray[Any, Any]]
 # Rows of the caller's samples that are compared at most, evenly spaced.
 MOST_ROWS = 256
+# Rows that are drawn beside what the caller gives of inputs that all rows share, and of no other.
+OWN_ROWS = 7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,14 +59,17 @@ def _read(source: Source, values: Mapping[str, Any], label: str) -> Given:
     ranges = _ranges(arrays)
     if not source.batched or not arrays:
         return Given(label, arrays, ranges=ranges)
-    sizes = {name: len(array) for name, array in arrays.items()}
+    sizes = {name: len(array) for name, array in arrays.items() if name not in source.shared}
+    if not sizes:
+        return Given(label, arrays, np.arange(OWN_ROWS), OWN_ROWS, ranges)
     if len(set(sizes.values())) > 1:
         raise ExportError(f"{label} have different numbers of rows: {sizes}; give the same number for each input")
     count = next(iter(sizes.values()))
     if not count:
         raise ExportError(f"{label} are empty; give at least one row or omit them")
     numbers = np.linspace(0, count - 1, min(count, MOST_ROWS)).astype(int)
-    return Given(label, {name: array[numbers] for name, array in arrays.items()}, numbers, count, ranges)
+    chosen = {name: array if name in source.shared else array[numbers] for name, array in arrays.items()}
+    return Given(label, chosen, numbers, count, ranges)
 
 
 def _ranges(arrays: Arrays) -> dict[str, tuple[float, float]]:
@@ -92,8 +97,8 @@ def _array(spec: Any, values: Any, place: str) -> np.ndarray[Any, Any]:
 def _check_names(source: Source, arrays: Arrays, label: str) -> None:
     found: dict[str, tuple[int, str]] = {}
     for name, names in axis_names(source).items():
-        start = 1 if source.batched else 0
-        for axis, size in list(zip(names, arrays[name].shape if name in arrays else (), strict=False))[start:]:
+        sizes = arrays[name].shape if name in arrays else ()
+        for axis, size in list(zip(names, sizes, strict=False))[source.lead(name) :]:
             first, owner = found.setdefault(str(axis), (size, name))
             if isinstance(axis, str) and first != size:
                 raise ExportError(

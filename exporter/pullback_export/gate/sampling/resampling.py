@@ -50,25 +50,30 @@ class Resampler:
     ) -> Arrays:
         rng = np.random.default_rng((20, seed))
         whole = self.given[0].arrays
-        drawn = _rows(whole, rows, rng) if rows is not None else {name: jittered(a, rng) for name, a in whole.items()}
+        if rows is None:
+            drawn = {name: jittered(array, rng) for name, array in whole.items()}
+        else:  # what all rows share stays as it is, so that rows of any number belong to it
+            apart = {name: array for name, array in whole.items() if name not in self.source.shared}
+            drawn = {**whole, **_rows(apart, rows, rng)}
         drawn = {name: _of_kind(kind, array) for name, array in drawn.items()}
         return resized(drawn, axis_names(self.source), sizes, renumbered)
 
 
 def sizes_of(source: Source, arrays: Mapping[str, Array]) -> dict[str, int]:
     """The sizes of the free axes that are not the batch, by their names."""
-    start = 1 if source.batched else 0
     return {
         axis: size
         for name, names in axis_names(source).items()
         if name in arrays
-        for axis, size in list(zip(names, arrays[name].shape, strict=True))[start:]
+        for axis, size in list(zip(names, arrays[name].shape, strict=True))[source.lead(name) :]
         if isinstance(axis, str)
     }
 
 
 def _rows(whole: Mapping[str, Array], rows: int, rng: np.random.Generator) -> Arrays:
     """``rows`` of the rows in their order, each moved towards another one by the same share in every input."""
+    if not whole:
+        return {}
     count = len(next(iter(whole.values())))
     chosen = np.sort(rng.choice(count, rows, replace=rows > count))
     if count == 1:

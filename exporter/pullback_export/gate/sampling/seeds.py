@@ -50,7 +50,8 @@ class Seeds:
                 found = self.beside(sample.inputs)
             except Refused as problem:
                 if sample.given is not None:
-                    raise refusal_of_given(sample.given, self.beside, sample.inputs, problem) from problem
+                    run = self.beside
+                    raise refusal_of_given(sample.given, run, sample.inputs, problem, self._whole) from problem
                 notes.append(f"{sample.label}: the live model rejects it; skipped ({problem.said})")
                 continue
             kept.append(sample)
@@ -75,9 +76,9 @@ class Seeds:
         return {spec.name: full[spec.name] for spec in function.inputs}
 
     def _shape(self, function: Function, spec: Any, inputs: Arrays, shapes: Shapes) -> tuple[int, ...]:
-        sizes = spec.shape.as_list()
-        if not self._is_free(sizes):
-            return (row_count(inputs), *sizes[1:]) if self.batched else tuple(sizes)
+        sizes, lead = spec.shape.as_list(), self._lead(function, spec.name)
+        if None not in sizes[lead:]:
+            return (row_count(inputs, self._whole), *sizes[1:]) if lead else tuple(sizes)
         owner = function.owner(spec.name) or ""
         if owner in inputs:
             return tuple(inputs[owner].shape)
@@ -92,7 +93,7 @@ class Seeds:
             function.owner(spec.name) or ""
             for function in self.functions[1:]
             for spec in function.inputs
-            if spec.name not in inputs and self._is_free(spec.shape.as_list())
+            if spec.name not in inputs and None in spec.shape.as_list()[self._lead(function, spec.name) :]
         }
         names = [name for name in self.graph.names if name in owners]
         if not names:
@@ -104,18 +105,26 @@ class Seeds:
             return {}  # the live model says in its words why it does not take them, or takes them after all
         return {name: self._with_rows(array.shape, inputs) for name, array in found.items()}
 
-    def _is_free(self, sizes: Sequence[int | None]) -> bool:
-        """Whether there is a free size besides the batch."""
-        return None in sizes[1 if self.batched else 0 :]
+    def _lead(self, function: Function, name: str) -> int:
+        """The number of batch axes of an input."""
+        return int(self.batched and name not in function.whole)
+
+    @property
+    def _whole(self) -> frozenset[str]:
+        """The inputs without rows of what is batched, besides seeds."""
+        return self.functions[0].whole
 
     def _asked(self, inputs: Arrays) -> Arrays:
         """Not every model runs for no rows."""
         if not self._has_no_rows(inputs):
             return inputs
-        return {name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in inputs.items()}
+        return {
+            name: array if name in self._whole else np.zeros((1, *array.shape[1:]), array.dtype)
+            for name, array in inputs.items()
+        }
 
     def _with_rows(self, shape: tuple[int, ...], inputs: Arrays) -> tuple[int, ...]:
         return (0, *shape[1:]) if self._has_no_rows(inputs) else tuple(shape)
 
     def _has_no_rows(self, inputs: Arrays) -> bool:
-        return self.batched and row_count(inputs) == 0
+        return self.batched and row_count(inputs, self._whole) == 0

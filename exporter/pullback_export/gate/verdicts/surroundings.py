@@ -15,7 +15,7 @@ import numpy as np
 
 from pullback_export.derivatives.plan import Function
 from pullback_export.gate.exact_reference import ExactFunction
-from pullback_export.gate.live_model import Arrays, in_every_row, live, live_rows, row_count, rows_of
+from pullback_export.gate.live_model import Arrays, in_every_row, joined, live, live_rows, row_count, rows_of
 from pullback_export.gate.sampling.resizing import is_mask
 from pullback_export.gate.verdicts.verdict import LARGEST_LIVE_ERROR, Array, Expected
 
@@ -56,7 +56,8 @@ class Surroundings:
             for answer in self._answers(number, rows, exact):
                 expected = _told(name, expected, answer, rows if self.independent else ...)
             yield expected
-        others = sorted(set(range(row_count(self.inputs))) - set(rows)) if self.independent and exact is None else []
+        count = row_count(self.inputs, self.function.whole) if self.independent and exact is None else 0
+        others = sorted(set(range(count)) - set(rows))
         for number in range(len(STEPS)) if others else ():
             for answer in self._answers(number, others, exact):
                 expected = _told(name, expected, answer, others)
@@ -72,14 +73,15 @@ class Surroundings:
         return self._known[key]
 
     def _best(self, exact: ExactFunction | None, point: Arrays, answer: Arrays) -> Arrays:
-        return answer if exact is None else in_every_row(exact(point), exact.shared, point)
+        return answer if exact is None else in_every_row(exact(point), exact.shared, point, exact.whole)
 
     def _live(self, points: Sequence[Arrays]) -> Sequence[Arrays | None]:
         if not self.independent:
             return [live(self.function, point) for point in points]
-        if len(points) * row_count(points[0]) > ROWS_AT_ONCE:
+        few = len(points) * row_count(points[0], self.function.whole) <= ROWS_AT_ONCE
+        together = joined(points, self.function.whole) if few else None
+        if together is None:
             return [live_rows(self.function, point) for point in points]
-        together = {name: np.concatenate([point[name] for point in points]) for name in points[0]}
         answer = live_rows(self.function, together)
         if answer is None:
             return [None] * len(points)
@@ -94,7 +96,7 @@ class Surroundings:
             name: moved_by_units(array, step, rng, self.drawn) if name in floats else array
             for name, array in self.inputs.items()
         }
-        return rows_of(point, list(rows)) if self.independent else point
+        return rows_of(point, list(rows), self.function.whole) if self.independent else point
 
 
 def moved_by_units(array: Array, step: float | None, rng: np.random.Generator, zeros: bool) -> Array:
