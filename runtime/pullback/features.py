@@ -51,7 +51,7 @@ def checked(spec: FunctionSpec, name: str, names: object) -> tuple[str, ...]:
 
 def row_size(tensor: TensorSpec, batched: bool) -> int | None:
     """How many components one sample has; None if this depends on a free axis."""
-    dims = tensor.shape[1:] if batched else tensor.shape
+    dims = tensor.sample if batched else tensor.shape
     fixed = [dim for dim in dims if isinstance(dim, int)]
     return math.prod(fixed) if len(fixed) == len(dims) else None
 

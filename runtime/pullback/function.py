@@ -76,6 +76,8 @@ class Function:
         self._default = spec.default_outputs
         self._directions = Directions(spec, self._binder) if spec.seeds else None
         self._runs: dict[Any, tuple[Choice, Any]] = {}
+        # An input whose length is the batch, where there is one.
+        self._first = next((t.name for t in spec.inputs if t.name not in spec.shared_inputs), spec.inputs[0].name)
 
     def __call__(
         self, /, *args: Any, fetch: Iterable[str] | None = None, chunk: int | None = None, **named: Any
@@ -104,7 +106,7 @@ class Function:
             self._guard.inputs(feeds)
         if chunk is not None:
             result = _new(make, choice.in_chunks(feeds, self._checked(chunk)))
-        elif choice.least and len(next(iter(feeds.values()))) >= choice.least:
+        elif choice.least and len(feeds[self._first]) >= choice.least:
             result = _new(make, choice.in_chunks(feeds))
         else:
             result = _new(make, choice.run(feeds))
@@ -117,7 +119,7 @@ class Function:
         choice = (self._runs.get(names) or self._prepare(names))[0]
         if self._guard is not None:
             self._guard.inputs(feeds)
-        if choice.least and len(next(iter(feeds.values()))) >= choice.least:
+        if choice.least and len(feeds[self._first]) >= choice.least:
             results = choice.in_chunks(feeds)
         else:
             results = choice.run(feeds)
@@ -170,7 +172,7 @@ class Function:
     def _checked(self, chunk: object) -> int:
         if type(chunk) is not int or chunk < 0:
             raise InputError(f"{self.spec.name}: chunk must be a number of rows, got {_shown(chunk)}")
-        if chunk and not self.spec.rowwise:
+        if chunk and not self.spec.divisible:
             raise InputError(f"{self.spec.name}: chunk needs a batch axis in every input and output; remove chunk=")
         return chunk
 

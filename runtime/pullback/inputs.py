@@ -16,7 +16,7 @@ from numpy import ndarray
 
 from pullback.calls.axes import inputs_of, sizes_that_follow
 from pullback.errors import InputError
-from pullback.manifest import BATCH_NAMES, FunctionSpec, TensorSpec, shape_text
+from pullback.manifest import FunctionSpec, TensorSpec, shape_text
 
 Array = npt.NDArray[Any]
 
@@ -29,7 +29,9 @@ class Binder:
         self._features = features or {}
         self._specs = {tensor.name: tensor for tensor in inputs_of(spec)}
         self._following = sizes_that_follow(spec)
-        self._rows = tuple(_row(tensor) for tensor in spec.inputs)
+        self._shared = shared = spec.shared_inputs
+        self._rows = tuple(_row(tensor) for tensor in spec.inputs if tensor.name not in shared)
+        self._whole = tuple(_whole(tensor) for tensor in spec.inputs if tensor.name in shared)
         self._names = tuple(self._specs)
 
     def exact(self, args: Sequence[Any], named: dict[str, Any]) -> dict[str, Array] | None:
@@ -37,15 +39,19 @@ class Binder:
 
         This is the path of every call in a loop: it allocates nothing but the feeds.
         """
-        rows = self._rows
+        names = self._names
         if args:
-            if named or len(args) != len(rows):
+            if named or len(args) != len(names):
                 return None
-            named = {self._names[0]: args[0]} if len(args) == 1 else dict(zip(self._names, args, strict=True))
-        elif len(named) != len(rows):
+            named = {names[0]: args[0]} if len(args) == 1 else dict(zip(names, args, strict=True))
+        elif len(named) != len(names):
             return None
+        for name, dtype, fixed in self._whole:
+            value = named.get(name)
+            if type(value) is not ndarray or value.dtype is not dtype or value.shape != fixed:
+                return None
         batch = None
-        for name, dtype, rank, tail in rows:
+        for name, dtype, rank, tail in self._rows:
             value = named.get(name)
             if type(value) is not ndarray or value.dtype is not dtype:
                 return None
@@ -75,7 +81,7 @@ class Binder:
 
     def feeds(self, values: Mapping[str, Any]) -> dict[str, Array]:
         """Arrays of exactly the promised dtypes, with shapes that agree with each other; raises ``InputError``."""
-        if len(values) != len(self._rows):
+        if len(values) != len(self._names):
             raise self._names_error(values)
         feeds: dict[str, Array] = {}
         free: dict[str, tuple[int, str]] = {}
@@ -108,8 +114,10 @@ class Binder:
     def _check_shape(self, tensor: TensorSpec, array: Array, value: Any, free: dict[str, tuple[int, str]]) -> None:
         if array.ndim != len(tensor.shape):
             hint = ""
-            if array.ndim == len(tensor.shape) - 1 and tensor.shape[0] in BATCH_NAMES:
+            if array.ndim == len(tensor.shape) - 1 and tensor.is_batched:
                 hint = f"; the batch axis is missing, pass np.asarray({tensor.name})[None] for one sample"
+            elif tensor.name in self._shared and array.ndim == len(tensor.shape) + 1:
+                hint = "; it has no batch axis, all rows share one value"
             raise self._error(tensor, _shown(value) + hint)
         for axis, (size, dim) in enumerate(zip(array.shape, tensor.shape, strict=True)):
             if isinstance(dim, int):
@@ -192,6 +200,12 @@ def _row(tensor: TensorSpec) -> tuple[str, np.dtype[Any], int, tuple[int, ...] |
     tail = tuple(dim for dim in tensor.shape[1:] if isinstance(dim, int))
     simple = tensor.shape[:1] == ("B",) and len(tail) == len(tensor.shape) - 1
     return tensor.name, np.dtype(tensor.dtype), len(tensor.shape), tail if simple else None
+
+
+def _whole(tensor: TensorSpec) -> tuple[str, np.dtype[Any], tuple[int, ...] | None]:
+    """Name, dtype and shape of what all rows share (None where axes of it are free)."""
+    fixed = tuple(dim for dim in tensor.shape if isinstance(dim, int))
+    return tensor.name, np.dtype(tensor.dtype), fixed if len(fixed) == len(tensor.shape) else None
 
 
 def _holds_arrays(values: Sequence[Any]) -> bool:

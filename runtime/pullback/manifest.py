@@ -57,6 +57,16 @@ class TensorSpec:
     dtype: str
     shape: tuple[Dim, ...]
 
+    @property
+    def is_batched(self) -> bool:
+        """Whether the first axis is the batch."""
+        return self.shape[:1] in _BATCH_AXES
+
+    @property
+    def sample(self) -> tuple[Dim, ...]:
+        """The shape of one sample: without the batch axis, where there is one."""
+        return self.shape[1:] if self.is_batched else self.shape
+
     def __str__(self) -> str:
         return f"{self.name}: {self.dtype} {shape_text(self.shape)}"
 
@@ -132,10 +142,10 @@ class FunctionSpec:
 
     @property
     def shared_inputs(self) -> frozenset[str]:
-        """Names of the inputs without a batch axis of what is batched: all rows share their values."""
+        """Names of the inputs and seeds without a batch axis of what is batched: all rows share their values."""
         if not self.batched:
             return frozenset()
-        return frozenset(tensor.name for tensor in self.inputs if tensor.shape[:1] not in _BATCH_AXES)
+        return frozenset(tensor.name for tensor in self.inputs if not tensor.is_batched)
 
     @property
     def divisible(self) -> bool:

@@ -120,8 +120,8 @@ def check_shared(request: Request, source: Source) -> None:
     what = f"{request}: {shared[0].name} has no batch axis, all rows share it"
     if not request.by_shared:
         raise ExportError(
-            f"{what}, and {request.kind} is defined by inputs of each row only: request hessian({of}, {wrt}), which has a"
-            " Hessian for each row, or export with batched=False, where derivatives are those of whole tensors"
+            f"{what}, and {request.kind} is defined by inputs of each row only: request hessian({of}, {wrt}), which has"
+            " one Hessian for each row, or export with batched=False, where derivatives are those of whole tensors"
         )
     if request.mode == "reverse":
         raise ExportError(

@@ -69,12 +69,15 @@ class OnnxBackend:
         run = _Later(opened) if threads != 1 and shared else opened()
         of_chunks = functools.partial(self._run_of, function, outputs, 1 if shared else threads)
         return Choice(
-            functools.partial(_run, name, run, names), plan, lambda: functools.partial(_run, name, of_chunks(), names)
+            functools.partial(_run, name, run, names),
+            plan,
+            lambda: functools.partial(_run, name, of_chunks(), names),
+            function.shared_inputs,
         )
 
     def plan(self, function: FunctionSpec) -> RowPlan:
         """How batches of ``function`` are split: by the widest value, among all threads of a call where it has more."""
-        if not function.rowwise:
+        if not function.divisible:
             return WHOLE_BATCHES
         graph = self._graph(function.name)
         shares = self._providers == ["CPUExecutionProvider"]

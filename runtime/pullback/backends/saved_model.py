@@ -53,7 +53,7 @@ class SavedModelBackend:
             raise NotExportedError(
                 f"{self._program.path}: there is no signature {function.name!r}; export the bundle again"
             ) from error
-        return Choice(functools.partial(_run, function.name, signature, outputs))
+        return Choice(functools.partial(_run, function.name, signature, outputs), shared=function.shared_inputs)
 
     def reset(self) -> None:
         """Load it again; TensorFlow itself does not survive a fork once it has run, so spawn workers instead."""

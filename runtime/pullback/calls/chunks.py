@@ -6,7 +6,7 @@ import collections
 import functools
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,13 +17,21 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 
-def in_chunks(run: Run, rows: int, threads: int, feeds: Mapping[str, Array]) -> Sequence[Array]:
-    """What ``run`` gives for ``feeds``, which all have the batch axis first, ``rows`` rows at a time.
+def batch_of(feeds: Mapping[str, Array], shared: Container[str]) -> int:
+    """How many rows ``feeds`` have, of which those that are ``shared`` have none."""
+    return len(next(array for name, array in feeds.items() if name not in shared))
 
+
+def in_chunks(
+    run: Run, rows: int, threads: int, feeds: Mapping[str, Array], shared: Container[str] = ()
+) -> Sequence[Array]:
+    """What ``run`` gives for ``feeds``, which have the batch axis first, ``rows`` rows at a time.
+
+    Each chunk takes the feeds that are ``shared`` by all rows whole.
     ``threads`` chunks are computed side by side; each is the same whatever their number is. An error of any chunk is
     raised here.
     """
-    chunks = _Chunks(run, rows, feeds)
+    chunks = _Chunks(run, rows, feeds, shared)
     others = min(threads, chunks.count) - 1
     futures = [_pool(threads).submit(chunks.work) for _ in range(others)]
     try:
@@ -38,9 +46,11 @@ def in_chunks(run: Run, rows: int, threads: int, feeds: Mapping[str, Array]) -> 
 class _Chunks:
     """Chunks that are still to be computed, and the arrays that take their results."""
 
-    def __init__(self, run: Run, rows: int, feeds: Mapping[str, Array]) -> None:
-        self._run, self._rows, self._feeds = run, rows, feeds
-        self._batch = len(next(iter(feeds.values())))
+    def __init__(self, run: Run, rows: int, feeds: Mapping[str, Array], shared: Container[str]) -> None:
+        self._run, self._rows = run, rows
+        self._feeds = {name: array for name, array in feeds.items() if name not in shared}
+        self._whole = {name: array for name, array in feeds.items() if name in shared}
+        self._batch = len(next(iter(self._feeds.values())))
         self._starts = collections.deque(range(0, self._batch, rows))
         self.count = len(self._starts)
         self.results: list[Array] = []
@@ -55,7 +65,7 @@ class _Chunks:
                 return
             rows = slice(start, start + self._rows)
             try:
-                part = self._run({name: array[rows] for name, array in self._feeds.items()})
+                part = self._run({name: array[rows] for name, array in self._feeds.items()} | self._whole)
             except BaseException:
                 self.drop()
                 raise

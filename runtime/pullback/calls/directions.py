@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import numpy as np
 
 from pullback.backends import Array
+from pullback.calls.chunks import batch_of
 from pullback.errors import InputError
 from pullback.inputs import Binder
 from pullback.manifest import FunctionSpec
@@ -19,7 +20,7 @@ class Directions:
     def __init__(self, spec: FunctionSpec, binder: Binder) -> None:
         self._name = spec.name
         self._binder = binder
-        self._rowwise = spec.rowwise
+        self._divisible, self._shared = spec.divisible, spec.shared_inputs
         self._ranks = {tensor.name: len(tensor.shape) for tensor in spec.inputs if tensor.name in spec.seeds}
 
     def many(self, values: Mapping[str, Any]) -> list[str]:
@@ -32,8 +33,8 @@ class Directions:
         count = self._count(seeds)
         one = {name: seed[0] if count else np.zeros(seed.shape[1:], seed.dtype) for name, seed in seeds.items()}
         feeds = self._binder.feeds({**values, **one})  # checks every shape
-        if self._rowwise:
-            return _folded(function, count, seeds, feeds, options)
+        if self._divisible and not self._shared.intersection(seeds):
+            return _folded(function, count, seeds, feeds, self._shared, options)
         if not count:
             alone = function(**feeds, **options)
             return type(alone)(*(np.zeros((0, *array.shape), array.dtype) for array in alone))
@@ -51,12 +52,20 @@ class Directions:
 
 
 def _folded(
-    function: Callable[..., Any], count: int, seeds: Mapping[str, Array], feeds: Mapping[str, Array], options: Any
+    function: Callable[..., Any],
+    count: int,
+    seeds: Mapping[str, Array],
+    feeds: Mapping[str, Array],
+    shared: Container[str],
+    options: Any,
 ) -> Any:
     """Directions times batch as one batch, for functions that treat every row alone."""
-    batch = len(next(iter(feeds.values())))
+    batch = batch_of(feeds, shared)
     folded = {}
     for name, feed in feeds.items():
+        if name in shared:
+            folded[name] = feed
+            continue
         whole = seeds[name] if name in seeds else np.broadcast_to(feed, (count, *feed.shape))
         folded[name] = whole.reshape(count * batch, *feed.shape[1:])
     results = function(**folded, **options)

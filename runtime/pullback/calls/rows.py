@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from pullback.backends import Array, Run
-from pullback.calls.chunks import in_chunks
+from pullback.calls.chunks import batch_of, in_chunks
 
 # A chunk's widest value should have about this size, to stay in the cache, and a chunk at least so many rows.
 CHUNK_BYTES = 2**19
@@ -65,21 +65,31 @@ class Choice:
     ``least`` is the smallest batch for which ``in_chunks`` is the faster way; 0: none is.
     """
 
-    __slots__ = ("_chunk_run", "_plan", "least", "run")
+    __slots__ = ("_chunk_run", "_plan", "_shared", "least", "run")
 
-    def __init__(self, run: Run, plan: RowPlan = WHOLE_BATCHES, chunk_run: Callable[[], Run] | None = None) -> None:
-        """``chunk_run`` gives what computes a chunk, several of them side by side; None: ``run`` itself."""
+    def __init__(
+        self,
+        run: Run,
+        plan: RowPlan = WHOLE_BATCHES,
+        chunk_run: Callable[[], Run] | None = None,
+        shared: frozenset[str] = frozenset(),
+    ) -> None:
+        """``chunk_run`` gives what computes a chunk, several of them side by side; None: ``run`` itself.
+
+        ``shared`` are the inputs without a batch axis, which every chunk takes whole.
+        """
         self.run = run
         self.least = plan.least
         self._plan = plan
         self._chunk_run = chunk_run
+        self._shared = shared
 
     def rows(self, batch: int) -> int:
         """Of a ``batch`` of rows, how many are computed together when the caller does not say."""
         return self._plan.rows(batch)
 
     def in_chunks(self, feeds: dict[str, Array], chunk: int | None = None) -> Sequence[Array]:
-        """The results for ``feeds``, which all have the batch axis first, ``chunk`` rows at a time.
+        """The results for ``feeds``, which have the batch axis first unless they are shared, ``chunk`` rows at a time.
 
         Args:
             feeds: arrays exactly as the function's specification says.
@@ -87,9 +97,9 @@ class Choice:
         """
         if chunk == 0:
             return self.run(feeds)
-        batch = len(next(iter(feeds.values())))
+        batch = batch_of(feeds, self._shared)
         rows = chunk or self.rows(batch)
         if batch <= rows:
             return self.run(feeds)
         run = self.run if self._chunk_run is None else self._chunk_run()
-        return in_chunks(run, rows, self._plan.threads, feeds)
+        return in_chunks(run, rows, self._plan.threads, feeds, self._shared)

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
     function = bundle.function(arguments.function)
     names = function.fetch_names(tuple(arguments.fetch.split(",")) if arguments.fetch else None)
     sizes = _sizes(arguments.batch) if function.spec.batched else [1]
-    rows = [{"batch": n, **measure(function, names, inputs(bundle, function, n), arguments.seconds)} for n in sizes]
+    shared = function.spec.shared_inputs
+    rows = [
+        {"batch": n, **measure(function, names, inputs(bundle, function, n), arguments.seconds, shared)} for n in sizes
+    ]
     nodes, calls = [], 0
     if arguments.profile:
         calls = round(min(200, max(3, PROFILE_SECONDS * 1e6 / rows[-1]["median"])))
@@ -86,9 +89,13 @@ def _repeated(array: Array, batch: int) -> Array:
 
 
 def measure(
-    function: Callable[..., Any], names: tuple[str, ...], feeds: dict[str, Array], seconds: float
+    function: Callable[..., Any],
+    names: tuple[str, ...],
+    feeds: dict[str, Array],
+    seconds: float,
+    shared: Container[str] = (),
 ) -> dict[str, float]:
-    """Microseconds of one call: median and percentiles."""
+    """Microseconds of one call: median and percentiles; feeds that are ``shared`` have no rows."""
     times: list[float] = []
     for _ in range(3):
         function(**feeds, fetch=names)
@@ -98,7 +105,8 @@ def measure(
         function(**feeds, fetch=names)
         times.append(time.perf_counter() - start)
     low, median, high, highest = (float(q) * 1e6 for q in np.quantile(times, (0.05, 0.5, 0.95, 0.99)))
-    rows = len(next(iter(feeds.values()))) if np.ndim(next(iter(feeds.values()))) else 1
+    first = next((array for name, array in feeds.items() if name not in shared), None)
+    rows = len(first) if np.ndim(first) and first is not None else 1
     rate = rows / median * 1e6
     return {"median": median, "p5": low, "p95": high, "p99": highest, "calls": len(times), "rows_per_second": rate}
 

@@ -241,7 +241,13 @@ def _latencies(bundle: Bundle) -> list[Times]:
     for function in bundle.functions.values():
         for batch in (1, 64) if function.spec.batched else (1,):
             feeds = bench.inputs(bundle, function, batch)
-            found.append((function.spec.name, batch, bench.measure(function, function.fetch_names(None), feeds, 0.1)))
+            found.append(
+                (
+                    function.spec.name,
+                    batch,
+                    bench.measure(function, function.fetch_names(None), feeds, 0.1, function.spec.shared_inputs),
+                )
+            )
     return found
 
 

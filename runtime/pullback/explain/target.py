@@ -40,6 +40,11 @@ class Target:
         self.spec = self._function.spec
         self.wrt = self._input(wrt)
         tensor = next(t for t in self.spec.inputs if t.name == self.wrt)
+        if self.wrt in self.spec.shared_inputs:
+            raise InputError(
+                f"{self.wrt!r} has no batch axis, all rows share it, and no row is explained by it: explain by another"
+                f" input, with given={{{self.wrt!r}: ...}}, or take bundle.flat"
+            )
         self.dtype = np.dtype(tensor.dtype)
         rank = len(tensor.shape) - int(self.spec.batched)
         array = self._function.convert(self.wrt, x)
@@ -142,7 +147,7 @@ class Target:
         """Results with ``P`` in front, float64: one call, or one call a point where the model has no batch axis."""
         feeds: dict[str, Any] = {self.wrt: points.astype(self.dtype), **(seeds or {})}
         if self.spec.batched:
-            feeds |= {name: np.repeat(a, len(points), 0) if len(a) == 1 else a[rows] for name, a in self._given.items()}
+            feeds |= {name: self._of_rows(name, array, rows) for name, array in self._given.items()}
             return [np.asarray(result, np.float64) for result in function(**feeds, fetch=names)]
         given: dict[str, Any] = self._given
         calls = [
@@ -150,6 +155,12 @@ class Target:
             for at in range(len(points))
         ]
         return [np.stack([np.asarray(call[at], np.float64) for call in calls]) for at in range(len(names))]
+
+    def _of_rows(self, name: str, given: Array, rows: Numbers) -> Array:
+        """A fixed input at ``rows``; whole where they share it."""
+        if name in self.spec.shared_inputs:
+            return given
+        return np.repeat(given, len(rows), 0) if len(given) == 1 else given[rows]
 
     def _shape_of(self, name: str, point: Array, rows: Numbers) -> tuple[int, ...]:
         return point.shape[1:] if name == self.wrt else self._run(self._function, (name,), point, rows)[0].shape[1:]
@@ -191,7 +202,7 @@ class Target:
         if tensor is None or name == self.wrt:
             raise InputError(f"given: {name!r} is not another input of the model; remove it")
         array = self._function.convert(name, value)
-        if not self.spec.batched:
+        if not self.spec.batched or name in self.spec.shared_inputs:
             return array
         array = array[None] if array.ndim == len(tensor.shape) - 1 else array
         if array.ndim != len(tensor.shape) or len(array) not in (1, len(self.x)):

@@ -12,7 +12,7 @@ import numpy as np
 from pullback.backends import Array
 from pullback.errors import InputError
 from pullback.function import Function
-from pullback.manifest import BATCH_NAMES, Dim, TensorSpec, shape_text
+from pullback.manifest import BATCH_NAMES, Dim, FunctionSpec, TensorSpec, shape_text
 
 _FLOAT64 = np.dtype(np.float64)
 _FEW = 8  # numbers, of which Python finds the largest faster than NumPy multiplies them
@@ -30,6 +30,7 @@ class Part:
     shape: tuple[int, ...]
     start: int
     stop: int
+    lead: int = 0  # batch axes of ``shape``
 
     @property
     def size(self) -> int:
@@ -47,6 +48,7 @@ class Layout:
         self._call = call
         spec = function.spec
         self.batched = spec.batched
+        self._shared = spec.shared_inputs
         tensors = {tensor.name: tensor for tensor in spec.inputs if tensor.name not in spec.seeds}
         self._check_names(tensors, wrt, given)
         self.sizes: dict[str, int] = dict.fromkeys(BATCH_NAMES, 1) if spec.batched else {}
@@ -97,14 +99,19 @@ class Layout:
         return parts | self.given
 
     def feeds_of(self, points: Array) -> dict[str, Array]:
-        """The same at the points ``(N, n)`` of a batched model, as one batch; raises ``InputError``."""
+        """The same at the points ``(N, n)`` of a model that :meth:`divides`, as one batch; raises ``InputError``."""
         if self._largest is not None and not np.abs(points).max(initial=0.0) <= self._largest:
             for point in points:
                 self._require_held(point)
         count = len(points)
         parts = {p.name: points[:, p.start : p.stop].astype(p.dtype) for p in self.parts}
         feeds = {p.name: parts[p.name].reshape(count, *p.shape[1:]) for p in self.parts}
-        return feeds | {name: np.repeat(value, count, 0) for name, value in self.given.items()}
+        given = self.given.items()
+        return feeds | {name: value if name in self._shared else np.repeat(value, count, 0) for name, value in given}
+
+    def divides(self, spec: FunctionSpec) -> bool:
+        """Whether several points may be one batch of a function: what all rows share is given then, and no part."""
+        return spec.divisible and not any(part.name in self._shared for part in self.parts)
 
     def _require_held(self, x: Array) -> None:
         for part in self.parts:
@@ -190,7 +197,7 @@ class Layout:
             )
 
     def _dims(self, tensor: TensorSpec) -> tuple[Dim, ...]:
-        return tensor.shape[1:] if self.batched and tensor.shape and tensor.shape[0] in BATCH_NAMES else tensor.shape
+        return tensor.sample if self.batched else tensor.shape
 
     def _fixed(self, tensor: TensorSpec, value: Array) -> Array:
         """A fixed input as it is fed: of one sample, of a batch of one, or one number where there is only one."""
@@ -210,7 +217,8 @@ class Layout:
                     )
             shape = tuple(self.sizes[dim] if isinstance(dim, str) else dim for dim in tensor.shape)
             stop = start + math.prod(shape)
-            parts.append(Part(tensor.name, np.dtype(tensor.dtype), shape, start, stop))
+            lead = int(self.batched and tensor.is_batched)
+            parts.append(Part(tensor.name, np.dtype(tensor.dtype), shape, start, stop, lead))
             start = stop
         return tuple(parts)
 
@@ -221,8 +229,7 @@ class Layout:
             raise InputError(f"{self._call}: {what} must be {self.n} real numbers: {error}") from error
 
     def _order(self) -> str:
-        lead = int(self.batched)
         return " then ".join(
-            f"{p.name} {shape_text(p.shape[lead:])}" + (" in C order" if len(p.shape) - lead > 1 else "")
+            f"{p.name} {shape_text(p.shape[p.lead :])}" + (" in C order" if len(p.shape) - p.lead > 1 else "")
             for p in self.parts
         )

@@ -149,8 +149,7 @@ class Finder:
 
     def _columns(self, wrt: Selection) -> Numbers:
         part = self._parts[wrt.name]
-        lead = int(self.layout.batched)
-        return part.start + picked(wrt, part.shape[lead:], self.layout.batched)
+        return part.start + picked(wrt, part.shape[part.lead :], bool(part.lead))
 
 
 def cover(pieces: Sequence[Piece], shape: tuple[int, ...]) -> list[Piece] | None:

@@ -11,7 +11,7 @@ from pullback.calls.axes import inputs_of
 from pullback.errors import InputError
 from pullback.flat.layout import Layout
 from pullback.function import Function
-from pullback.manifest import BATCH_NAMES, TensorSpec
+from pullback.manifest import TensorSpec
 
 
 def run_directions(
@@ -28,9 +28,14 @@ def run_directions(
         for tensor in inputs_of(function.spec)
         if tensor.name not in feeds
     }
-    if function.spec.rowwise:
-        many = {name: np.repeat(feed, count // len(feed), 0) for name, feed in feeds.items()}
-        results = list(function.run(names, {**many, **shaped}))
+    shared = function.spec.shared_inputs
+    if layout.divides(function.spec):
+        many = {
+            name: feed if name in shared else np.repeat(feed, count // len(feed), 0) for name, feed in feeds.items()
+        }
+        # Seeds of what the rows share are zero here.
+        once = {name: np.zeros(seed.shape[1:], seed.dtype) for name, seed in shaped.items() if name in shared}
+        results = list(function.run(names, {**many, **shaped, **once}))
     else:
         runs = []
         for row in range(count):
@@ -52,5 +57,4 @@ def _shaped(layout: Layout, tensor: TensorSpec, seed: Array | None, count: int) 
 
 
 def _has_batch(function: Function, name: str) -> bool:
-    shape = next(tensor.shape for tensor in function.spec.inputs if tensor.name == name)
-    return function.spec.batched and bool(shape) and shape[0] in BATCH_NAMES
+    return function.spec.batched and name not in function.spec.shared_inputs

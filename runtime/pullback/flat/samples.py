@@ -21,7 +21,8 @@ class Samples:
     """``points (N, n)`` to float64 arrays; ``Flat.samples`` makes it.
 
     ``K`` directions at each point: ``weights (N, K, m)`` of the components, ``directions (N, K, n)`` in the inputs.
-    All points and directions are one run of a bundle whose rows are independent; of another each is a run.
+    All points and directions are one run of a bundle whose rows are independent; of another each is a run, and so it is
+    by inputs that rows share.
     """
 
     def __init__(self, layout: Layout, plan: Plan) -> None:
@@ -164,7 +165,7 @@ class Samples:
         self, function: Function, names: tuple[str, ...], points: Array, seeds: Seeds, many: int
     ) -> list[Array]:
         layout = self._layout
-        if function.spec.rowwise:
+        if layout.divides(function.spec):
             return run_directions(layout, function, names, layout.feeds_of(points), seeds)
         runs = [
             run_directions(
@@ -180,7 +181,7 @@ class Samples:
 
     def _run(self, function: Function, names: tuple[str, ...], points: Array) -> list[Array]:
         """Results without seeds; the first axis of each is the points."""
-        if function.spec.rowwise:
+        if self._layout.divides(function.spec):
             feeds: dict[str, Any] = dict(self._layout.feeds_of(points))
             return list(function(fetch=names, **feeds))
         runs = [function.run(names, self._layout.feeds(point)) for point in points]

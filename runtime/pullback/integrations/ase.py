@@ -84,7 +84,7 @@ class BundleCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         super().calculate(atoms, properties, system_changes)
         energy_unit, length_unit = self._units
         batch = self._bundle.functions["evaluate"].spec.batched
-        feeds: dict[str, Any] = {name: self._input(name, batch) for name in self._sources}
+        feeds: dict[str, Any] = {name: self._input(name) for name in self._sources}
         names = [self._energy, self._forces[0], *([self._virial[0]] if self._virial else [])]
         found = [np.asarray(item, np.float64) for item in self._bundle.functions["evaluate"](fetch=names, **feeds)]
         found = [item[0] for item in found] if batch else found
@@ -96,14 +96,14 @@ class BundleCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             stress = (virial + virial.T) / 2 / self.atoms.get_volume()
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
 
-    def _input(self, name: str, batch: bool) -> Array:
+    def _input(self, name: str) -> Array:
         source = self._sources[name]
         tensor = next(item for item in inputs_of(self._bundle) if item.name == name)
         array = np.asarray(source(self.atoms) if callable(source) else source)
         if name in (self._positions, "cell"):
             array = array / self._units[1]
         array = array.astype(tensor.dtype)
-        return array[None] if batch else array
+        return array[None] if tensor.is_batched else array
 
     def _filled(self, given: dict[str, Any]) -> dict[str, Any]:
         sources: dict[str, Any] = {}

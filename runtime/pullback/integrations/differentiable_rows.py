@@ -48,6 +48,12 @@ class DifferentiableRows:
         given = dict(given or {})
         floats = [t.name for t in inputs_of(bundle) if t.dtype.startswith("float") and t.name not in given]
         self.names = (wrt,) if isinstance(wrt, str) else tuple(floats if wrt is None else wrt)
+        shared = [name for name in self.names if name in bundle.spec.shared_inputs]
+        if shared:
+            raise InputError(
+                f"{shared[0]!r} has no batch axis, all rows share it, and a derivative by it is no row's own: give its"
+                f" value in given={{{shared[0]!r}: ...}}, or export with batched=False"
+            )
         self._samples = bundle.flat(of=self.of, wrt=self.names, given=given).samples()
         self.n, self.m = self._samples.n, self._samples.m
         tensors = {tensor.name: tensor for tensor in inputs_of(bundle)}

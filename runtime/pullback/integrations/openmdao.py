@@ -35,7 +35,8 @@ class BundleComp(om.ExplicitComponent):  # type: ignore[misc]  # OpenMDAO has no
 
     Args:
         bundle: a loaded bundle. With a batch axis its rows are ``vec_size`` points: variables have the shape of a
-            sample (``(1,)`` for a number), and ``(vec_size, ...)`` for more than one.
+            sample (``(1,)`` for a number), and ``(vec_size, ...)`` for more than one; an input that all rows share has
+            its own shape.
         vec_size: points that are computed together; their partials are block diagonal, and declared so.
 
     Raises:
@@ -56,6 +57,7 @@ class BundleComp(om.ExplicitComponent):  # type: ignore[misc]  # OpenMDAO has no
             )
         self._bundle, self._rows = bundle, vec_size
         self._shapes: dict[str, tuple[int, ...]] = {}
+        self._shared = bundle.spec.shared_inputs
         self._results = jacobian_results(bundle)
         super().__init__(**options)
 
@@ -92,17 +94,17 @@ class BundleComp(om.ExplicitComponent):  # type: ignore[misc]  # OpenMDAO has no
 
     def _point(self, tensor: Any, given: Any) -> Array:
         shape = fixed_shape(tensor, _batched(self._bundle), "OpenMDAO")
-        rows = (self._rows,) if _batched(self._bundle) else ()
+        rows = (self._rows,) if tensor.is_batched else ()
         return np.ascontiguousarray(np.reshape(np.asarray(given, tensor.dtype), (*rows, *shape)))
 
     def _shape(self, tensor: Any) -> tuple[int, ...]:
         sample = fixed_shape(tensor, _batched(self._bundle), "OpenMDAO")
-        shape = (self._rows, *sample) if self._rows > 1 else sample or (1,)
+        shape = (self._rows, *sample) if self._rows > 1 and tensor.is_batched else sample or (1,)
         self._shapes[tensor.name] = shape
         return shape
 
     def _size(self, name: str) -> int:
-        return int(np.prod(self._shapes[name])) // self._rows
+        return int(np.prod(self._shapes[name])) // (1 if name in self._shared else self._rows)
 
 
 class _WithPartials(BundleComp):
@@ -118,7 +120,7 @@ class _WithPartials(BundleComp):
     def _sparsity(self, of: str, wrt: str) -> tuple[Array, Array]:
         m, n = self._size(of), self._size(wrt)
         point, row, column = np.indices((self._rows, m, n)).reshape(3, -1)
-        return point * m + row, point * n + column
+        return point * m + row, column if wrt in self._shared else point * n + column
 
     def compute_partials(self, inputs: Any, partials: Any, discrete_inputs: Any = None) -> None:
         """All partials, of one evaluation."""

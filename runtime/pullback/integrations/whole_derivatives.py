@@ -43,7 +43,7 @@ def is_whole(item: DerivativeSpec) -> bool:
 
 def fixed_shape(tensor: TensorSpec, batched: bool, what: str) -> tuple[int, ...]:
     """The shape of one sample; raises :class:`InputError` where an axis other than the batch is free."""
-    shape = tensor.shape[1:] if batched else tensor.shape
+    shape = tensor.sample if batched else tensor.shape
     free = [str(size) for size in shape if not isinstance(size, int)]
     if free:
         raise InputError(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pullback.backends import Array
+from pullback.calls.chunks import batch_of
 from pullback.errors import PullbackError
 from pullback.function import Function
 
@@ -29,6 +30,7 @@ class _Waiting:
     feeds: dict[str, Array]
     outputs: tuple[str, ...]
     rows: int
+    key: Key
     answer: asyncio.Future[Results]
 
 
@@ -43,7 +45,8 @@ class Batcher:
         self, function: Function, rows: int, queue: int, compute: Callable[..., Any], seen: Callable[[int], None]
     ) -> None:
         self._function = function
-        self._rows = rows if function.spec.rowwise else 0
+        self._rows = rows if function.spec.divisible else 0
+        self._shared = function.spec.shared_inputs
         self._queue = queue
         self._compute = compute
         self._seen = seen
@@ -54,8 +57,8 @@ class Batcher:
         """The function's ``outputs`` for ``feeds``; raises what a call raises, and ``Overloaded``."""
         if len(self._waiting) >= self._queue:
             raise Overloaded(f"{len(self._waiting)} requests wait for {self._function.spec.name}")
-        rows = len(next(iter(feeds.values()))) if self._rows else 1
-        item = _Waiting(feeds, outputs, rows, asyncio.get_running_loop().create_future())
+        rows = batch_of(feeds, self._shared) if self._rows else 1
+        item = _Waiting(feeds, outputs, rows, self._key(feeds, outputs), asyncio.get_running_loop().create_future())
         self._waiting.append(item)
         if self._running is None:
             self._running = asyncio.create_task(self._run())
@@ -75,9 +78,9 @@ class Batcher:
     def _next(self) -> list[_Waiting]:
         """The first that waits, and those behind it that can be computed with it."""
         first = self._waiting[0]
-        key, chosen, rows = _key(first), [first], first.rows
+        chosen, rows = [first], first.rows
         for item in self._waiting[1:]:
-            if self._rows and rows + item.rows <= self._rows and _key(item) == key:
+            if self._rows and rows + item.rows <= self._rows and item.key == first.key:
                 chosen.append(item)
                 rows += item.rows
         self._waiting = [item for item in self._waiting if item not in chosen]
@@ -106,20 +109,25 @@ class Batcher:
         self._seen(sum(item.rows for item in chosen))
         if len(chosen) == 1:
             return [self._call(chosen[0].feeds, outputs)]
-        feeds = {name: np.concatenate([item.feeds[name] for item in chosen]) for name in chosen[0].feeds}
+        feeds = {
+            name: array if name in self._shared else np.concatenate([item.feeds[name] for item in chosen])
+            for name, array in chosen[0].feeds.items()
+        }
         results = self._call(feeds, outputs)
         ends = np.cumsum([item.rows for item in chosen])[:-1]
         parts = {name: np.split(array, ends) for name, array in results.items()}
         return [{name: parts[name][number] for name in outputs} for number in range(len(chosen))]
 
+    def _key(self, feeds: dict[str, Array], outputs: tuple[str, ...]) -> Key:
+        """Equal for what one call can compute: outputs, sizes besides the rows, and values of what all rows share."""
+        if not self._rows:
+            return ()
+        shared = [(feeds[name].shape, feeds[name].tobytes()) for name in feeds if name in self._shared]
+        return (outputs, *(array.shape[1:] for array in feeds.values()), tuple(feeds), *shared)
+
     def _call(self, feeds: dict[str, Any], outputs: tuple[str, ...]) -> Results:
         results: Results = self._function(**feeds, fetch=outputs)._asdict()
         return results
-
-
-def _key(item: _Waiting) -> Key:
-    """Equal for what one call can compute: the same outputs, and the same sizes besides the rows."""
-    return (item.outputs, *(array.shape[1:] for array in item.feeds.values()), tuple(item.feeds))
 
 
 def _set(item: _Waiting, error: Exception) -> None:

@@ -13,7 +13,7 @@ from pullback.commands.info import worst_lines
 from pullback.errors import NotExportedError
 from pullback.flat.pieces import picked
 from pullback.golden import Case
-from pullback.manifest import BATCH_NAMES, DerivativeSpec, FunctionSpec, TensorSpec
+from pullback.manifest import DerivativeSpec, FunctionSpec, TensorSpec
 from pullback.web.encoding import array_data, packed
 
 MAX_GRAPH_BYTES = 512 * 2**20  # a script that holds more is beyond what browsers read as one string
@@ -88,7 +88,7 @@ def _refuse(spec: FunctionSpec, size: int) -> None:
 
 
 def _tensor(tensor: TensorSpec, batched: bool) -> dict[str, object]:
-    has_batch = batched and tensor.shape[:1] in {(name,) for name in BATCH_NAMES}
+    has_batch = batched and tensor.is_batched
     return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape), "batched": has_batch}
 
 
@@ -116,8 +116,8 @@ def _derivative(
         if tensor is None or part.name not in shapes:
             numbers.append(None)
             continue
-        shape = shapes[part.name][1:] if _tensor(tensor, spec.batched)["batched"] else shapes[part.name]
-        numbers.append([int(number) for number in np.ravel(picked(part, shape, spec.batched))])
+        lead = int(spec.batched and tensor.is_batched)
+        numbers.append([int(number) for number in np.ravel(picked(part, shapes[part.name][lead:], bool(lead)))])
     return {
         "kind": derivative.kind,
         "request": derivative.request,

@@ -216,7 +216,8 @@ class Files:
     def _model_inputs(self, around: Wrapping, spec: FunctionSpec, rows: int | str) -> tuple[str, ...]:
         tensors = [tensor for tensor in spec.inputs if tensor.name not in spec.seeds]
         for t in tensors:
-            around.value(t.name, inner(t.name), t.dtype, self.shapes[t.name], rows, spec.batched)
+            batched = spec.batched and t.is_batched
+            around.value(t.name, inner(t.name), t.dtype, self.shapes[t.name], rows, batched)
         return tuple(tensor.name for tensor in tensors)
 
     def _file(
@@ -240,7 +241,7 @@ def _is(item: DerivativeSpec, of: str, wrt: tuple[str, ...]) -> bool:
 
 
 def _sample_shape(tensor: TensorSpec, batched: bool) -> Shape:
-    dims = tensor.shape[1:] if batched else tensor.shape
+    dims = tensor.sample if batched else tensor.shape
     free = [str(dim) for dim in dims if not isinstance(dim, int)]
     if free:
         raise InputError(f"{tensor}: the size of {free[0]} is free, and CasADi's files have fixed sizes")

@@ -48,7 +48,7 @@ class Matrix:
 def input_matrix(bundle: Bundle, name: str, at: slice) -> Matrix:
     """The input that stands ``at`` that part of the flat x."""
     tensor = next(t for t in inputs_of(bundle) if t.name == name)
-    return _matrix(name, tensor.shape[1:] if bundle.spec.batched else tensor.shape, at.stop - at.start, at.start)
+    return _matrix(name, tensor.sample if bundle.spec.batched else tensor.shape, at.stop - at.start, at.start)
 
 
 def output_matrix(bundle: Bundle, text: str, flat: Flat) -> Matrix:
@@ -56,7 +56,7 @@ def output_matrix(bundle: Bundle, text: str, flat: Flat) -> Matrix:
     size = flat.m or int(np.size(flat.value(np.zeros(flat.n))))
     selection = Selection.parse(text)
     tensor = next(t for t in values_of(bundle) if t.name == selection.name)
-    axes = tensor.shape[1:] if bundle.spec.batched else tensor.shape
+    axes = tensor.sample if bundle.spec.batched else tensor.shape
     return _matrix(selection.label, axes if selection.is_whole else (), size)
 
 
