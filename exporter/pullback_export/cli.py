@@ -57,12 +57,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help='such as "gradient(y, x)"; repeatable',
     )
     parser.add_argument("--outputs", help="comma-separated names of those to keep, or new ones for all")
-    parser.add_argument(
+    rows = parser.add_mutually_exclusive_group()
+    rows.add_argument(
         "--not-batched",
         "--unbatched",
         dest="unbatched",
         action="store_true",
         help="derivatives of the whole tensor, not per sample",
+    )
+    rows.add_argument(
+        "--batched",
+        metavar="INPUT[,...]",
+        help="the inputs with a batch axis, where others have one value for all rows",
     )
     parser.add_argument(
         "--axes",
@@ -205,7 +211,7 @@ def _export(options: argparse.Namespace) -> None:
         inputs=inputs(options.input),
         outputs=options.outputs.split(",") if options.outputs else None,
         samples=samples(options.samples),
-        batched=False if options.unbatched else None,
+        batched=options.batched.split(",") if options.batched else False if options.unbatched else None,
         training=options.training,
         formats=tuple(options.format or FORMATS),
         unconnected=options.unconnected,

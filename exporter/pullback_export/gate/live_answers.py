@@ -166,6 +166,8 @@ def ask(
         answers.append([None if isinstance(item, Refused) else item for item in found])
         refusals.append({number: item.said for number, item in enumerate(found) if isinstance(item, Refused)})
         _require_one(drawn, found)
+    if source.shared:
+        _require_rows(functions[0], drawn, answers[0])
     truths = [
         # A model in float64 is as exact as anything here.
         truth_of(
@@ -189,6 +191,17 @@ def _require_one(drawn: Sequence[Sample], found: Sequence[Arrays | Refused]) -> 
     refusal = next((item for item in full if isinstance(item, Refused)), None)
     if refusal is not None and all(isinstance(item, Refused) for item in full):
         raise refusal
+
+
+def _require_rows(evaluate: Function, drawn: Sequence[Sample], answers: Sequence[Arrays | None]) -> None:
+    """Raises :class:`ExportError` where something is taken for batched that is computed from what all rows share."""
+    for sample, answer in zip(drawn, answers, strict=True):
+        for name, array in (answer or {}).items():
+            if name not in evaluate.shared and (not array.ndim or len(array) != sample.rows):
+                raise ExportError(
+                    f"{name!r} of shape {array.shape} has no batch axis, where there are {sample.rows} rows: name the"
+                    " input that it is computed from, or export with batched=False"
+                )
 
 
 def samples_interact(

@@ -121,7 +121,7 @@ def test_scaling_in_words() -> None:
 def test_every_keyword_has_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     said = capsys.readouterr().out
-    spelled = {"inputs": "input", "formats": "format", "batched": "not-batched", "progress": "quiet"}
+    spelled = {"inputs": "input", "formats": "format", "progress": "quiet"}
     for name in inspect.signature(export).parameters:
         if name not in ("model", "path", "derivatives"):
             assert f"--{spelled.get(name, name).replace('_', '-')}" in said, name
