@@ -312,22 +312,20 @@ def test_compare_knows_them(exported: tuple[Row, pathlib.Path]) -> None:
 
 def test_a_graph_network(tmp_path: pathlib.Path) -> None:
     model = graph_layer()
-    path = tmp_path / "it.pullback"
     requests = ["jacobian(y, adjacency)", "gradient(e, adjacency)", "gradient(e, nodes)", "vjp(y, adjacency)"]
-    bundle = export(model, path, requests, batched=True)
+    bundle = export(model, tmp_path / "b", requests, batched=True)
     assert [tensor.shape for tensor in bundle.spec.inputs] == [(5, 5), ("B", 5, 3)]
     adjacency = RNG.normal(size=(5, 5)).astype(np.float32)
     nodes = RNG.normal(size=(4, 5, 3)).astype(np.float32)
     a = tf.constant(adjacency)
     with tf.GradientTape() as tape:
         tape.watch(a)
-        y = model([a, nodes])["y"]
+        y = model([a, tf.constant(nodes)])["y"]
     want = tape.jacobian(y, a)
     found = bundle(adjacency=adjacency, nodes=nodes)
     np.testing.assert_allclose(found.dy_dadjacency, want, rtol=1e-4, atol=1e-5)
     pulled = bundle.vjp(adjacency=adjacency, nodes=nodes, adj_y=y.numpy()).adj_adjacency
     np.testing.assert_allclose(pulled, np.tensordot(y, want, 3), rtol=1e-4, atol=1e-4)
-    assert compare(model, path).ok
 
 
 class Diffusion(tf.Module):
