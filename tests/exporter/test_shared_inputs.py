@@ -353,7 +353,7 @@ def test_free_axes_of_a_saved_model(tmp_path: pathlib.Path) -> None:
         np.testing.assert_allclose(found.dy_dedges, want, atol=1e-12)
         pushed = bundle.jvp(nodes=nodes, edges=edges, fwd_edges=edges).fwd_y
         np.testing.assert_allclose(pushed, np.tensordot(want, edges, 2), atol=1e-12)
-    with pytest.raises(InputError, match="atoms is 5 here and 4"):
+    with pytest.raises(InputError, match="atoms is 4 here and 5"):
         bundle(nodes=np.zeros((2, 4, 2)), edges=np.zeros((5, 5)))
 
 

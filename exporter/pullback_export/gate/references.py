@@ -21,8 +21,8 @@ def references(
     """
     found: list[Arrays | Refused | None] = [None] * len(drawn)
     full = [index for index, sample in enumerate(drawn) if sample.rows != 0]
-    parted = source.batched and not interacting and not function.totals
-    together = joined([inputs[index] for index in full], function.whole) if parted else None
+    independent = source.batched and not interacting and not function.totals
+    together = joined([inputs[index] for index in full], function.whole) if independent else None
     if together is not None:
         whole = live_rows(function, together)
         start = 0

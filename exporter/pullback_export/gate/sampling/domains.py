@@ -28,7 +28,7 @@ class Domain:
 def domains_of(spec: Any, lead: int, others: Mapping[str, Sequence[int]]) -> list[Domain]:
     """The domains to try for an input, in this order.
 
-    ``lead`` counts its batch axes; ``others`` are the axes of the inputs besides it, those of the batch left out.
+    ``lead`` counts its batch axes; ``others`` are the axes of the inputs besides it, without those of the batch.
     """
     if spec.dtype.is_floating:
         shape = spec.shape.as_list()
