@@ -105,8 +105,8 @@ def measure(
         function(**feeds, fetch=names)
         times.append(time.perf_counter() - start)
     low, median, high, highest = (float(q) * 1e6 for q in np.quantile(times, (0.05, 0.5, 0.95, 0.99)))
-    first = next((array for name, array in feeds.items() if name not in shared), None)
-    rows = len(first) if np.ndim(first) and first is not None else 1
+    sizes = [array.shape[0] for name, array in feeds.items() if name not in shared and array.ndim]
+    rows = sizes[0] if sizes else 1
     rate = rows / median * 1e6
     return {"median": median, "p5": low, "p95": high, "p99": highest, "calls": len(times), "rows_per_second": rate}
 

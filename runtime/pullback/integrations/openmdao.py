@@ -57,7 +57,7 @@ class BundleComp(om.ExplicitComponent):  # type: ignore[misc]  # OpenMDAO has no
             )
         self._bundle, self._rows = bundle, vec_size
         self._shapes: dict[str, tuple[int, ...]] = {}
-        self._shared = bundle.spec.shared_inputs
+        self._shared_inputs = bundle.spec.shared_inputs
         self._results = jacobian_results(bundle)
         super().__init__(**options)
 
@@ -104,7 +104,7 @@ class BundleComp(om.ExplicitComponent):  # type: ignore[misc]  # OpenMDAO has no
         return shape
 
     def _size(self, name: str) -> int:
-        return int(np.prod(self._shapes[name])) // (1 if name in self._shared else self._rows)
+        return int(np.prod(self._shapes[name])) // (1 if name in self._shared_inputs else self._rows)
 
 
 class _WithPartials(BundleComp):
@@ -120,7 +120,7 @@ class _WithPartials(BundleComp):
     def _sparsity(self, of: str, wrt: str) -> tuple[Array, Array]:
         m, n = self._size(of), self._size(wrt)
         point, row, column = np.indices((self._rows, m, n)).reshape(3, -1)
-        return point * m + row, column if wrt in self._shared else point * n + column
+        return point * m + row, column if wrt in self._shared_inputs else point * n + column
 
     def compute_partials(self, inputs: Any, partials: Any, discrete_inputs: Any = None) -> None:
         """All partials, of one evaluation."""
