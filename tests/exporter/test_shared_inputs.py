@@ -79,7 +79,8 @@ EVERY = (
     ),
     *("jvp(y, x)", "jvp(y, p)", "jvp(y, t)", "hvp(e, x)"),
 )
-FEW = ("gradient(e, p)", "jacobian(y, p)", "hessian(e, p, x)", "hessian(e, t)", "vjp(y, p)", "vjp(e, x)", "jvp(y, p)")
+FIRST = ("gradient(e, p)", "jacobian(y, p)", "vjp(y, p)", "vjp(e, x)", "jvp(y, p)")
+FEW = (*FIRST, "hessian(e, p, x)", "hessian(e, t)")
 
 
 def specs(dtype: str, width: int) -> tuple[tf.TensorSpec, ...]:
@@ -89,7 +90,7 @@ def specs(dtype: str, width: int) -> tuple[tf.TensorSpec, ...]:
 ROWS = {
     "float32": Row(oscillator, specs("float32", 4), True, EVERY),
     "float64": Row(oscillator, specs("float64", 4), ["x"], FEW),
-    "loop": Row(steps, specs("float64", 3), "x", FEW),
+    "loop": Row(steps, specs("float64", 3), "x", FIRST),
 }
 
 
@@ -156,10 +157,12 @@ def test_each_row_has_its_own_derivative(exported: tuple[Row, pathlib.Path], bac
         for name, array in want.items():
             np.testing.assert_allclose(getattr(found, name), array, rtol=tolerance, atol=tolerance)
         for request, of, wrt in RESULTS:
+            if request not in names:
+                continue
             result = getattr(found, names[request])
             inner = [size for name in wrt for size in given[name].shape[given[name].ndim == 2 :]]
             assert result.shape == (rows, *want[of].shape[1:], *inner)
-            for number in {0, rows - 1} - {-1}:
+            for number in sorted({0, rows - 1}) if rows else ():
                 alone = of_row(row, given, of, wrt, number)
                 np.testing.assert_allclose(result[number], alone, rtol=tolerance, atol=tolerance)
 
@@ -240,6 +243,7 @@ def test_what_all_rows_share_has_its_exact_shape(case: str, exported: tuple[Row,
             bundle(*[values[spec.name] for spec in row.inputs]) if positional else bundle(**values)
 
 
+@pytest.mark.parametrize("exported", ["float32", "float64"], indirect=True)
 @pytest.mark.parametrize("backend", ["onnx", "saved_model"])
 def test_chunks_and_threads_take_it_whole(exported: tuple[Row, pathlib.Path], backend: str) -> None:
     row, path = exported
@@ -248,7 +252,7 @@ def test_chunks_and_threads_take_it_whole(exported: tuple[Row, pathlib.Path], ba
     close: Any = dict.fromkeys(("rtol", "atol"), TOLERANCE[given["x"].dtype.name])
     order = dict(reversed(given.items()))  # a shared input may come first
     whole = bundle(**given, chunk=0)
-    for other in (bundle(**given), bundle(**order), bundle(**given, chunk=7), bundle(**order, chunk=2999)):
+    for other in (bundle(**given), bundle(**order), bundle(**given, chunk=97), bundle(**order, chunk=2999)):
         for name, array in whole._asdict().items():
             np.testing.assert_allclose(getattr(other, name), array, **close)
     adjoints = zeros(bundle.vjp, whole._asdict())
