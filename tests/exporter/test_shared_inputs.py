@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 from pullback import InputError
 from pullback.manifest import TensorSpec
-from pullback_export import ExportError, Gradient, compare, export
+from pullback_export import Gradient, compare, export
 
 S = tf.TensorSpec
 RNG = np.random.default_rng(0)
@@ -359,29 +359,3 @@ def test_free_axes_of_a_saved_model(tmp_path: pathlib.Path) -> None:
         np.testing.assert_allclose(pushed, np.tensordot(want, edges, 2), atol=1e-12)
     with pytest.raises(InputError, match="atoms is 4 here and 5"):
         bundle(nodes=np.zeros((2, 4, 2)), edges=np.zeros((5, 5)))
-
-
-X, P = S([None, 3], tf.float32, "x"), S([3], tf.float32, "p")
-REFUSED: list[tuple[Any, str, Any, str]] = [
-    (lambda x, p: {"y": tf.reduce_sum(x * p, 1)}, "hvp(y, p)", True, r"hvp is defined by inputs of each row.*hessian"),
-    (lambda x, p: {"y": x * p}, "hvp(y, p)", True, "hvp is defined by inputs of each row only"),
-    (lambda x, p: {"y": x * p}, "weighted_hessian(y, p)", True, r"request hessian\(y, p\)"),
-    (lambda x, p: {"y": x * p}, "weighted_hessian(y, x, p)", True, r"request hessian\(y, x, p\)"),
-    (lambda x, p: {"y": x * p, "c": p}, "jacobian(c, p)", True, "c has no batch axis; export with batched=False"),
-    (lambda x, p: {"y": x * p}, "jacobian(y, p[3])", True, "component 3 is out of range"),
-    (lambda x, p: {"y": x * p}, "gradient(y, p)", True, "not one scalar per sample"),
-    (lambda x, p: {"y": x * p}, "jacobian(y, p)", ["z"], "there is no input 'z'; inputs: x, p"),
-    (lambda x, p: {"y": x * p}, "jacobian(y, p)", ["x", "p"], "'p' has no batch axis, a free first one"),
-    (lambda x, p: {"y": x * p}, "jacobian(y, p)", [], "write True, False, None or the names"),
-    (lambda x, p: {"y": x * p - tf.reduce_mean(x, 0)}, "jacobian(y, p)", True, "changes with the other samples"),
-    (lambda x, p: {"y": x * tf.stop_gradient(p)}, "jacobian(y, p)", True, "does not depend on p"),
-]
-
-
-@pytest.mark.parametrize(("call", "request_", "batched", "problem"), REFUSED)
-def test_what_cannot_be_had_is_refused(
-    call: Any, request_: str, batched: Any, problem: str, tmp_path: pathlib.Path
-) -> None:
-    with pytest.raises(ExportError, match=problem):
-        export(call, tmp_path / "it", [request_], inputs=[X, P], batched=batched)
-    assert not list(tmp_path.iterdir())
