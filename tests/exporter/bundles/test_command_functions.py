@@ -80,6 +80,15 @@ def test_what_a_file_defines(work: pathlib.Path) -> None:
     assert cli.parity_main(["path/to/file.py:energy", "b", "-q"]) == 1  # x in physical units is another function
 
 
+def test_an_input_that_all_rows_share(work: pathlib.Path) -> None:
+    arguments = ["path/to/file.py:energy", "b", "--input", "x:float64[None,3]", "--input", "t:float64[]", "-q"]
+    assert cli.main([*arguments, "-d", "gradient(y, t)", "--format", "onnx", "--batched", "x"]) == 0
+    bundle = pullback.load("b")
+    assert bundle.spec.shared_inputs == {"t"}
+    assert bundle(x=np.ones((4, 3)), t=0.5).dy_dt.shape == (4,)
+    assert cli.main([*arguments, "--batched", "x", "--not-batched"]) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

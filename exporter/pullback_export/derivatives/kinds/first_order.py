@@ -8,6 +8,11 @@ from typing import Any
 from pullback_export.derivatives.kinds.request import Differentiation, Key, Request, Shape
 from pullback_export.errors import ExportError
 
+_WITHOUT_BATCH = (
+    "; batched=False: if the leading axis is the batch, give it a free size (None), and batched=True where all rows"
+    " share an input without it"
+)
+
 
 class Gradient(Request):
     """Gradient of one scalar per sample, shape ``(B, *in)``: ``dy_dx``."""
@@ -29,7 +34,7 @@ class Gradient(Request):
             f"{self}: {of} has shape {shape}, not one scalar per sample;"
             f" pick a component {self.kind}({of.name}[{zeros}], {wrt}), "
             f"request all of them jacobian({of}, {wrt}), or pass the weights at run time vjp({of}, {wrt})"
-            + ("" if lead else "; batched=False: if the leading axis is the batch, give it a free size (None)")
+            + ("" if lead else _WITHOUT_BATCH)
         )
 
     def differentiate(
