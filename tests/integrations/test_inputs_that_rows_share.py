@@ -13,6 +13,7 @@ import pullback
 import pytest
 import tensorflow as tf
 from pullback import InputError, NotExportedError, explain
+from pullback.cli import main
 from pullback.integrations import casadi as ours_of
 from pullback.integrations.differentiable_rows import DifferentiableRows
 from pullback.integrations.openmdao import BundleComp
@@ -148,3 +149,39 @@ def test_a_server_joins_requests_with_equal_values_of_it(bundle: pullback.Bundle
         np.testing.assert_allclose(answer["du_dp"], want.du_dp, rtol=1e-12)
     assert len(calls) == 3  # the first went alone, then those that wait with its value, and those with the other
     assert sum(calls) == sum(len(feeds["x"]) for feeds in given)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 7, 300])
+def test_eval_streams_the_rows_beside_it(bundle: pullback.Bundle, rows: int, tmp_path: pathlib.Path) -> None:
+    x = RNG.normal(size=(rows, 2))
+    np.savez(tmp_path / "in.npz", x=x, p=P)
+    arguments = ["eval", str(bundle.path), str(tmp_path / "in.npz"), "-o", str(tmp_path / "out.npz"), "--quiet"]
+    assert main([*arguments, "--rows", "64"]) == 0
+    want = bundle(P, x)
+    with np.load(tmp_path / "out.npz") as found:
+        for name, array in want._asdict().items():
+            np.testing.assert_allclose(found[name], array, rtol=1e-12)
+            assert found[name].shape == array.shape
+
+
+EVAL: list[tuple[dict[str, Any], tuple[str, ...], int, str]] = [
+    ({"x": np.zeros((3, 2))}, (), 1, "there is no array 'p', which all rows share"),
+    ({"x": np.zeros((3, 2)), "p": np.zeros((3, 3))}, (), 1, "it has no batch axis, all rows share one value"),
+    ({"x": np.zeros((3, 2)), "p": P}, ("--dask", "tcp://nowhere:1"), 2, "all rows share p"),
+]
+
+
+@pytest.mark.parametrize(("arrays", "options", "code", "problem"), EVAL)
+def test_eval_says_what_is_wrong_with_it(
+    bundle: pullback.Bundle,
+    arrays: dict[str, Any],
+    options: tuple[str, ...],
+    code: int,
+    problem: str,
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    np.savez(tmp_path / "in.npz", **arrays)
+    arguments = ["eval", str(bundle.path), str(tmp_path / "in.npz"), "-o", str(tmp_path / "out.npz"), *options]
+    assert main(arguments) == code
+    assert problem in capsys.readouterr().err

@@ -8,7 +8,7 @@ import functools
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +61,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise argparse.ArgumentTypeError(
             f"{target}: an npy file holds one result; choose with --fetch: {', '.join(names)}"
         )
-    if not function.spec.rowwise:
+    shared = function.spec.shared_inputs
+    if not function.spec.divisible or (shared and arguments.input.suffix.lower() != ".npz"):
         return _evaluate_whole(function, names, arguments)
-    source = open_source(arguments.input, function.spec.inputs)
-    call = functools.partial(function, fetch=names)
+    source = open_source(arguments.input, [tensor for tensor in function.spec.inputs if tensor.name not in shared])
+    call = functools.partial(function, fetch=names, **_shared_values(arguments, function))
     with _evaluator(call, bundle, arguments) as evaluate:
         store = sinks.Store(target, _job(bundle, names, arguments), arguments.resume)
         try:
@@ -159,14 +160,28 @@ def _evaluate_whole(function: Function, names: tuple[str, ...], arguments: argpa
     return 0
 
 
-def _whole_inputs(path: Path, function: Function) -> dict[str, Array]:
-    """The arrays of an npz file by name; that of an npy file is the first input."""
+def _shared_values(arguments: argparse.Namespace, function: Function) -> dict[str, Any]:
+    """What all rows share, from an npz file, by the names of the inputs."""
+    names = sorted(function.spec.shared_inputs)
+    if names and arguments.dask:
+        raise argparse.ArgumentTypeError(f"--dask: all rows share {', '.join(names)}; evaluate here, without it")
+    if not names:
+        return {}
+    held = _whole_inputs(arguments.input, function, names)
+    for name in names:
+        if name not in held:
+            raise InputError(f"{arguments.input}: there is no array {name!r}, which all rows share; add it")
+    return {name: function.convert(name, held[name]) for name in names}
+
+
+def _whole_inputs(path: Path, function: Function, names: Collection[str] | None = None) -> dict[str, Array]:
+    """The arrays of an npz file by name, those of ``names`` alone; that of an npy file is the first input."""
     try:
         found = np.load(path, allow_pickle=False)
         if not isinstance(found, np.lib.npyio.NpzFile):
             return {function.spec.inputs[0].name: found}
         with found:
-            return dict(found)
+            return {name: found[name] for name in found.files if names is None or name in names}
     except Exception as error:  # damage makes NumPy and zipfile raise all sorts
         raise InputError(f"{path}: cannot be read ({error})") from error
 
@@ -208,7 +223,7 @@ def _block_rows(function: Function) -> int:
     """Rows whose inputs and results take about ``_BLOCK_BYTES``."""
     spec = function.spec
     row = sum(
-        math.prod(dim for dim in t.shape[1:] if isinstance(dim, int)) * np.dtype(t.dtype).itemsize
+        math.prod(dim for dim in t.sample if isinstance(dim, int)) * np.dtype(t.dtype).itemsize
         for t in (*spec.inputs, *spec.outputs)
     )
     return max(1, min(_MOST_ROWS, _BLOCK_BYTES // max(row, 1)))
