@@ -15,6 +15,7 @@ from pullback.backends import Array
 from pullback.bundle import Bundle
 from pullback.errors import InputError, MissingDependencyError, NotExportedError
 from pullback.integrations.whole_derivatives import inputs_of, is_whole, values_of
+from pullback.manifest import shape_text
 
 try:
     from ase.calculators.calculator import Calculator, all_changes
@@ -121,9 +122,15 @@ class BundleCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         return sources
 
     def _require_energy(self) -> None:
-        names = [tensor.name for tensor in values_of(self._bundle)]
-        if self._energy not in names:
-            raise InputError(f"energy={self._energy!r}: choose one of the outputs, {', '.join(names)}")
+        tensors = {tensor.name: tensor for tensor in values_of(self._bundle)}
+        if self._energy not in tensors:
+            raise InputError(f"energy={self._energy!r}: choose one of the outputs, {', '.join(tensors)}")
+        shape = tensors[self._energy].shape[int(tensors[self._energy].is_batched) :]
+        if any(size != 1 for size in shape):
+            raise InputError(
+                f"energy={self._energy!r}: it has the shape {shape_text(shape)} for one structure; a calculator needs"
+                " one number: export a model that gives the sum as well"
+            )
 
     def _derivative(self, wrt: str) -> tuple[str, float]:
         """Which result holds the derivative of the energy, and what it is multiplied by."""

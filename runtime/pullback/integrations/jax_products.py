@@ -143,5 +143,5 @@ _product.def_impl(_compute)
 _product.def_abstract_eval(_abstract)
 ad.primitive_jvps.update({_product: _moved})
 ad.primitive_transposes.update({_product: _transposed})
-batching.primitive_batchers.update({_product: _mapped})
+batching.primitive_batchers[_product] = _mapped  # no dictionary any more in JAX 0.10: it takes items alone
 mlir.register_lowering(_product, mlir.lower_fun(_compute, multiple_results=False))

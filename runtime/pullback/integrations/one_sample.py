@@ -82,8 +82,13 @@ class OneSample:
         names = (left,) if left == right else (left, right)
         flat = self._flat(of, names, point)
         x = np.concatenate([_vector(point[name]) for name in names])
-        p = np.zeros(flat.n)
-        p[flat.slices[right]] = _vector(direction)
+        p, given = np.zeros(flat.n), _vector(direction)
+        if given.shape != p[flat.slices[right]].shape:
+            raise InputError(
+                f"the direction must have {p[flat.slices[right]].size} components, one for each of {right}; got"
+                f" {given.size}"
+            )
+        p[flat.slices[right]] = given
         return flat.hessp(x, p, _vector(adjoint))[flat.slices[left]].reshape(self.inputs[left])
 
     def can(self, method: str) -> bool:

@@ -95,7 +95,7 @@ class BundleComp(om.ExplicitComponent):  # type: ignore[misc]  # OpenMDAO has no
     def _point(self, tensor: Any, given: Any) -> Array:
         shape = fixed_shape(tensor, _batched(self._bundle), "OpenMDAO")
         rows = (self._rows,) if tensor.is_batched else ()
-        return np.ascontiguousarray(np.reshape(np.asarray(given, tensor.dtype), (*rows, *shape)))
+        return np.ascontiguousarray(np.reshape(_held(tensor, given), (*rows, *shape)))
 
     def _shape(self, tensor: Any) -> tuple[int, ...]:
         sample = fixed_shape(tensor, _batched(self._bundle), "OpenMDAO")
@@ -150,6 +150,18 @@ class _MatrixFree(BundleComp):
             name = result.removeprefix(prefix)
             if name in results:
                 results[name] += np.asarray(array, np.float64).reshape(self._shapes[name])
+
+
+def _held(tensor: Any, given: Any) -> Array:
+    """``given`` in the dtype of the model; raises ``InputError`` where that would make an infinity of it."""
+    try:
+        with np.errstate(over="raise"):
+            return np.asarray(given, tensor.dtype)
+    except FloatingPointError as error:
+        raise InputError(
+            f"{tensor.name!r} is {np.abs(given).max():g}, which {tensor.dtype} cannot hold; set lower= and upper= of the"
+            ' design variable, or export the model with precision="float64"'
+        ) from error
 
 
 def _is_matrix_free(bundle: Bundle) -> bool:

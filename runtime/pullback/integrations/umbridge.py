@@ -76,9 +76,7 @@ class UmbridgeModel(umbridge.Model):  # type: ignore[misc]  # UM-Bridge has no t
         config: Config = {},  # noqa: B006
     ) -> list[float]:
         """``sens`` times the Jacobian of an output by an input."""
-        return _list(
-            self._sample.vjp(self._point(parameters), self.output_names[out_wrt], self.input_names[in_wrt], sens)
-        )
+        return _list(self._sample.vjp(self._point(parameters), self._output(out_wrt), self._input(in_wrt), sens))
 
     def apply_jacobian(
         self,
@@ -89,9 +87,7 @@ class UmbridgeModel(umbridge.Model):  # type: ignore[misc]  # UM-Bridge has no t
         config: Config = {},  # noqa: B006
     ) -> list[float]:
         """The Jacobian of an output by an input times ``vec``."""
-        return _list(
-            self._sample.jvp(self._point(parameters), self.output_names[out_wrt], self.input_names[in_wrt], vec)
-        )
+        return _list(self._sample.jvp(self._point(parameters), self._output(out_wrt), self._input(in_wrt), vec))
 
     def apply_hessian(
         self,
@@ -104,7 +100,7 @@ class UmbridgeModel(umbridge.Model):  # type: ignore[misc]  # UM-Bridge has no t
         config: Config = {},  # noqa: B006
     ) -> list[float]:
         """Second derivatives of ``sens`` times an output, by two inputs, times ``vec`` of the size of the second."""
-        names = self.output_names[out_wrt], self.input_names[in_wrt1], self.input_names[in_wrt2]
+        names = self._output(out_wrt), self._input(in_wrt1), self._input(in_wrt2)
         return _list(self._sample.hvp(self._point(parameters), *names, sens, vec))
 
     def supports_evaluate(self) -> bool:
@@ -123,6 +119,12 @@ class UmbridgeModel(umbridge.Model):  # type: ignore[misc]  # UM-Bridge has no t
         """Where the bundle holds second derivatives of every output, of any kind."""
         return self._can["hvp"]
 
+    def _output(self, number: int) -> str:
+        return _numbered("output", self.output_names, number)
+
+    def _input(self, number: int) -> str:
+        return _numbered("input", self.input_names, number)
+
     def _point(self, parameters: Lists) -> dict[str, Array]:
         sizes = self.get_input_sizes()
         if [len(vector) for vector in parameters] != sizes:
@@ -131,6 +133,14 @@ class UmbridgeModel(umbridge.Model):  # type: ignore[misc]  # UM-Bridge has no t
             )
         shapes = self._sample.inputs.items()
         return {name: np.reshape(vector, shape) for (name, shape), vector in zip(shapes, parameters, strict=True)}
+
+
+def _numbered(what: str, names: Sequence[str], number: int) -> str:
+    """UM-Bridge asks first for an output, then for an input."""
+    if not 0 <= number < len(names):
+        known = ", ".join(f"{index} ({name})" for index, name in enumerate(names))
+        raise InputError(f"there is no {what} {number}; the {what}s are {known}; the output comes before the inputs")
+    return names[number]
 
 
 def _list(array: Array) -> list[float]:
