@@ -159,8 +159,8 @@ def _held(tensor: Any, given: Any) -> Array:
             return np.asarray(given, tensor.dtype)
     except FloatingPointError as error:
         raise InputError(
-            f"{tensor.name!r} is {np.abs(given).max():g}, which {tensor.dtype} cannot hold; set lower= and upper= of the"
-            ' design variable, or export the model with precision="float64"'
+            f"{tensor.name!r} is {np.abs(given).max():g}, which {tensor.dtype} cannot hold; set lower= and upper= of"
+            ' the design variable, or export the model with precision="float64"'
         ) from error
 
 

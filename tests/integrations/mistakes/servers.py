@@ -87,11 +87,10 @@ def _seeds_exchanged(b: Bundles) -> Any:
     return component.vector_jacobian_product(inputs, ["x"], ["c"], {"c": np.ones(3)})
 
 
-def _no_derivative(b: Bundles) -> Any:
+def _free_axes(b: Bundles) -> Any:
     from pullback.integrations.tesseract import BundleTesseract
 
-    component = BundleTesseract(b.mixed)
-    return component
+    return BundleTesseract(b.mixed, given={"index": 0, "negate": False})
 
 
 TESSERACT: tuple[Entry, ...] = (
@@ -104,7 +103,7 @@ TESSERACT: tuple[Entry, ...] = (
         tolerance=1e-6,
     ),
     Row("tesseract", "size", "four numbers for three", lambda b: _applied(b.hill, np.ones(4)), "x", True),
-    Row("tesseract", "size", "free axes", _no_derivative, "one sample must have one size"),
+    Row("tesseract", "size", "free axes", _free_axes, "one sample must have one size"),
     Impossible("tesseract", "missing", "only first derivatives are asked for, of any source that gives them"),
 )
 
