@@ -36,6 +36,12 @@ def bundles(atoms_bundle: pullback.Bundle) -> Bundles:
     return Bundles(atoms_bundle)
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    """OpenMDAO writes a folder of reports where it runs."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.mark.parametrize("row", rows((*solvers.ENTRIES, *data.ENTRIES)), ids=name)
 def test_a_mistake(row: Row, bundles: Bundles) -> None:
     attempt(row, bundles)
