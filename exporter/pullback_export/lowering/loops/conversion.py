@@ -17,26 +17,14 @@ from pullback_export.graph.graph import Graph
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.flows.columns import Ragged
-from pullback_export.lowering.flows.forms import leaves, rebuild, same_form
+from pullback_export.lowering.flows.forms import leaves
 from pullback_export.lowering.flows.tensor_lists import TensorList
-from pullback_export.lowering.loops.attempt import (
-    Assumption,
-    Attempt,
-    as_rows,
-    from_rows,
-    tensor_leaves,
-    unknown_elements,
-)
+from pullback_export.lowering.loops.assumptions import Assumption, CollectedList, Counter, Fixed, State
+from pullback_export.lowering.loops.attempt import Attempt
 from pullback_export.lowering.loops.demotion import Demoted
-from pullback_export.lowering.loops.induction import (
-    affine,
-    conjuncts,
-    iterations_while,
-    smallest,
-    unbounded,
-)
+from pullback_export.lowering.loops.induction import conjuncts, iterations_while, smallest, unbounded
 from pullback_export.lowering.loops.list_variables import LoopList
-from pullback_export.lowering.loops.one_element import OneElement, settled
+from pullback_export.lowering.loops.one_element import OneElement
 from pullback_export.lowering.loops.slot_list import SlotList
 from pullback_export.lowering.loops.writing import LoopWriter
 
@@ -61,14 +49,14 @@ class LoopConversion:
     def _first_assumption(self, index: int) -> Assumption:
         flow = self.initial[index]
         if _passes_through(self.body, index):
-            return Assumption("fixed")
+            return Fixed()
         if isinstance(flow, OneElement):
             flow = self.initial[index] = flow.expanded(self.op)
         if isinstance(flow, TensorList):
-            return Assumption("list")
+            return CollectedList()
         if isinstance(flow, LoopList | SlotList):
             raise Demoted(flow.attempt, flow.place)
-        return Assumption("state") if leaves(flow) else Assumption("fixed")
+        return State() if leaves(flow) else Fixed()
 
     def _find_counters(self) -> None:
         """Looks at the whole numbers among the variables before anything is indexed by them."""
@@ -78,12 +66,12 @@ class LoopConversion:
             if isinstance(flow := self.initial[index], Value)
             and flow.dtype.kind in "iu"
             and flow.shape == ()
-            and self.assumptions[index].kind == "state"
+            and isinstance(self.assumptions[index], State)
         ]
         mark, missing = self.op.graph.mark(), self.converter.snapshot()
-        found: dict[int, Assumption] = {}
+        found: dict[int, Counter] = {}
         if numbers:
-            attempt = Attempt(self.op, {index: Assumption("state") for index in numbers}, self.initial)
+            attempt = Attempt(self.op, {index: State() for index in numbers}, self.initial)
             given = {**attempt.arguments, **self._fixed()}
             for index in numbers:
                 counter = self._as_counter(attempt, index, given)
@@ -94,16 +82,16 @@ class LoopConversion:
         self.assumptions.update(found)
 
     def _fixed(self) -> dict[int, Any]:
-        return {index: self.initial[index] for index, item in self.assumptions.items() if item.kind == "fixed"}
+        return {index: self.initial[index] for index, item in self.assumptions.items() if isinstance(item, Fixed)}
 
-    def _as_counter(self, attempt: Attempt, index: int, given: dict[int, Any]) -> Assumption | None:
+    def _as_counter(self, attempt: Attempt, index: int, given: dict[int, Any]) -> Counter | None:
         """What a whole number does in an iteration, if it only depends on its like and on what never changes."""
         if not self.converter.liveness.loop_arguments(self.op.tf_op, index) <= given.keys():
             return None
         flows = [given.get(place) for place in range(len(self.initial))]
         result = self.converter.convert(self.body, flows, attempt.body, [index])[index]
         with attempt.body.writing():
-            return _counter(attempt.inner, result, attempt.arguments[index])
+            return Counter.of(attempt.inner, result, attempt.arguments[index])
 
     def run(self) -> list[Any]:
         op = self.op
@@ -118,7 +106,7 @@ class LoopConversion:
             except Demoted as demoted:
                 if demoted.attempt.op is not op or demoted.attempt.initial is not self.initial:
                     raise
-                self._demote(demoted)
+                self.assumptions[demoted.index] = self.assumptions[demoted.index].demoted(demoted)
             op.graph.rollback(mark)
             self.converter.restore(missing)
         raise op.unsupported(
@@ -131,100 +119,21 @@ class LoopConversion:
         results = self.converter.convert(self.body, flows, attempt.body, self.variables)
         attempt.results = {index: results[index] for index in self.variables}
 
-    def _demote(self, demoted: Demoted) -> None:
-        assumption = self.assumptions[demoted.index]
-        if assumption.kind == "list" and demoted.slot is not None:
-            self.assumptions[demoted.index] = Assumption("slot", slot=demoted.slot, element=demoted.element)
-        else:
-            self.assumptions[demoted.index] = Assumption("state", element=demoted.element or assumption.element)
-
     def _revise(self, attempt: Attempt) -> bool:
         """Changes assumptions that the converted body contradicts, or allows to be better; whether there were any."""
         changed = False
         with attempt.body.writing():
             for index in self.variables:
-                changed |= self._revise_one(attempt, index, self.assumptions[index])
-        return changed
-
-    def _revise_one(self, attempt: Attempt, index: int, assumption: Assumption) -> bool:
-        result, argument = attempt.results[index], attempt.arguments[index]
-        if assumption.kind == "fixed":
-            if result is argument or all(a is b for a, b in zip(leaves(result), leaves(argument), strict=True)):
-                return False
-            raise AssertionError("a loop variable that passes through was changed")
-        if assumption.kind == "counter":
-            return False
-        if assumption.kind == "list":
-            return self._revise_list(attempt, index, assumption, result)
-        if assumption.kind == "slot":
-            if not isinstance(result, SlotList) or result.place != index:
-                raise Demoted(attempt, index)
-            return self._loosen(assumption, argument.element, result.element)
-        if isinstance(argument, Value) and isinstance(result, Value):
-            if result is argument:
-                self.assumptions[index] = Assumption("fixed")
-                return True
-            counter = _counter(attempt.inner, result, argument)
-            if counter is not None:
-                self.assumptions[index] = counter
-                return True
-        if assumption.element is None and unknown_elements(argument):
-            made = settled(attempt.inner, result)
-            assumption.element = made.template
-            if made.template is None:
-                raise self.op.unsupported(
-                    "the elements of this list have no known shape; give the TensorArray an element_shape"
-                )
-            return True
-        attempt.results[index] = result = as_rows(attempt.inner, result, None)
-        before = as_rows(attempt.inner, argument, None)
-        if not same_form(before, result):
-            if assumption.element is None and isinstance(result, TensorList) and result.template is not None:
-                assumption.element = result.template
-                return True
-            raise self.op.unsupported(
-                "a loop variable changes its kind between iterations; keep its dtype and structure fixed"
-            )
-        return self._loosen(assumption, before, result)
-
-    def _revise_list(self, attempt: Attempt, index: int, assumption: Assumption, result: Any) -> bool:
-        if isinstance(result, TensorList) and result is self.initial[index]:
-            self.assumptions[index] = Assumption("fixed")
-            return True
-        if not isinstance(result, LoopList) or result.place != index or result.attempt is not attempt:
-            raise Demoted(attempt, index)
-        stack = bool(result.popped or result.pushed)
-        if stack and not assumption.stack:
-            assumption.stack = True
-            if not result.popped or result.popped == assumption.pops:
-                return True
-        if result.popped and result.popped != assumption.pops:
-            assumption.pops = result.popped
-            return True
-        if not result.consistent():
-            raise Demoted(attempt, index)
-        return False
-
-    def _loosen(self, assumption: Assumption, before: Any, after: Any) -> bool:
-        changed = False
-        for place, (old, new) in enumerate(zip(tensor_leaves(before), tensor_leaves(after), strict=True)):
-            axes = assumption.loose.get(place, set())
-            if axes is None or old.shape is None:
-                continue
-            if new.shape is None or len(new.shape) != len(old.shape):
-                assumption.loose[place] = None
-                changed = True
-                continue
-            different = {axis for axis, (a, b) in enumerate(zip(old.shape, new.shape, strict=True)) if a != b}
-            if different - axes:
-                assumption.loose[place] = axes | different
-                changed = True
+                found = self.assumptions[index].revised(attempt, index)
+                if found is not None:
+                    self.assumptions[index] = found
+                    changed = True
         return changed
 
     def _write(self, attempt: Attempt) -> list[Any]:
         op = self.op
         writer = LoopWriter(op, attempt.body, attempt.iteration)
-        finals = self._add_states(attempt, writer)
+        finals = {index: self.assumptions[index].carry(attempt, index, writer) for index in self.variables}
         lists = {index: flow for index, flow in attempt.results.items() if isinstance(flow, LoopList)}
         requests: list[tuple[Value, bool]] = []
         ragged: dict[Value, tuple[Value, Value]] = {}
@@ -241,43 +150,9 @@ class LoopConversion:
             shapes = attempt.series(shape, False)
             ends = op.CumSum(op.ReduceProd(shapes, [1], keepdims=0), np.int64(0))
             attempt.ragged[value] = Ragged(flat, ends, shapes, self._common_dims(value))
-        return [self._after(attempt, index, finals, count) for index in range(len(self.initial))]
-
-    def _after(self, attempt: Attempt, index: int, finals: dict[int, Any], count: Value) -> Any:
-        """A variable after ``count`` iterations."""
-        if index not in self.op.wanted:
-            return None
-        assumption, initial = self.assumptions[index], self.initial[index]
-        if assumption.kind == "counter":
-            total = self.op.cast(initial, np.int64) + count * assumption.step
-            return self.op.cast(total, initial.dtype)
-        if assumption.kind == "list":
-            return attempt.results[index].after(self.op, count)
-        if assumption.kind == "slot":
-            return initial.set(self.op, self.op.const(np.int64(assumption.slot)), finals[index])
-        if assumption.kind == "state":
-            return from_rows(self.op, attempt.carried(index), finals[index])
-        return initial
-
-    def _add_states(self, attempt: Attempt, writer: LoopWriter) -> dict[int, Any]:
-        """Declares the carried tensors; returns what they are after the loop: an element for a slot, else tensors."""
-        finals: dict[int, Any] = {}
-        for index in self.variables:
-            assumption, argument, result = self.assumptions[index], attempt.arguments[index], attempt.results[index]
-            if assumption.kind == "slot":
-                first = attempt.first_element(index)
-                last = self._carry(writer, assumption, argument.element, first, result.element)
-                finals[index] = rebuild(argument.element, last)
-            elif assumption.kind == "state":
-                first = attempt.carried(index)
-                finals[index] = self._carry(writer, assumption, as_rows(attempt.inner, argument, None), first, result)
-        return finals
-
-    def _carry(self, writer: LoopWriter, assumption: Assumption, argument: Any, first: Any, result: Any) -> list[Value]:
-        parts = zip(tensor_leaves(argument), tensor_leaves(first), tensor_leaves(result), strict=True)
         return [
-            writer.add_state(mine, start, following, assumption.loose.get(place, set()) != set())
-            for place, (mine, start, following) in enumerate(parts)
+            self.assumptions[index].after(attempt, index, finals[index], count) if index in op.wanted else None
+            for index in range(len(self.initial))
         ]
 
     def _is_stable(self, value: Value) -> bool:
@@ -317,7 +192,7 @@ class LoopConversion:
             return count
         first = self._holds(dict(enumerate(self.initial)), op.graph)
         with attempt.body.writing():
-            following = {index: self._next(attempt, index) for index in self.variables}
+            following = {index: self.assumptions[index].following(attempt, index) for index in self.variables}
             whole = self._holds(following, attempt.body)
             parts = [
                 part for part in conjuncts(whole) if iterations_while(attempt.inner, part, attempt.iteration) is None
@@ -329,33 +204,12 @@ class LoopConversion:
         attempt.rows_of, count = writer.write_open(limit, first, go_on, requests)
         return count
 
-    def _next(self, attempt: Attempt, index: int) -> Any:
-        """A variable as the next iteration sees it."""
-        assumption, argument = self.assumptions[index], attempt.arguments[index]
-        if assumption.kind == "counter":
-            start = self.op.cast(self.initial[index], np.int64)
-            return attempt.inner.cast(start + (attempt.iteration + 1) * assumption.step, argument.dtype)
-        result = attempt.results[index]
-        if assumption.kind == "state":
-            return from_rows(attempt.inner, result, tensor_leaves(result))
-        return result
-
     def _holds(self, flows: dict[int, Any], graph: Graph) -> Value:
         arguments = [flows.get(index) for index in range(len(self.initial))]
         (value,) = self.converter.convert(self.condition, arguments, graph)
         if not isinstance(value, Value):
             raise self.op.unsupported("the loop condition is not a tensor; return one boolean tensor from it")
         return value if value.shape == () else graph.emit("Reshape", [value, graph.constant(np.zeros(0, np.int64))])
-
-
-def _counter(op: OpContext, result: Any, argument: Value) -> Assumption | None:
-    """A variable that grows by the same number in each iteration."""
-    if not isinstance(result, Value) or argument.dtype.kind not in "iu" or argument.shape != ():
-        return None
-    place = affine(op, result, argument)
-    if place is None or place.step != 1 or place.start.const is None:
-        return None
-    return Assumption("counter", step=int(place.start.const.item()))
 
 
 def _always(condition: Value) -> bool:
