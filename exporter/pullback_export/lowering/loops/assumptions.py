@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -90,7 +90,7 @@ class Fixed(Assumption):
         result, argument = attempt.results[index], attempt.arguments[index]
         if result is argument or list(map(id, leaves(result))) == list(map(id, leaves(argument))):
             return None
-        raise _changes_its_kind(attempt)
+        _refuse_change_of_kind(attempt)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -231,7 +231,7 @@ class State(Assumption):
         if not same_form(before, result):
             if self.element is None and isinstance(result, TensorList) and result.template is not None:
                 return dataclasses.replace(self, element=result.template)
-            raise _changes_its_kind(attempt)
+            _refuse_change_of_kind(attempt)
         loose = loosened(self.loose, before, result)
         return None if loose == self.loose else dataclasses.replace(self, loose=loose)
 
@@ -247,7 +247,7 @@ class State(Assumption):
         return from_rows(attempt.op, self._first(attempt, index), final)
 
 
-def _changes_its_kind(attempt: Attempt) -> Exception:
-    return attempt.op.unsupported(
+def _refuse_change_of_kind(attempt: Attempt) -> NoReturn:
+    raise attempt.op.unsupported(
         "a loop variable changes its kind between iterations; keep its dtype and structure fixed"
     )
