@@ -42,8 +42,8 @@ class AcceptedSample:
 
     def expected(self, name: str, least: float = 0.0) -> Expected:
         """What an artifact has to say of one output, whose scale is at least ``least``."""
-        drawn = self.sample.given is None
-        return Expected(self.reference[name], self.truth.get(name), least, self.independent, drawn)
+        drawn, extreme = self.sample.given is None, self.sample.extreme
+        return Expected(self.reference[name], self.truth.get(name), least, self.independent, drawn, extreme)
 
     @property
     def best(self) -> Arrays:

@@ -25,7 +25,7 @@ class Sample:
     """Inputs by name. ``rows`` is the batch size, None without one. ``smooth``: fit for central differences.
 
     ``given`` is what the caller gave, where it is the caller's; a sample without it never refuses an export alone.
-    ``resized``: free axes have other sizes than usual.
+    ``resized``: free axes have other sizes than usual. ``extreme``: zeros, or far larger values than the model sees.
     """
 
     label: str
@@ -35,6 +35,7 @@ class Sample:
     golden: bool
     given: Given | None = None
     resized: bool = False
+    extreme: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,8 +145,8 @@ def _batches(sampler: Sampler, given: bool) -> list[Sample]:
     found = [
         Sample(f"7 {many}", sampler.draw("usual", 7, {}, 0), 7, True, not given),
         Sample(one, sampler.draw("usual", 1, {}, 1), 1, False, False),
-        Sample("2 rows of zeros", sampler.draw("zeros", 2, {}, 2), 2, False, not given),
-        Sample("2 rows of large values", sampler.draw("large", 2, {}, 3), 2, False, False),
+        Sample("2 rows of zeros", sampler.draw("zeros", 2, {}, 2), 2, False, not given, extreme=True),
+        Sample("2 rows of large values", sampler.draw("large", 2, {}, 3), 2, False, False, extreme=True),
         Sample("0 rows", sampler.draw("usual", 0, {}, 4), 0, False, False),
     ]
     return [*found, Sample(f"2 {many}", sampler.draw("usual", 2, {}, 5), 2, False, False)] if given else found
@@ -158,8 +159,8 @@ def _whole(sampler: Sampler, given: bool) -> list[Sample]:
             Sample(f"{label} {i}", sampler.draw("usual", None, {}, i), None, True, not given and not i)
             for i in range(2)
         ),
-        Sample("zeros", sampler.draw("zeros", None, {}, 2), None, False, not given),
-        Sample("large values", sampler.draw("large", None, {}, 3), None, False, False),
+        Sample("zeros", sampler.draw("zeros", None, {}, 2), None, False, not given, extreme=True),
+        Sample("large values", sampler.draw("large", None, {}, 3), None, False, False, extreme=True),
     ]
 
 

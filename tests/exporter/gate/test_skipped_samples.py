@@ -198,3 +198,17 @@ def test_a_model_that_takes_nothing_with_its_derivative_is_refused(tmp_path: pat
 
     with pytest.raises(ExportError, match=r"the live model fails on a sample: .*no slope"):
         export(lambda x: {"y": tf.reduce_sum(square(x), 1)}, tmp_path / "it", ["gradient(y, x)"], inputs=[SPEC])
+
+
+def softmax_weighted(x: Any) -> Any:
+    weights = tf.exp(x)
+    return {"y": tf.reduce_sum(weights * x, -1) / tf.reduce_sum(weights, -1)}
+
+
+@pytest.mark.parametrize("spec", [SPEC, tf.TensorSpec([6], tf.float32, name="x")], ids=["rows", "whole"])
+def test_very_large_values_at_which_the_live_model_cancels_do_not_refuse(
+    spec: tf.TensorSpec, tmp_path: pathlib.Path
+) -> None:
+    bundle = export(softmax_weighted, tmp_path / "it.pullback", ["hessian(y, x)"], inputs=[spec], formats=("onnx",))
+    notes: Any = bundle.manifest.parity["notes"]
+    assert any("large values: row(s)" in note and "d2y_dx2 skipped" in note for note in notes), notes

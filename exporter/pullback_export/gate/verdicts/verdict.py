@@ -8,7 +8,8 @@ scale is too large to be rounding: it excuses nothing, and the artifact has to m
 
 Where the answer moves with the last place of the inputs (:mod:`pullback_export.gate.verdicts.surroundings`), the sample
 does not determine it. A drawn row is skipped then; of the caller's the artifact has to say what the live model says,
-give or take the jump.
+give or take the jump. Of zeros and very large values a row is skipped, too, where the live model itself has no right
+digit (variances and softmax weights cancel there): nobody who uses the model meets it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Expected:
     """One output: the ``live`` answer, and the ``truth`` in float64 of the same shape, where there is one.
 
     ``least`` is the smallest scale, for outputs that vanish here. ``independent``: the first axis counts rows that do
-    not influence each other. ``drawn``: the sample is not the caller's.
+    not influence each other. ``drawn``: the sample is not the caller's. ``extreme``: it is zeros or very large values.
 
     What lies beside the sample, where that was asked: ``noise`` is the live model's error there, relative to the scale,
     ``moves`` how far each number moves, and ``beside`` the whole numbers that were found.
@@ -46,6 +47,7 @@ class Expected:
     least: float = 0.0
     independent: bool = True
     drawn: bool = False
+    extreme: bool = False
     noise: float = 0.0
     moves: Array | None = None
     beside: tuple[Array, ...] = ()
@@ -106,6 +108,13 @@ class Expected:
             near = np.abs(self.wanted - self.live) <= LARGEST_LIVE_ERROR * self.scale
         return np.where(near, self.wanted, self.live).astype(self.live.dtype)
 
+    @property
+    def _cancelled(self) -> Array:
+        """Where the live model loses all digits of an extreme sample, which says nothing of what the model is for."""
+        if not self.extreme or self.truth is None:
+            return np.zeros(self.live.shape, bool)
+        return off_of(self.wanted, self.live.astype(np.float64), LARGEST_LIVE_ERROR * self.scale)
+
     def in_rows(self, array: Array) -> Array:
         """``(rows, rest)``; all of it is one row where rows influence each other."""
         rows = len(array) if self.independent and array.ndim else 1
@@ -127,10 +136,11 @@ class Expected:
             moved |= (moves.max(axis=1, initial=0.0) > least)[:, None] & (moves > min(allowed, least))
         if self.drawn and self.live.dtype.kind == "f":
             moved |= self.in_rows(~np.isfinite(self.live))
+        cancelled = off.any(axis=1) & self.in_rows(self._cancelled).any(axis=1)
         if self.drawn and self.independent:
-            return np.asarray(off.any(axis=1) & moved.any(axis=1))
+            return np.asarray(cancelled | off.any(axis=1) & moved.any(axis=1))
         moved &= off
-        return np.asarray(moved.any(axis=1) & (moved.sum(axis=1) >= MOST * off.sum(axis=1)))
+        return np.asarray(cancelled | moved.any(axis=1) & (moved.sum(axis=1) >= MOST * off.sum(axis=1)))
 
 
 @dataclasses.dataclass(frozen=True)
