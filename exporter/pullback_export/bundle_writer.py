@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import glob
 import hashlib
 import os
@@ -14,7 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pullback import features, golden
 from pullback.features import Features
-from pullback.manifest import FileSpec, FunctionSpec, GraphSpec, Manifest, Tolerance
+from pullback.manifest import FileSpec, FunctionSpec, GraphSpec, Manifest, Tolerance, parse
+from pullback.parity import Report
 
 from pullback_export.errors import ExportError
 from pullback_export.gate.check import Checked
@@ -67,12 +69,32 @@ class Staging:
         )
         self.write_bytes("manifest.json", manifest.to_json().encode())
 
+    def take(self, bundle: pathlib.Path) -> None:
+        """The files of a whole ``bundle`` that was written within this folder."""
+        for item in bundle.iterdir():
+            os.rename(item, self.path / item.name)
+        bundle.rmdir()
+
+    def add_to_report(self, report: Report) -> None:
+        """The rows and notes of ``report`` beside those that the manifest has."""
+        path = self.path / "manifest.json"
+        manifest = parse(path.read_text(encoding="utf-8"))
+        more = Checked(report, {}, {}).summary()
+        parity = dict(manifest.parity)
+        parity |= {key: [*_listed(parity.get(key)), *_listed(more[key])] for key in ("rows", "notes")}
+        parity["ok"] = bool(parity.get("ok")) and report.ok
+        self.write_bytes("manifest.json", dataclasses.replace(manifest, parity=parity).to_json().encode())
+
     def _file(self, path: pathlib.Path) -> FileSpec | None:
         if not path.is_file():
             return None
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return FileSpec(path.relative_to(self.path).as_posix(), digest, path.stat().st_size)
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def check_target(target: pathlib.Path, overwrite: bool) -> None:

@@ -31,6 +31,9 @@ class UnsupportedOpsError(ExportError):
             + ". Replace the layer, or add a rule of your own (`pullback_export.lowers`; docs/own_operators.md)."
         )
 
+    def __reduce__(self) -> tuple[type[UnsupportedOpsError], tuple[Mapping[str, Sequence[str]], dict[str, str]]]:
+        return type(self), (self.ops, self.reasons)
+
     def _line(self, name: str, places: Sequence[str]) -> str:
         where = (
             f" in {', '.join(places[:4])}" + (f" and {len(places) - 4} more" if len(places) > 4 else "")

@@ -27,6 +27,7 @@ from pullback_export.failures import as_export_errors
 from pullback_export.gate.check import check
 from pullback_export.gate.declared_inputs import rejected_calls
 from pullback_export.gate.differences.conventions import Conventions
+from pullback_export.gate.other_backends.elsewhere import Elsewhere, on_tensorflow
 from pullback_export.gate.samples import open_samples, seen_inputs
 from pullback_export.gate.sampling.aborting_kernels import aborting_kernel
 from pullback_export.gate.supervision import limits
@@ -43,7 +44,28 @@ from pullback_export.sources.scaling import with_scaling
 FORMATS = ("onnx", "saved_model")
 
 
+def _elsewhere(call: Elsewhere) -> pullback.Bundle:
+    """The export in a process whose Keras runs on TensorFlow; a live model of another backend has to confirm it."""
+    told = call.arguments
+    target, overwrite = pathlib.Path(told["path"]), told.get("overwrite", False)
+    bundle_writer.check_target(target, overwrite)
+    call.say("handing the model to a process with Keras on TensorFlow")
+    with bundle_writer.staged(target, overwrite) as staging:
+        made = staging.path / target.name
+        call.run(staging.path, path=made.resolve(), overwrite=False)
+        staging.take(made)
+        if call.is_live:
+            backend = _first(told.get("formats", FORMATS))
+            written = pullback.load(staging.path, backend=backend)
+            checked = call.confirmed(written, Bounds(checked_tolerance(told.get("tolerance"))).of)
+            staging.add_to_report(checked)
+            checked.require(f"export of {target.name}")
+    call.say(f"wrote {target}")
+    return pullback.load(target, backend=_first(told.get("formats", FORMATS)))
+
+
 @as_export_errors
+@on_tensorflow(_elsewhere)
 def export(
     model: Any,
     path: str | os.PathLike[str],
@@ -71,7 +93,8 @@ def export(
 
     Args:
         model: a ``keras.Model``, the path of a ``.keras`` or ``.h5`` file, a SavedModel folder, a
-            ``tf.Module``, a ``tf.function`` or a plain function of tensors.
+            ``tf.Module``, a ``tf.function`` or a plain function of tensors. Where Keras runs on JAX or torch here, a
+            process with Keras on TensorFlow does the work, and a live model's own outputs are compared, too.
         path: the folder to write, by custom ``<name>.pullback``.
         derivatives: requests such as ``Gradient("y", "x")`` or ``"gradient(y, x)"``; the kinds are ``gradient``,
             ``jacobian``, ``hessian``, ``laplacian``, ``derivative``, and with seeds ``vjp``, ``jvp``, ``hvp`` and
@@ -173,7 +196,7 @@ def export(
             checked.report.require(f"export of {target.name}")
             staging.finish(specs, opset, limit, checked, producer(), columns)
     say(f"wrote {target}")
-    return pullback.load(target, backend="onnx" if "onnx" in chosen else "saved_model")
+    return pullback.load(target, backend=_first(chosen))
 
 
 def _tell(report: Report, progress: Callable[[str], None] | None) -> None:
@@ -204,6 +227,11 @@ def producer() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _first(formats: Sequence[str]) -> str:
+    """The runtime's backend for what was written."""
+    return "onnx" if "onnx" in _formats(formats) else "saved_model"
 
 
 def _formats(formats: Sequence[str]) -> tuple[str, ...]:

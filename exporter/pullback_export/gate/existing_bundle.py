@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from pullback_export.derivatives.tracing import Traced, trace
 from pullback_export.errors import ExportError
 from pullback_export.gate.check import check
 from pullback_export.gate.differences.conventions import Conventions
+from pullback_export.gate.other_backends.elsewhere import Elsewhere, on_tensorflow
 from pullback_export.gate.samples import open_samples, seen_inputs
 from pullback_export.gate.sampling.aborting_kernels import aborting_kernel
 from pullback_export.gate.supervision import limits
@@ -34,6 +36,19 @@ from pullback_export.sources.source import Source
 Samples = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
 
+def _elsewhere(call: Elsewhere) -> Report:
+    """The comparison in a process whose Keras runs on TensorFlow, and what a live model of another backend says."""
+    bundle, told = call.arguments["bundle"], call.arguments
+    with tempfile.TemporaryDirectory() as folder:
+        found: Report = call.run(pathlib.Path(folder), bundle=pathlib.Path(bundle).resolve())
+    if call.is_live:
+        loaded = _load(bundle)
+        assert loaded.manifest is not None
+        found += call.confirmed(loaded, _bounds(loaded.manifest, told.get("tolerance")).of)
+    return found
+
+
+@on_tensorflow(_elsewhere)
 def compare(
     model: Any,
     bundle: str | os.PathLike[str],

@@ -33,6 +33,11 @@ def load(path: pathlib.Path) -> Any:
     return _keras_model(path)
 
 
+def is_keras_file(path: pathlib.Path) -> bool:
+    """Whether :func:`load` would have Keras read ``path``."""
+    return path.is_file() and path.name != "saved_model.pb" and path.suffix not in _OTHER_FILES
+
+
 _FROZEN = (
     "a .pb file alone is a frozen graph of TensorFlow 1, which does not say its inputs and outputs: make a function of"
     " it with tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def), []).prune(inputs, outputs)"

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from pullback_export.errors import ExportError
-from pullback_export.overrides.time_distributed import steps_as_rows
 from pullback_export.precision import check_layers
 from pullback_export.sources.functions import dense
 from pullback_export.sources.inside.layer_taps import tapped
-from pullback_export.sources.names import Outputs, identifiers, kept, numbered, readable, renamed, structure_names
+from pullback_export.sources.keras_calls import Inputs, input_names, input_template, output_names, results
+from pullback_export.sources.names import Outputs, identifiers, kept, numbered, renamed
 from pullback_export.sources.source import Source, Tap
-
-Inputs = Sequence[Any] | Mapping[str, Any] | None
 
 
 def keras_source(model: Any, inputs: Inputs, outputs: Outputs, training: bool, half: bool = False) -> Source:
@@ -27,15 +23,18 @@ def keras_source(model: Any, inputs: Inputs, outputs: Outputs, training: bool, h
     if keras.config.backend() != "tensorflow":
         raise ExportError(f"Keras runs on {keras.config.backend()}: set KERAS_BACKEND=tensorflow before it is imported")
     check_layers(model, half)
-    template = _input_template(model, inputs)
+    template = input_template(model, inputs)
     flat = keras.tree.flatten(template)
-    names = _input_names(model, flat, inputs)
+    names = input_names(flat, inputs)
     specs = tuple(
         tf.TensorSpec(item.shape, tf.as_dtype(keras.backend.standardize_dtype(item.dtype)), name)
         for item, name in zip(flat, names, strict=True)
     )
 
-    count, found = _output_names(model, lambda *tensors: _results(model, template, training, tensors), specs)
+    def called() -> Any:
+        return _traced_structure(lambda *tensors: results(model, template, training, tensors), specs)
+
+    count, found = output_names(model, called)
     found = found if len(found) == count else numbered("y", count)
     spelled = identifiers(found)
     keep = kept(outputs, spelled, found)
@@ -43,8 +42,8 @@ def keras_source(model: Any, inputs: Inputs, outputs: Outputs, training: bool, h
     notes += renamed(found, spelled, "output") if outputs is None else ()
 
     def call(*tensors: Any) -> tuple[Any, ...]:
-        results = keras.tree.flatten(_results(model, template, training, tensors))
-        return tuple(dense(results[index], index) for index in keep.positions)
+        found = keras.tree.flatten(results(model, template, training, tensors))
+        return tuple(dense(found[index], index) for index in keep.positions)
 
     layers = tuple(layer.name for layer in model._flatten_layers(include_self=False))
 
@@ -52,107 +51,6 @@ def keras_source(model: Any, inputs: Inputs, outputs: Outputs, training: bool, h
         return tapped(model, wanted, tap)
 
     return Source("keras", specs, keep.names, call, True, model, layers, through, notes=notes)
-
-
-def _results(model: Any, template: Any, training: bool, tensors: Sequence[Any]) -> Any:
-    """What the model returns, in its own structure."""
-    arguments = keras.tree.pack_sequence_as(template, list(tensors))
-    kwargs = {"training": training} if model._call_has_training_arg else {}
-    # In training mode layers update their statistics; that must neither change the live model nor enter the graph.
-    with keras.StatelessScope() if training else _inference():
-        return model(*arguments, **kwargs) if _are_arguments(model, template) else model(arguments, **kwargs)
-
-
-def _inference() -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext() if tf.executing_eagerly() else steps_as_rows()
-
-
-def _are_arguments(model: Any, template: Any) -> bool:
-    """Whether ``call`` takes the inputs as so many arguments, ``call(self, u, t)``, and not as one list of them."""
-    if not isinstance(template, list) or len(template) == 1:
-        return False
-    given = [
-        item for name, item in inspect.signature(model.call).parameters.items() if name not in ("training", "mask")
-    ]
-    positional = [item for item in given if item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)]
-    required = [item for item in positional if item.default is item.empty]
-    named = [item.name for item in positional[: len(template)]] == [getattr(item, "name", None) for item in template]
-    return named or 1 < len(required) <= len(template) <= len(positional)
-
-
-def _given_template(model: Any, inputs: Sequence[Any] | Mapping[str, Any]) -> Any:
-    """What ``inputs=`` says, as a dictionary where it is one or where a subclassed model was built with one."""
-    if isinstance(inputs, Mapping):
-        return {
-            key: keras.KerasTensor(spec.shape, spec.dtype.name, name=spec.name or key) for key, spec in inputs.items()
-        }
-    items = [keras.KerasTensor(spec.shape, spec.dtype.name, name=spec.name) for spec in inputs]
-    built = _built_with(model)
-    if isinstance(built, dict) and set(built) == {spec.name for spec in inputs}:
-        return {item.name: item for item in items}
-    return items[0] if len(items) == 1 else items
-
-
-def _built_with(model: Any) -> Any:
-    """The shapes that a model without declared inputs was built with: one, or a dictionary of them."""
-    shapes = getattr(model, "_build_shapes_dict", None) or {}
-    return next(iter(shapes.values())) if len(shapes) == 1 else None
-
-
-def _example(model: Any) -> str:
-    """The ``inputs=`` that a user most likely has to write."""
-    built = _built_with(model)
-    named = built if isinstance(built, dict) else {"x": built}
-    sizes = {
-        name: ", ".join(map(str, shape[1:])) if isinstance(shape, list | tuple) else "3"
-        for name, shape in named.items()
-    }
-    specs = [f"tf.TensorSpec([None, {size}], tf.float32, name={name!r})" for name, size in sizes.items()]
-    return f"inputs=[{', '.join(specs)}]"
-
-
-def _input_template(model: Any, inputs: Inputs) -> Any:
-    if inputs is not None:
-        return _given_template(model, inputs)
-    template = getattr(model, "_inputs_struct", None)
-    if template is None and isinstance(model, keras.Sequential) and model._functional is not None:
-        template = model._functional._inputs_struct
-    if template is not None:
-        return template
-    known = getattr(model, "inputs", None)
-    if not known:
-        raise ExportError(
-            f"{model.name!r} does not define its inputs (it was not built, or is a subclass): pass {_example(model)}"
-        )
-    return known[0] if len(known) == 1 else list(known)
-
-
-def _input_names(model: Any, flat: Sequence[Any], inputs: Inputs) -> tuple[str, ...]:
-    names = [item.name or "input" for item in flat]
-    if isinstance(inputs, Mapping) or (inputs is not None and all(spec.name for spec in inputs)):
-        return identifiers(names)
-    return readable(names, "x")
-
-
-def _output_names(model: Any, results: Callable[..., Any], specs: Sequence[Any]) -> tuple[int, tuple[str, ...]]:
-    functional = model._functional if isinstance(model, keras.Sequential) else model
-    # What a functional model returns is known; any other has to be traced.
-    structure = functional._outputs_struct if _is_functional(model) else _traced_structure(results, specs)
-    count = len(keras.tree.flatten(structure))
-    if isinstance(structure, dict) or hasattr(structure, "_fields"):
-        return count, structure_names(structure, count)
-    names = list(getattr(functional, "output_names", None) or [])
-    made_up = [_is_made_up(model, name) for name in names]
-    if not names or any(made_up) or len(set(names)) != len(names):
-        return count, numbered("y", count)
-    return count, tuple(names)
-
-
-def _is_functional(model: Any) -> bool:
-    """Whether a model is a graph of layers and nothing else: no subclass, which may return something else."""
-    if type(model) is keras.Sequential:
-        return model._functional is not None
-    return hasattr(model, "_outputs_struct") and type(model).__module__.split(".")[0] == "keras"
 
 
 def _traced_structure(results: Callable[..., Any], specs: Sequence[Any]) -> Any:
@@ -164,13 +62,3 @@ def _traced_structure(results: Callable[..., Any], specs: Sequence[Any]) -> Any:
 
     tf.function(call, autograph=False).get_concrete_function(*specs)
     return structure[0]
-
-
-def _is_made_up(model: Any, name: str) -> bool:
-    """Whether Keras counted the layer's name up: ``dense``, ``dense_4``; such names change from process to process."""
-    try:
-        layer = model.get_layer(name)
-    except (ValueError, AttributeError):
-        return True
-    stem = re.sub(r"(?<!^)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__).lower()
-    return re.fullmatch(rf"{re.escape(stem)}(_\d+)?", name) is not None

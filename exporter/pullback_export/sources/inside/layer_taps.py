@@ -94,7 +94,7 @@ class _Taps:
             raise ExportError(
                 f"layer {stem!r} is called more than once; say which call is meant: {stem}#0, {stem}#1, ..."
             )
-        if not tf.is_tensor(result):
+        if not keras.ops.is_tensor(result):
             raise ExportError(f"layer {name!r} returns {type(result).__name__}, not one tensor; name another layer")
         if (result.graph if tf.is_symbolic_tensor(result) else None) is not self.graph:
             raise ExportError(
