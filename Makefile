@@ -6,6 +6,7 @@ MAIN := .venv
 RUNTIME := .venvs/runtime
 SAVEDMODEL := .venvs/savedmodel
 FRAMEWORKS := .venvs/frameworks
+BACKENDS := .venvs/backends
 CLUSTERS := .venvs/clusters
 DOCS := .venvs/docs
 ANYWHERE := .venvs/anywhere
@@ -26,7 +27,7 @@ LIMITED := timeout --kill-after=30 $(RUN_SECONDS)
 PYTEST := -m pytest --timeout=$(TEST_SECONDS)
 XDIST ?= -n 2 --dist loadgroup --max-worker-restart=0
 
-.PHONY: demo docs package test test-all test-main test-runtime test-savedmodel test-frameworks test-clusters test-anywhere environments bench gate sweep lint format clean
+.PHONY: demo docs package test test-all test-main test-runtime test-savedmodel test-frameworks test-backends test-clusters test-anywhere environments bench gate sweep lint format clean
 
 demo: $(MAIN)/installed
 	$(MAIN)/bin/python -m models.bowl_demo demo
@@ -38,7 +39,7 @@ test: $(MAIN)/installed
 
 test-all: $(MAIN)/installed
 	$(MAKE) --no-print-directory test MARKED=
-	$(MAKE) --no-print-directory test-frameworks test-clusters test-anywhere
+	$(MAKE) --no-print-directory test-frameworks test-backends test-clusters test-anywhere
 	$(MAKE) --no-print-directory docs package
 
 # MARKED selects tests; what takes long runs only in test-all.
@@ -59,6 +60,10 @@ test-savedmodel: $(SAVEDMODEL)/installed $(BUNDLE)/manifest.json
 # PyTorch and JAX, and no TensorFlow: they clash over memory and threads. Only in test-all; both are large.
 test-frameworks: $(FRAMEWORKS)/installed
 	PULLBACK_INSTALLED=frameworks $(LIMITED) $(FRAMEWORKS)/bin/python $(PYTEST) tests/frameworks
+
+# TensorFlow and JAX, for models of Keras on JAX. Only in test-all.
+test-backends: $(BACKENDS)/installed
+	PULLBACK_INSTALLED=backends $(LIMITED) $(BACKENDS)/bin/python $(PYTEST) tests/exporter/sources/test_keras_backend.py
 
 # Ray and Spark, which needs Java 17. Only in test-all; both are large.
 test-clusters: $(CLUSTERS)/installed
@@ -104,6 +109,13 @@ $(FRAMEWORKS)/installed: build/wheel
 	$(FRAMEWORKS)/bin/python -m pip install --quiet "pytest>=8" "pytest-timeout>=2.3" "captum>=0.7,<1" "$(TORCH)"
 	$(FRAMEWORKS)/bin/python -m pip install --quiet "pullback[torch,jax,pymc,numpyro] @ file://$$(ls $$PWD/build/wheel/*.whl)"
 	$(FRAMEWORKS)/bin/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
+	@touch $@
+
+$(BACKENDS)/installed: build/wheel
+	@test -x $(BACKENDS)/bin/python || $(MAIN)/bin/python -m venv $(BACKENDS)
+	$(BACKENDS)/bin/python -m pip install --quiet "pytest>=8" "pytest-timeout>=2.3"
+	$(BACKENDS)/bin/python -m pip install --quiet "pullback[export,jax] @ file://$$(ls $$PWD/build/wheel/*.whl)"
+	$(BACKENDS)/bin/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
 	@touch $@
 
 $(CLUSTERS)/installed: build/wheel

@@ -20,6 +20,7 @@ from pullback.parity import Report
 from pullback_export.errors import ExportError, ParityWarning
 from pullback_export.failures import one_line
 from pullback_export.gate.other_backends.calls import Call, Handed, Settings
+from pullback_export.gate.other_backends.own_objects import OwnObjects, of_model, registered
 from pullback_export.gate.other_backends.process import run
 from pullback_export.sources.files import is_keras_file
 
@@ -51,7 +52,6 @@ class Elsewhere:
 
         ``folder`` takes what is handed over, and is empty again afterwards.
         """
-        from pullback_export.gate.other_backends.own_objects import OwnObjects, of_model, registered
 
         def progress(line: str) -> None:
             if line != f"wrote {others.get('path')}":  # which is not yet where it belongs

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import pullback
-from pullback.manifest import Tolerance
+from pullback.manifest import BATCH_NAMES, Tolerance
 from pullback.parity import Report, Row, compare_arrays
 
 from pullback_export.errors import ExportError
@@ -25,6 +25,7 @@ from pullback_export.sources.names import Outputs, identifiers, kept, numbered
 from pullback_export.sources.source import layer_call
 
 Arrays = dict[str, np.ndarray[Any, Any]]
+_BATCHES = tuple((name,) for name in BATCH_NAMES)
 
 
 class _NotCallable(Exception):
@@ -74,7 +75,7 @@ class LiveModel:
             if names[name] in inputs:
                 tensors.append(self._tensor(inputs, names[name], dtype))
             else:
-                tensors.append(keras.ops.zeros(self._made_up(item, name, inputs), dtype))
+                tensors.append(keras.ops.zeros(self._made_up(bundle, item, name, inputs), dtype))
         replaced = {name: self._tensor(inputs, name, None) for name in inner}
         try:
             with tapped(self.model, inner, lambda name, _: replaced[name]), _full_precision(self.backend):
@@ -108,11 +109,14 @@ class LiveModel:
         offset, scale = (keras.ops.convert_to_tensor(np.asarray(x), tensor.dtype) for x in self.scaling[name])
         return (tensor - offset) / scale
 
-    def _made_up(self, item: Any, name: str, inputs: Arrays) -> list[int]:
+    def _made_up(self, bundle: pullback.Bundle, item: Any, name: str, inputs: Arrays) -> list[int]:
         """The sizes of an input that the bundle left out, as nothing depends on its values."""
-        rows = len(next(iter(inputs.values())))
-        sizes = [rows if axis == 0 and size is None else size for axis, size in enumerate(item.shape)]
-        if None in sizes:
+        assert bundle.manifest is not None
+        specs = bundle.manifest.functions[0].function.inputs
+        rows = next((len(inputs[spec.name]) for spec in specs if spec.shape[:1] in _BATCHES), None)
+        known = [rows if axis == 0 and size is None else size for axis, size in enumerate(item.shape)]
+        sizes = [size for size in known if size is not None]
+        if len(sizes) < len(known):
             raise _NotCallable(f"the size of its input {name!r}, which the bundle does not take, is not known")
         return sizes
 
@@ -204,14 +208,15 @@ def _cases(bundle: pullback.Bundle, samples: Any) -> Iterator[tuple[str, Mapping
     for number, item in enumerate(given):
         if all(spec.name in item for spec in evaluate.inputs):
             arrays = {spec.name: np.asarray(item[spec.name]).astype(spec.dtype) for spec in evaluate.inputs}
-            yield f"given sample {number}", _some_rows(arrays) if evaluate.batched else arrays
+            batched = [spec.name for spec in evaluate.inputs if evaluate.batched and spec.shape[:1] in _BATCHES]
+            yield f"given sample {number}", _some_rows(arrays, batched) if batched else arrays
 
 
-def _some_rows(arrays: Arrays) -> Arrays:
-    """As many rows as the gate takes of the caller's samples, evenly spaced."""
-    count = len(next(iter(arrays.values())))
+def _some_rows(arrays: Arrays, batched: Sequence[str]) -> Arrays:
+    """As many rows as the gate takes of the caller's samples, evenly spaced; what all rows share stays as it is."""
+    count = len(arrays[batched[0]])
     numbers = np.linspace(0, count - 1, min(count, MOST_ROWS)).astype(int)
-    return {name: array[numbers] for name, array in arrays.items()}
+    return {name: array[numbers] if name in batched else array for name, array in arrays.items()}
 
 
 @contextlib.contextmanager

@@ -8,9 +8,6 @@ import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import keras
-from keras.src.backend.common import global_state
-
 from pullback_export.errors import ExportError
 
 _SCOPE = "custom_objects_scope_dict"  # what keras.saving.custom_object_scope sets
@@ -36,6 +33,9 @@ class OwnObjects:
 
 def registered() -> OwnObjects:
     """What is registered with Keras, or stands in a ``custom_object_scope``."""
+    import keras  # which may be unable to start, where only a path is exported
+    from keras.src.backend.common import global_state
+
     scope = global_state.get_global_attribute(_SCOPE, {})
     return _referenced({**keras.saving.get_custom_objects(), **scope}.items())
 
@@ -45,6 +45,8 @@ def of_model(model: Any) -> OwnObjects:
 
     Raises :class:`ExportError` for a class that no other process can import.
     """
+    import keras
+
     layers = [model, *model._flatten_layers(include_self=False)]
     classes = {type(layer).__name__: type(layer) for layer in layers if _is_own(type(layer))}
     needed = _referenced(classes.items())
