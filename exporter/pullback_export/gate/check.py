@@ -261,8 +261,8 @@ def _verdict(
 def _skipped_note(accepted: AcceptedSample, name: str, rows: Sequence[int]) -> str:
     at = f"row(s) {', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''} of " if accepted.independent else ""
     return (
-        f"{accepted.sample.label}: {at}{name} skipped: the live model is not finite there, or what it says changes by"
-        " more than the tolerance when its inputs move by a unit in the last place"
+        f"{accepted.sample.label}: {at}{name} skipped: the live model is not finite there, loses all digits, or changes"
+        " by more than the tolerance when its inputs move by a unit in the last place"
     )
 
 
