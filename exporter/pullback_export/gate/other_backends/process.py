@@ -59,7 +59,7 @@ def run(call: Call, folder: pathlib.Path, progress: Callable[[str], None] | None
                 try:
                     kind, value, *more = channel.recv()
                 except (EOFError, OSError):
-                    raise ExportError(_obituary(process.wait(), errors)) from None
+                    raise ExportError(_exit_message(process.wait(), errors)) from None
                 if kind == "progress" and progress is not None:
                     progress(value)
                 elif kind == "warning":
@@ -116,7 +116,7 @@ def _pass_on(errors: IO[bytes]) -> None:
         sys.stderr.write(text)
 
 
-def _obituary(code: int, errors: IO[bytes]) -> str:
+def _exit_message(code: int, errors: IO[bytes]) -> str:
     errors.seek(0)
     lines = [line.strip() for line in errors.read().decode(errors="replace").splitlines()]
     last = " | ".join([line for line in lines if line and not _CHATTER.match(line)][-_LAST_LINES:])
