@@ -7,6 +7,9 @@ import pytest
 from tests.integrations.mistakes import Bundles, Row, servers
 from tests.integrations.mistakes.trial import attempt, name, rows
 
+pytest.importorskip("umbridge", reason="the extra umbridge is not installed; make test-anywhere runs this")
+pytest.importorskip("tesseract_core", reason="the extra tesseract is not installed; make test-anywhere runs this")
+
 
 @pytest.fixture(scope="module")
 def bundles() -> Bundles:
