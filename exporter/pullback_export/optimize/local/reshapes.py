@@ -92,11 +92,26 @@ def _expand(graph: Region, operands: Operands, attributes: Attributes) -> Value 
     shape = broadcast(value.shape, tuple(target.sizes))
     if shape == value.shape:
         return value
+    emptied = _emptied_axes(value, target)
+    if emptied:
+        none, axes = graph.constant([0] * len(emptied), np.int64), graph.constant(emptied, np.int64)
+        return graph.emit("Expand", [graph.emit("Slice", [value, none, none, axes]), target])
     if value.node is not None and value.node.op_type == "Expand" and value.node.inputs[0] is not None:
         source = value.node.inputs[0]
         if source.shape is not None and broadcast(source.shape, tuple(target.sizes)) == shape:
             return graph.emit("Expand", [source, target])
     return None
+
+
+def _emptied_axes(value: Value, target: Value) -> list[int]:
+    """The axes, counted from the end, that a constant ``target`` shortens from 1 to 0; they have to be cut before.
+
+    ONNX Runtime 1.32 drops such an Expand as if it changed nothing (``ExpandElimination``: 0 is not above 1).
+    """
+    if target.const is None:
+        return []
+    sizes = dict(zip(range(-1, -value.rank - 1, -1), reversed(value.dims), strict=True))
+    return [axis for axis, size in sizes.items() if -axis <= target.const.size and target.const[axis] == 0 != size]
 
 
 def _tile(graph: Region, operands: Operands, attributes: Attributes) -> Value | None:

@@ -120,6 +120,20 @@ CASES = [
         order=2,
     ),
     Case(
+        "gather_nd_none_of_each_batch",  # indices are tiled to none
+        ("GatherNd", "ScatterNd"),
+        lambda x: tf.gather_nd(x**2, tf.zeros((tf.shape(x)[0], 0, 0), tf.int32), batch_dims=1),
+        (free(3, 4),),
+        smooth=False,
+    ),
+    Case(
+        "gather_nd_none_by_data",
+        ("GatherNd",),
+        lambda x, i: tf.gather_nd(x**2, i, batch_dims=1),
+        ((1, 1), integers(0, 1, 1, 0, 0)),
+        smooth=False,
+    ),
+    Case(
         "gather_nd_whole", "GatherNd", lambda x: tf.gather_nd(x, np.zeros((3, 0), "int32")) ** 2, (free(3, 4),), order=0
     ),
     Case(
