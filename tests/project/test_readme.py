@@ -85,6 +85,19 @@ def test_the_blocks_of_a_page_are_a_program(page: str, copy: pathlib.Path) -> No
     python(f"import numpy as np\nfrom pullback_export import export\n{code}", copy)
 
 
+def test_the_page_of_the_browser_begins_in_an_empty_folder(tmp_path: pathlib.Path) -> None:
+    """``tests/anywhere`` opens such pages in Chromium; here a package that looks like onnxruntime-web is enough."""
+    dist = tmp_path / "node_modules" / "onnxruntime-web" / "dist"
+    dist.mkdir(parents=True)
+    for name in ("ort.wasm.min.js", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"):
+        (dist / name).write_bytes(b"")
+    (dist.parent / "package.json").write_text('{"name": "onnxruntime-web", "version": "1.30.0"}')
+    (training,) = blocks("docs/howto/browser.md", "python")
+    python(training, tmp_path)
+    assert run_commands("docs/howto/browser.md", tmp_path) == 2
+    assert "dy_dx" in (tmp_path / "page" / "bundle.js").read_text()
+
+
 def test_the_commands_of_the_page_run(copy: pathlib.Path) -> None:
     assert run_commands("docs/commands.md", copy) >= 5
 
