@@ -115,17 +115,17 @@ class Bundle:
 
     @property
     def vjp(self) -> Callable[..., Any]:
-        """The product of an adjoint seed with the Jacobian: ``vjp(x=x, adj_y=v)`` gives ``adj_x``, ``(B, *in)``."""
+        """The product of an adjoint seed with the Jacobian; ``vjp(x=x, adj_y=v)`` gives ``adj_x``, ``(B, *in)``."""
         return self.function("vjp")
 
     @property
     def jvp(self) -> Callable[..., Any]:
-        """The derivative along a direction: ``jvp(x=x, fwd_x=t)`` gives ``fwd_y`` of shape ``(B, *out)``."""
+        """The derivative along a direction; ``jvp(x=x, fwd_x=t)`` gives ``fwd_y`` of shape ``(B, *out)``."""
         return self.function("jvp")
 
     @property
     def hvp(self) -> Callable[..., Any]:
-        """The Hessian times a direction: ``hvp(x=x, fwd_x=t)`` gives ``hvp_y_x`` of shape ``(B, *in)``.
+        """The Hessian times a direction; ``hvp(x=x, fwd_x=t)`` gives ``hvp_y_x`` of shape ``(B, *in)``.
 
         For a vector output, ``hvp(x=x, adj_y=v, fwd_x=t)`` gives ``fwd_adj_x``: the Hessian of ``<v, y>`` times ``t``.
         """
@@ -133,7 +133,7 @@ class Bundle:
 
     @property
     def weighted_hessian(self) -> Callable[..., Any]:
-        """The sum of ``v[i]`` times the Hessian of ``y[i]``: ``weighted_hessian(x=x, adj_y=v)`` gives ``hess_y_x``."""
+        """The sum of ``v[i]`` times the Hessian of ``y[i]``; ``weighted_hessian(x=x, adj_y=v)`` gives ``hess_y_x``."""
         return self.function("weighted_hessian")
 
     @property

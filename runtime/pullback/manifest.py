@@ -64,7 +64,7 @@ class TensorSpec:
 
     @property
     def sample(self) -> tuple[Dim, ...]:
-        """The shape of one sample: without the batch axis, where there is one."""
+        """The shape of one sample, without the batch axis where there is one."""
         return self.shape[1:] if self.is_batched else self.shape
 
     def __str__(self) -> str:
@@ -130,7 +130,7 @@ class FunctionSpec:
 
     @property
     def default_outputs(self) -> tuple[str, ...]:
-        """The outputs of a call without ``fetch``: the products of a function of products, otherwise every output."""
+        """The outputs of a call without ``fetch``. Of a function of products, the products; otherwise every output."""
         names = tuple(tensor.name for tensor in self.outputs)
         products = {d.name for d in self.requested} if self.name != "evaluate" else set()
         return tuple(name for name in names if name in products) or names
@@ -142,7 +142,7 @@ class FunctionSpec:
 
     @property
     def shared_inputs(self) -> frozenset[str]:
-        """Names of the inputs and seeds without a batch axis of what is batched: all rows share their values."""
+        """Names of the inputs and seeds without a batch axis of what is batched; all rows share their values."""
         if not self.batched:
             return frozenset()
         return frozenset(tensor.name for tensor in self.inputs if not tensor.is_batched)

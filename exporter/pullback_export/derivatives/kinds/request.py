@@ -178,7 +178,7 @@ class Request:
 
     @property
     def seed(self) -> str | None:
-        """The extra input that the manifest names, if the kind has one: the last."""
+        """The extra input that the manifest names, the last, if the kind has one."""
         return self.seeds[-1].name if self.seeds else None
 
     def is_total(self, shared: Container[str]) -> bool:
