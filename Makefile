@@ -27,7 +27,7 @@ LIMITED := timeout --kill-after=30 $(RUN_SECONDS)
 PYTEST := -m pytest --timeout=$(TEST_SECONDS)
 XDIST ?= -n 2 --dist loadgroup --max-worker-restart=0
 
-.PHONY: demo docs package test test-all test-main test-runtime test-savedmodel test-frameworks test-backends test-clusters test-anywhere environments bench gate sweep lint format clean
+.PHONY: demo docs package test test-all test-main test-runtime test-savedmodel test-frameworks test-backends test-clusters test-anywhere environments all-environments bench gate sweep lint format clean
 
 demo: $(MAIN)/installed
 	$(MAIN)/bin/python -m models.bowl_demo demo
@@ -37,8 +37,10 @@ test: $(MAIN)/installed
 	$(MAKE) --no-print-directory -j 2 test-main environments
 	$(MAKE) --no-print-directory test-runtime test-savedmodel
 
+# Downloads of the other environments take minutes of waiting: they are made while the main tests run.
 test-all: $(MAIN)/installed
-	$(MAKE) --no-print-directory test MARKED=
+	$(MAKE) --no-print-directory -j 2 MARKED= test-main all-environments
+	$(MAKE) --no-print-directory MARKED= test-runtime test-savedmodel
 	$(MAKE) --no-print-directory test-frameworks test-backends test-clusters test-anywhere
 	$(MAKE) --no-print-directory docs package
 
@@ -48,6 +50,9 @@ test-main: $(MAIN)/installed
 	PULLBACK_DEMO=build/demo $(LIMITED) $(MAIN)/bin/python $(PYTEST) $(XDIST) $(MARKED)
 
 environments: $(RUNTIME)/installed $(SAVEDMODEL)/installed
+
+all-environments: environments $(FRAMEWORKS)/installed $(BACKENDS)/installed $(CLUSTERS)/installed \
+	$(ANYWHERE)/installed $(NODE)/installed $(HEADERS)/installed $(DOCS)/installed $(PACKAGE)/installed
 
 # NumPy and ONNX Runtime alone: the runtime's tests, and the wheel with a bundle that the main tests wrote.
 test-runtime: $(RUNTIME)/installed $(BUNDLE)/manifest.json
