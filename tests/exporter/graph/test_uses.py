@@ -74,7 +74,9 @@ class Edits:
         return self.values[self.draw(len(self.values))]
 
     def node(self) -> None:
-        self.values.append(self.root.emit(("Add", "Mul", "Sub")[self.draw(3)], [self.pick(), self.pick()]))
+        made = self.root.emit(("Add", "Mul", "Sub")[self.draw(3)], [self.pick(), self.pick()])
+        if not any(made is value for value in self.values):  # the same node again is the same value
+            self.values.append(made)
 
     def results(self) -> None:
         self.root.outputs = [(f"y{index}", self.pick()) for index in range(self.draw(3))]

@@ -8,8 +8,8 @@ scale is too large to be rounding: it excuses nothing, and the artifact has to m
 
 Where the answer moves with the last place of the inputs (:mod:`pullback_export.gate.verdicts.surroundings`), the sample
 does not determine it. A drawn row is skipped then; of the caller's the artifact has to say what the live model says,
-give or take the jump. Of zeros and very large values a row is skipped, too, where digits cancel (of variances and
-softmax weights, say), in the live model or by less than :data:`LARGEST_LIVE_ERROR` in the artifact.
+give or take the jump. Of zeros and very large values a row is skipped, too, where the live model itself has no right
+digit (variances and softmax weights cancel there): nobody who uses the model meets it.
 """
 
 from __future__ import annotations
@@ -108,6 +108,13 @@ class Expected:
             near = np.abs(self.wanted - self.live) <= LARGEST_LIVE_ERROR * self.scale
         return np.where(near, self.wanted, self.live).astype(self.live.dtype)
 
+    @property
+    def _cancelled(self) -> Array:
+        """Where the live model loses all digits of an extreme sample, which says nothing of what the model is for."""
+        if not self.extreme or self.truth is None:
+            return np.zeros(self.live.shape, bool)
+        return off_of(self.wanted, self.live.astype(np.float64), LARGEST_LIVE_ERROR * self.scale)
+
     def in_rows(self, array: Array) -> Array:
         """``(rows, rest)``; all of it is one row where rows influence each other."""
         rows = len(array) if self.independent and array.ndim else 1
@@ -129,23 +136,11 @@ class Expected:
             moved |= (moves.max(axis=1, initial=0.0) > least)[:, None] & (moves > min(allowed, least))
         if self.drawn and self.live.dtype.kind == "f":
             moved |= self.in_rows(~np.isfinite(self.live))
+        cancelled = off.any(axis=1) & self.in_rows(self._cancelled).any(axis=1)
         if self.drawn and self.independent:
-            return np.asarray(off.any(axis=1) & moved.any(axis=1))
+            return np.asarray(cancelled | off.any(axis=1) & moved.any(axis=1))
         moved &= off
-        return np.asarray(moved.any(axis=1) & (moved.sum(axis=1) >= MOST * off.sum(axis=1)))
-
-    def cancelled(self, given: Array, off: Array) -> Array:
-        """The rows of an extreme sample in which digits are lost, which says nothing of what the model is for.
-
-        Where the live model has no right digit; or where ``given`` is ``off`` by less than what counts as rounding: of
-        numbers that are far larger than the result, one sum keeps all digits by luck and another one does not.
-        """
-        if not self.extreme or self.truth is None or self.live.dtype.kind != "f":
-            return np.zeros(len(self.in_rows(off)), bool)
-        largest = LARGEST_LIVE_ERROR * self.scale
-        live_is_off = self.in_rows(off_of(self.wanted, self.live.astype(np.float64), largest)).any(axis=1)
-        far = self.in_rows(off_of(self.wanted, given, largest)).any(axis=1)
-        return np.asarray(self.in_rows(off).any(axis=1) & (live_is_off | ~far))
+        return np.asarray(cancelled | moved.any(axis=1) & (moved.sum(axis=1) >= MOST * off.sum(axis=1)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +166,7 @@ def assess(stage: str, name: str, expected: Expected, actual: Array, tolerance: 
     else:
         wanted = np.where(actual == expected.best.astype(live.dtype), actual, live)
     off = off_of(wanted, given, bound * scale)
-    undetermined = expected.undetermined(off, bound * scale) | expected.cancelled(given, off)
+    undetermined = expected.undetermined(off, bound * scale)
     if undetermined.any():
         given = _told_apart(expected, undetermined, given, wanted, bound * scale)
     row = compare_arrays(stage, name, wanted, given, bound, scale if floats else 0.0)
