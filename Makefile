@@ -107,31 +107,22 @@ $(SAVEDMODEL)/installed: build/wheel
 	$(SAVEDMODEL)/bin/python -m pip uninstall --quiet --yes keras
 	@touch $@
 
-# TORCH names the release: a version with a CPU build at hand is much smaller than what a range would take.
+# Environments that need extras of ours and nothing by hand. TORCH names the release: a version with a CPU build at hand is
+# much smaller than what a range would take.
 TORCH ?= torch==2.13.0
-$(FRAMEWORKS)/installed: build/wheel
-	@test -x $(FRAMEWORKS)/bin/python || $(MAIN)/bin/python -m venv $(FRAMEWORKS)
-	$(FRAMEWORKS)/bin/python -m pip install --quiet "pytest>=8" "pytest-timeout>=2.3" "captum>=0.7,<1" "$(TORCH)"
-	$(FRAMEWORKS)/bin/python -m pip install --quiet "pullback[torch,jax,pymc,numpyro] @ file://$$(ls $$PWD/build/wheel/*.whl)"
-	$(FRAMEWORKS)/bin/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
-	@touch $@
-
-$(BACKENDS)/installed: build/wheel
-	@test -x $(BACKENDS)/bin/python || $(MAIN)/bin/python -m venv $(BACKENDS)
-	$(BACKENDS)/bin/python -m pip install --quiet "pytest>=8" "pytest-timeout>=2.3"
-	$(BACKENDS)/bin/python -m pip install --quiet "pullback[export,jax] @ file://$$(ls $$PWD/build/wheel/*.whl)"
-	$(BACKENDS)/bin/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
-	@touch $@
-
-$(CLUSTERS)/installed: build/wheel
-	@test -x $(CLUSTERS)/bin/python || $(MAIN)/bin/python -m venv $(CLUSTERS)
-	$(CLUSTERS)/bin/python -m pip install --quiet "pytest>=8" "pytest-timeout>=2.3"
-	$(CLUSTERS)/bin/python -m pip install --quiet "pullback[ray,spark] @ file://$$(ls $$PWD/build/wheel/*.whl)"
-	$(CLUSTERS)/bin/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
+$(FRAMEWORKS)/installed: EXTRAS = torch,jax,pymc,numpyro
+$(FRAMEWORKS)/installed: PEERS = "captum>=0.7,<1" "$(TORCH)"
+$(BACKENDS)/installed: EXTRAS = export,jax
+$(CLUSTERS)/installed: EXTRAS = ray,spark
+$(FRAMEWORKS)/installed $(BACKENDS)/installed $(CLUSTERS)/installed: build/wheel
+	@test -x $(@D)/bin/python || $(MAIN)/bin/python -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet "pytest>=8" "pytest-timeout>=2.3" $(PEERS)
+	$(@D)/bin/python -m pip install --quiet "pullback[$(EXTRAS)] @ file://$$(ls $$PWD/build/wheel/*.whl)"
+	$(@D)/bin/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
 	@touch $@
 
 # Others' own words for what we write: Triton's and TensorFlow Serving's protobufs (without TensorFlow), YAML.
-PEERS := "tritonclient[grpc]>=2.60" "pyyaml>=6" "markdown-it-py>=3"
+$(ANYWHERE)/installed: PEERS = "tritonclient[grpc]>=2.60" "pyyaml>=6" "markdown-it-py>=3"
 $(ANYWHERE)/installed: build/wheel
 	@test -x $(ANYWHERE)/bin/python || $(MAIN)/bin/python -m venv $(ANYWHERE)
 	$(ANYWHERE)/bin/python -m pip install --quiet "pytest>=8" "pytest-timeout>=2.3" $(PEERS)

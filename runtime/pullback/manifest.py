@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 
 from pullback import schema
 from pullback.errors import BundleError, DamagedError, FormatVersionError
-from pullback.selection import Selection, arguments
+from pullback.selection import Selection, selections
 
 FORMAT_VERSION = 1
 READABLE_VERSIONS = (1,)
@@ -95,7 +95,12 @@ class DerivativeSpec:
 
     def __post_init__(self) -> None:
         """Reads ``request``; raises ``BundleError`` where it says something else than ``of`` and ``wrt``."""
-        of, wrt = _selections(self.request)
+        try:
+            of, wrt = selections(self.request)
+        except ValueError as problem:
+            raise DamagedError(
+                f"request {self.request[:200]!r}: {problem}; the file is damaged, or Pullback did not write it"
+            ) from problem
         wrt = wrt * len(self.wrt) if len(wrt) == 1 else wrt
         if self.of and self.wrt and (of.name, *(item.name for item in wrt)) != (self.of, *self.wrt):
             raise DamagedError(
@@ -229,22 +234,6 @@ class FunctionSet:
     functions: tuple[FunctionSpec, ...]
     tolerance: Tolerance
     format_version: int = FORMAT_VERSION
-
-
-def _selections(request: str) -> tuple[Selection, tuple[Selection, ...]]:
-    """What ``hessian(y[2], x, t)`` is of, and with respect to what; raises ``BundleError``."""
-    match = re.fullmatch(r"\s*\w+\s*\((.*)\)\s*", request, re.DOTALL)
-    try:
-        parts = [Selection.parse(part) for part in arguments(match[1])] if match else []
-    except ValueError as problem:
-        raise DamagedError(
-            f"request {request[:200]!r}: {problem}; the file is damaged, or Pullback did not write it"
-        ) from problem
-    if len(parts) < 2:
-        raise DamagedError(
-            f"request {request[:200]!r} names no output and input; the file is damaged, or Pullback did not write it"
-        )
-    return parts[0], tuple(parts[1:])
 
 
 def shape_text(shape: Sequence[Dim]) -> str:

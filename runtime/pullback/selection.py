@@ -59,6 +59,15 @@ class Selection:
             ) from problem
 
 
+def selections(request: str) -> tuple[Selection, tuple[Selection, ...]]:
+    """What ``hessian(y[2], x, t)`` is of, and with respect to what; raises ``ValueError``."""
+    match = re.fullmatch(r"\s*\w+\s*\((.*)\)\s*", request, re.DOTALL)
+    parts = [Selection.parse(part) for part in arguments(match[1])] if match else []
+    if len(parts) < 2:
+        raise ValueError("it names no output and input")
+    return parts[0], tuple(parts[1:])
+
+
 def arguments(text: str) -> list[str]:
     """``text`` split at the commas that stand outside of brackets."""
     parts, depth, current = [], 0, ""

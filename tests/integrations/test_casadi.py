@@ -166,7 +166,9 @@ def _lagrangian_hessian(weights: Any) -> Any:
     return np.array(casadi.Function("h", [a, b], [casadi.hessian(value, a)[0]])(A, B))
 
 
-@pytest.mark.skipif(not pathlib.Path("/proc/self/task").is_dir(), reason="counts threads as Linux lists them")
+@pytest.mark.skipif(
+    not pathlib.Path("/proc/self/task").is_dir(), reason="threads are counted in /proc/self/task, which Linux alone has"
+)
 def test_small_graphs_run_on_one_thread(pair: pullback.Bundle) -> None:
     """Threads of ONNX Runtime spin beside a small graph; our files ask for none; other sessions stay as they are."""
 

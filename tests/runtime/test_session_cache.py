@@ -295,6 +295,23 @@ def test_processes_at_the_same_time(folder: Path, optimised: list[str]) -> None:
     assert not list(folder.glob("*.new"))
 
 
+def test_what_another_process_is_storing_is_left_to_it(folder: Path) -> None:
+    """It would remove this one's folder before the entry names it, or the other way round."""
+    pullback.load(BOWL, cache=folder)(X)
+    (entry,) = folder.glob("*.json")
+    lock = entry.with_suffix(".lock.new")
+    lock.touch()
+    before = entry.read_bytes()
+    (folder / json.loads(before)["folder"] / "graph.onnx").write_bytes(b"damaged")
+    assert bits(pullback.load(BOWL, cache=folder)(X)) == bits(pullback.load(BOWL)(X))
+    assert entry.read_bytes() == before
+    assert [path.name for path in folder.glob("*.new")] == [lock.name]
+    lock.unlink()
+    pullback.load(BOWL, cache=folder)(X)
+    assert entry.read_bytes() != before
+    assert not list(folder.glob("*.new"))
+
+
 def test_half_written_by_a_killed_process_is_removed(folder: Path) -> None:
     folder.mkdir(parents=True)
     old, young = folder / "a-b.new", folder / "c-d.new"

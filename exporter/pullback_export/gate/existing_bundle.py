@@ -38,9 +38,10 @@ Samples = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
 def _elsewhere(call: Elsewhere) -> Report:
     """The comparison in a process whose Keras runs on TensorFlow, and what a live model of another backend says."""
-    bundle, told = call.arguments["bundle"], call.arguments
+    told = call.arguments
+    bundle = _folder(told["bundle"])
     with tempfile.TemporaryDirectory() as folder:
-        found: Report = call.run(pathlib.Path(folder), bundle=pathlib.Path(bundle).resolve())
+        found: Report = call.run(pathlib.Path(folder), bundle=bundle.resolve())
     if call.is_live:
         loaded = _load(bundle)
         assert loaded.manifest is not None
@@ -85,7 +86,8 @@ def compare(
         ExportError: the inputs and outputs of the model are not those of the bundle.
         pullback.BundleError: the bundle is damaged.
     """
-    manifest = _load(bundle).manifest
+    folder = _folder(bundle)
+    manifest = _load(folder).manifest
     if manifest is None:
         raise ExportError(f"{bundle}: a bare file has no manifest; give the bundle's folder")
     bounds = _bounds(manifest, tolerance)
@@ -117,7 +119,7 @@ def compare(
         return check(
             drawn.source,
             retyped.traced,
-            pathlib.Path(bundle),
+            folder,
             _formats(manifest),
             drawn,
             bounds,
@@ -192,7 +194,13 @@ def _with_names(source: Source, evaluate: FunctionSpec) -> Source:
     return dataclasses.replace(source, axes=names)
 
 
-def _load(bundle: str | os.PathLike[str]) -> pullback.Bundle:
+def _folder(bundle: Any) -> pathlib.Path:
+    if isinstance(bundle, pullback.Bundle):
+        raise ExportError(f"a loaded bundle instead of its files: give the folder, {str(bundle.path)!r}")
+    return pathlib.Path(bundle)
+
+
+def _load(bundle: pathlib.Path) -> pullback.Bundle:
     try:
         return pullback.load(bundle)
     except pullback.NotExportedError:  # there is only a SavedModel

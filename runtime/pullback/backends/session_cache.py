@@ -95,11 +95,12 @@ class SessionCache:
             files = {path.name: _described(path) for path in new.iterdir()}
             stated = {"key": key, "folder": folder.name, "files": files, "size": size}
             text.write_text(json.dumps(stated), encoding="utf-8")
-            new.rename(folder)
-            os.replace(text, entry)
-            for other in self.folder.glob(f"{entry.stem}-*"):
-                if other != folder and _FOLDER.fullmatch(other.name):
-                    shutil.rmtree(other, ignore_errors=True)
+            with _alone(entry.with_suffix(".lock.new")):
+                new.rename(folder)
+                os.replace(text, entry)
+                for other in self.folder.glob(f"{entry.stem}-*"):
+                    if other != folder and _FOLDER.fullmatch(other.name):
+                        shutil.rmtree(other, ignore_errors=True)
 
     def _key(self, function: str, outputs: Collection[str] | None) -> dict[str, Any]:
         return {**self._common, "function": function, "outputs": None if outputs is None else sorted(outputs)}
@@ -123,6 +124,19 @@ def _made(path: Path) -> Iterator[Path]:
             yield path
     finally:
         _remove(path)
+
+
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Raises ``FileExistsError`` where another process is here: it stores the same graph.
+
+    Else it could remove a folder that this one is about to name.
+    """
+    os.close(os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    try:
+        yield
+    finally:
+        _remove(lock)
 
 
 def _remove(path: Path) -> None:

@@ -79,6 +79,12 @@ def test_a_tolerance_for_each_result(folder: pathlib.Path) -> None:
         compare(waves, folder / "waves.pullback", tolerance={"z": 1.0})
 
 
+def test_a_loaded_bundle_is_not_its_files(folder: pathlib.Path) -> None:
+    loaded: Any = pullback.load(folder / "waves.pullback")
+    with pytest.raises(ExportError, match=r"give the folder, '.*waves\.pullback'"):
+        compare(waves, loaded)
+
+
 @pytest.mark.parametrize("name", ["bowl", "bowl64"])
 def test_a_bundle_in_a_higher_precision(folder: pathlib.Path, name: str) -> None:
     report = assert_parity(folder / "bowl.keras", folder / f"{name}.pullback", {"x": X})
