@@ -37,12 +37,18 @@ test: $(MAIN)/installed
 	$(MAKE) --no-print-directory -j 2 test-main environments
 	$(MAKE) --no-print-directory test-runtime test-savedmodel
 
-# Downloads of the other environments take minutes of waiting: they are made while the main tests run.
+# Every part runs, also after one that failed. Which failed, and how long each took, is printed at the end and stands in
+# build/test-all.txt. Downloads of the other environments take minutes of waiting: they are made while the main tests run.
+PARTS := test-runtime test-savedmodel test-frameworks test-backends test-clusters test-anywhere docs package
 test-all: $(MAIN)/installed
-	$(MAKE) --no-print-directory -j 2 MARKED= test-main all-environments
-	$(MAKE) --no-print-directory MARKED= test-runtime test-savedmodel
-	$(MAKE) --no-print-directory test-frameworks test-backends test-clusters test-anywhere
-	$(MAKE) --no-print-directory docs package
+	@mkdir -p build && rm -f build/test-all.txt
+	@$(MAKE) --no-print-directory -j 2 part-test-main part-all-environments
+	@for part in $(PARTS); do $(MAKE) --no-print-directory part-$$part || exit; done
+	@cat build/test-all.txt && ! grep -q FAILED build/test-all.txt
+
+part-%:
+	@start=$$(date +%s); $(MAKE) --no-print-directory MARKED= $* && result=passed || result=FAILED; \
+		echo "$* $$result $$(($$(date +%s) - start))" | awk '{printf "%-18s%s%7d s\n", $$1, $$2, $$3}' >> build/test-all.txt
 
 # MARKED selects tests; what takes long runs only in test-all.
 MARKED = -m "not slow"
