@@ -334,9 +334,26 @@ def test_workers_do_not_outlive_their_supervisor(tmp_path: Path, monkeypatch: py
         assert not list(tmp_path.glob("pullback-metrics-*"))
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_servers_share_optimised_graphs(workers: str, tmp_path: Path) -> None:
+    """The first server with ``--cache`` writes graphs, the next one writes none; the numbers are the bundle's."""
+    folder, written = tmp_path / "cache", []
+    x = np.random.default_rng(3).normal(size=(5, 3))
+    want = pullback.load(FIELD)(x)._asdict()
+    for _ in range(2):
+        with serving(FIELD, "--workers", workers, "--cache", str(folder)) as (port, _process):
+            status, found, _ = Client(port).ask("/v2/models/field_evaluate/infer", request(x))
+            assert status == 200, found
+            for output in found["outputs"]:
+                np.testing.assert_array_equal(np.reshape(output["data"], output["shape"]), want[output["name"]])
+        written.append({path: path.stat().st_mtime_ns for path in folder.rglob("*.onnx")})
+    assert written[0] and written[1] == written[0]
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
+        (["--cache", str(FIELD / "cache")], "choose a folder outside of it"),
         (["--workers", "0"], "--workers must be positive"),
         (["--batch", "-1"], "--batch"),
         (["--name", "a/b"], "not a valid model name"),
