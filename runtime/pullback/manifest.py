@@ -5,6 +5,7 @@ Format versions (a version never changes once it has been released; new ones are
 * 1 (2026-11-23): first version.
 * 1 (2026-11-28): the kind and function ``weighted_hessian``, a second seed of ``hvp``, outputs of products besides
   the products. A reader of the first date refuses a bundle that holds a ``weighted_hessian``, and reads all others.
+* 1 (2026-11-29): an ``hvp`` by two inputs, the direction of which is in the last one.
 """
 
 from __future__ import annotations

@@ -233,6 +233,22 @@ def test_second_order_of_each_kind(folder: pathlib.Path, second_order: tuple[str
     )
 
 
+@pytest.mark.filterwarnings("ignore:hvp_s_a")  # a sum has no curvature
+def test_second_order_of_two_inputs_from_products(folder: pathlib.Path) -> None:
+    """Mixed blocks from ``hvp(y, a, b)``: each file is a batch of unit directions of one input."""
+    from tests.integrations.conftest import mixed
+
+    inputs = [tf.TensorSpec([None, 2], tf.float64, name) for name in "ab"]
+    wanted = [f"jvp({of}, {wrt})" for of in "us" for wrt in "ab"]
+    wanted += [f"hvp({of}, {wrt})" for of in "us" for wrt in ("a", "a, b", "b, a", "b")]
+    bundle = export(mixed, folder / "blocks.pullback", wanted, inputs=inputs, formats="onnx", unconnected="zero")
+    ours, theirs = ours_of.function(bundle, of=["u", "s"], backend="native"), symbolic_pair()
+    found = ours.jacobian().jacobian()(A, B, *[0] * 6)
+    want = theirs.jacobian().jacobian()(A, B, *[0] * 6)
+    for x, y in zip(found, want, strict=True):
+        np.testing.assert_allclose(np.array(x), np.array(y), rtol=1e-12, atol=1e-13)
+
+
 def _at(function: Any) -> Any:
     return np.array(function.call([A] + [0] * (function.n_in() - 1))[0])
 

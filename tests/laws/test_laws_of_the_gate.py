@@ -77,6 +77,20 @@ def test_a_product_of_several_outputs(number: int) -> None:
     assert broken((both[number], hvp)) == {law}
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_product_of_a_mixed_block(transposed: bool) -> None:
+    rng = np.random.default_rng(3)
+    dense, weights, direction = rng.normal(size=(2, 3, 4, 2)), rng.normal(size=(2, 3)), rng.normal(size=(2, 2))
+    result = np.einsum("bi,bijk,bk->bj", weights, dense, direction)
+    hvp = Answered(VectorHVP("y", "x", "t"), result, direction, (4, 2), weights)
+    hessian = Answered(Hessian("y", "x", "t"), dense, None, (4, 2))
+    if transposed:
+        hessian = Answered(Hessian("y", "t", "x"), dense.swapaxes(2, 3), None, (2, 4))
+    assert broken((hessian, hvp)) == set()
+    result[1, 2] += 1e-3
+    assert broken((hessian, hvp)) == {"law sum of w H v == hvp v"}
+
+
 def test_products_with_other_weights_are_not_compared() -> None:
     dense, weighted = answers()
     assert broken((weighted, product(dense, np.ones((2, 3))))) == set()

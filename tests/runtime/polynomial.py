@@ -91,7 +91,7 @@ class Polynomial:
             if derivative.kind in ("vjp", "weighted_hessian") or derivative.name.startswith("fwd_adj"):
                 inputs[f"adj_{of.label}"] = rows
             if derivative.kind in ("jvp", "hvp"):
-                inputs[f"fwd_{wrt[0].name}"] = SHAPES[wrt[0].name]
+                inputs[f"fwd_{wrt[-1].name}"] = SHAPES[wrt[-1].name]
             first = {"vjp": shapes[0], "jvp": rows, "hvp": shapes[0], "weighted_hessian": sum(shapes, ())}
             outputs[derivative.name] = first.get(derivative.kind, (*rows, *sum(shapes, ())))
         lead = ("B",) if self.batched else ()
@@ -110,11 +110,11 @@ class Polynomial:
         name = {
             "vjp": f"adj_{names[0]}",
             "jvp": f"fwd_{label}",
-            "hvp": f"fwd_adj_{names[0]}" if vector else f"hvp_{label}_{names[0]}",
+            "hvp": "_".join(("fwd_adj" if vector else f"hvp_{label}", *(item.label for item in wrt))),
             "weighted_hessian": f"hess_{label}_{'_'.join(names)}",
         }.get(kind, f"{kind}_{label}_{'_'.join(item.label for item in wrt)}")
         seed = {"vjp": f"adj_{label}", "weighted_hessian": f"adj_{label}"}.get(kind)
-        seed = f"fwd_{names[0]}" if kind in ("jvp", "hvp") else seed
+        seed = f"fwd_{names[-1]}" if kind in ("jvp", "hvp") else seed
         orders = 2 if kind in ("hessian", "hvp", "weighted_hessian") and len(names) == 1 else 1
         return DerivativeSpec(request, kind, name, of.name, tuple(names * orders), seed, float(factor or 1))
 
@@ -142,7 +142,7 @@ class Polynomial:
         block = np.tensordot(rows, hessians(z, t), 1)[..., first, :][..., _columns(wrt[-1])]
         if f"adj_{of.label}" in feeds and derivative.name.startswith(("fwd_adj", "hess_")):
             block = np.tensordot(feeds[f"adj_{of.label}"].ravel(), block, 1)
-        return np.asarray(block @ feeds[f"fwd_{wrt[0].name}"].ravel()) if derivative.kind == "hvp" else block
+        return np.asarray(block @ feeds[f"fwd_{wrt[-1].name}"].ravel()) if derivative.kind == "hvp" else block
 
 
 def _rows(of: Selection) -> Array:

@@ -82,6 +82,18 @@ ROWS: list[tuple[tuple[str, ...], str, tuple[str, ...], str]] = [
     (("hvp(y, x)",), "y", ("x",), SECOND),
     (("hvp(y, a) * 2",), "y[1]", ("a",), SECOND),
     (("hvp(y, x)",), "sum(y)", ("x",), SECOND),
+    (("hvp(y[1], x)", "hvp(y[1], x, a)", "hvp(y[1], a, x)", "hvp(y[1], a)"), "y[1]", ("a", "x"), SECOND),
+    (
+        tuple(f"hvp(y[{i}], {pair}) * {i + 2}" for i in range(3) for pair in ("x", "x, a", "a, x", "a")),
+        "y",
+        ("x", "a"),
+        SECOND,
+    ),
+    (("hvp(y, x)", "hvp(y, x, a) * 2", "hvp(y, a, x) * -1", "hvp(y, a)"), "y", ("x", "a"), SECOND),
+    (("hvp(y, x)", "hvp(y, x, a)", "hvp(y, a, x)", "hvp(y, a)"), "sum(y[:2])", ("a", "x"), SECOND),
+    (("hvp(y, x)", "hvp(y, x, a)", "hvp(y, a, x)", "hvp(y, a)"), "y", ("x",), SECOND),
+    (("hvp(y, x[0], x)", "hvp(y, x[1:], x)"), "y", ("x",), SECOND),
+    (("hvp(y[1], x[:2], x)", "hvp(y[1], x[1:], x)"), "y[1]", ("x",), SECOND),
     (("weighted_hessian(y, x)",), "y", ("x",), SECOND),
     (("weighted_hessian(y, x) * 2",), "y[1]", ("x",), SECOND),
     (("weighted_hessian(y, a)",), "y[1:]", ("a",), SECOND),
@@ -216,7 +228,8 @@ MISSING: list[tuple[tuple[str, ...], str, tuple[str, ...], str, str]] = [
     (("jacobian(y, x)",), "y", ("x",), "hess", "'weighted_hessian(y, x)'"),
     (("jacobian(y, x)",), "y[1]", ("x",), "hessp", "'hvp(y[1], x)'"),
     (("hessian(y, x)", "hessian(y, a)"), "y[1]", ("x", "a"), "hess", "'hessian(y[1], x, a)'"),
-    (("hvp(y, x)", "hvp(y, a)"), "y", ("x", "a"), "hessp", "'weighted_hessian(y, x)', 'weighted_hessian(y, x, a)'"),
+    (("hvp(y, x)", "hvp(y, a)"), "y", ("x", "a"), "hessp", "'hvp(y, x)', 'hvp(y, x, a)', 'hvp(y, a, x)', 'hvp(y, a)'"),
+    (("hvp(y, x)", "hvp(y, x, a)", "hvp(y, a)"), "y", ("x", "a"), "hessp", "'hvp(y, a, x)'"),
 ]
 
 

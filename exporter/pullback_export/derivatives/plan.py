@@ -203,7 +203,7 @@ class Derivatives:
         return not (copies_only or all(request.one_pass for request in requests))
 
     def _step(self, request: Request, level: int, tape: Any, run: Run) -> Step:
-        wrt = request.wrt[min(level, len(request.wrt) - 1)]
+        wrt = request.path[min(level, len(request.path) - 1)]
         tensors = [run.values[Selection(spec.name)] for spec in self.source.inputs]
 
         def on_copies(count: Any) -> Step:

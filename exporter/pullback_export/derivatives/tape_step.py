@@ -49,7 +49,7 @@ class Step:
 
     @property
     def wrt(self) -> Selection:
-        return self.request.wrt[min(self.level, len(self.request.wrt) - 1)]
+        return self.request.path[min(self.level, len(self.request.path) - 1)]
 
     def vjp(self, seed: Any, select: bool = True) -> Any:
         """``seed`` pulled back to the input; one pass."""

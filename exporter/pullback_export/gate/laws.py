@@ -148,7 +148,7 @@ def _width(selection: Selection, inputs: Mapping[str, Array], lead: int) -> int 
 def _pairs(answered: Sequence[Answered]) -> Iterator[Pair]:
     for one, other in itertools.permutations(answered, 2):
         law = _LAWS.get((one.request.kind, other.request.kind))
-        if law is not None and _about_the_same(one.request, other.request):
+        if law is not None and (_about_the_same(one.request, other.request) or _of_one_block(one, other)):
             yield from law(one, other)
     for one in answered:
         if one.request.kind in _SECOND:
@@ -165,6 +165,13 @@ def _pairs(answered: Sequence[Answered]) -> Iterator[Pair]:
 
 def _about_the_same(one: Request, other: Request) -> bool:
     return one.of == other.of and set(one.wrt) == set(other.wrt) and len(set(one.wrt)) == 1
+
+
+def _of_one_block(one: Answered, other: Answered) -> bool:
+    """Whether both are of the same mixed second derivatives: a dense one, in either order, and a product."""
+    first, second = one.request, other.request
+    mixed = first.kind in _SECOND and second.kind == "hvp" and len(second.wrt) == 2
+    return mixed and first.of == second.of and second.wrt in (first.wrt, first.wrt[::-1])
 
 
 def _products(matrix: Array, vector: Array, of_rows: bool) -> tuple[Array, Array]:
@@ -216,6 +223,13 @@ def _square(hessian: Answered) -> Array | None:
     return None if first is None or second is None else hessian.result.reshape(len(hessian.result), -1, first, second)
 
 
+def _square_for(hessian: Answered, hvp: Answered) -> Array | None:
+    """The same with the input of the direction last."""
+    square = _square(hessian)
+    same = square is None or len(hvp.request.wrt) == 1 or hvp.request.wrt == hessian.request.wrt
+    return square if same else np.asarray(square).swapaxes(2, 3)
+
+
 def _symmetric(hessian: Answered) -> Iterator[Pair]:
     """``H == H'``."""
     square = _square(hessian)
@@ -233,17 +247,15 @@ def _transposed(one: Answered, other: Answered) -> Iterator[Pair]:
 def _hessian_product(hessian: Answered, hvp: Answered) -> Iterator[Pair]:
     """``H v == hvp v``, of several outputs summed with its weights."""
     assert hvp.seed is not None
-    if hvp.weights is not None:
-        square = _square(hessian)
-        if square is not None:
-            weights = _flat(hvp.weights)
-            yield _weighted_along(hessian, np.einsum(_SUM, weights, square), hvp, _size_of_sum(weights, square))
+    square = _square_for(hessian, hvp)
+    if square is None:
         return
-    count = _flat(hvp.seed).shape[1]
-    if _flat(hessian.result).shape[1] != count * count:
-        return  # of several outputs, weighted by another seed
-    product, size = _products(_matrix(hessian.result, count), _flat(hvp.seed), False)
-    yield Pair("H v == hvp v", hessian.request, hvp.request, product, _flat(hvp.result), size)
+    if hvp.weights is not None:
+        weights = _flat(hvp.weights)
+        yield _weighted_along(hessian, np.einsum(_SUM, weights, square), hvp, _size_of_sum(weights, square))
+    elif square.shape[1] == 1:  # else it is of several outputs, weighted by another seed
+        product, size = _products(square[:, 0], _flat(hvp.seed), False)
+        yield Pair("H v == hvp v", hessian.request, hvp.request, product, _flat(hvp.result), size)
 
 
 def _weighted_sum(hessian: Answered, weighted: Answered) -> Iterator[Pair]:
@@ -258,7 +270,7 @@ def _weighted_sum(hessian: Answered, weighted: Answered) -> Iterator[Pair]:
 
 def _weighted_product(weighted: Answered, hvp: Answered) -> Iterator[Pair]:
     """The weighted Hessian times ``v``, where both were given the same weights."""
-    square = _square(weighted)
+    square = _square_for(weighted, hvp)
     if square is None or weighted.seed is None or hvp.weights is None:
         return
     if np.array_equal(weighted.seed, hvp.weights):

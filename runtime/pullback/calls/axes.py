@@ -34,9 +34,9 @@ def inputs_of(spec: FunctionSpec) -> tuple[TensorSpec, ...]:
     """The inputs of a function; the free axes of a direction are named as those of its input."""
     inputs = {tensor.name: tensor for tensor in spec.inputs}
     owners = {
-        derivative.seed: inputs[derivative.wrt[0]]
+        derivative.seed: inputs[derivative.wrt[-1]]
         for derivative in spec.derivatives
-        if derivative.seed is not None and derivative.kind in ("jvp", "hvp") and derivative.wrt[0] in inputs
+        if derivative.seed is not None and derivative.kind in ("jvp", "hvp") and derivative.wrt[-1] in inputs
     }
     return tuple(_named_as(tensor, owners.get(tensor.name)) for tensor in spec.inputs)
 

@@ -90,7 +90,7 @@ def vjp(finder: Finder) -> Recipe | None:
 
 def _vjp(group: Sequence[Piece], n: int) -> Recipe:
     """Products with one seed, each with respect to some of the ``n`` components."""
-    seed, shared, names = str(group[0].derivative.seed), group[0].shared, _names(group)
+    seed, shared, names = str(group[0].derivative.seed), group[0].shared, names_of(group)
 
     def read(results: Sequence[Array], weights: Array) -> Array:
         whole = np.empty((len(weights), n))
@@ -127,60 +127,7 @@ def _jvp(group: Sequence[Piece]) -> Recipe:
             total += result.reshape(total.shape)
         return np.ascontiguousarray(shared.of(total.T).T)
 
-    return Recipe(group[0].function, _names(group), read, seeds)
-
-
-def hvp(finder: Finder) -> Recipe | None:
-    """``(k, n)`` of directions ``(k, n)`` and weights ``(m,)`` or ``(k, m)``: products of the Hessians of scalars."""
-    found = [piece for piece in finder.find(("hvp",), 2, seeded=True) if _adjoint(piece) is None]
-    for function in dict.fromkeys(piece.function for piece in found):
-        whole = [p for p in found if p.function is function and len(p.columns[0]) == finder.layout.n]
-        chosen = cover([dataclasses.replace(piece, columns=()) for piece in whole], (finder.of.rows,))
-        if chosen is not None:
-            return _hvp(chosen, finder)
-    return None
-
-
-def _hvp(pieces: Sequence[Piece], finder: Finder) -> Recipe:
-    """Products of scalars that make up the rows; ``owned`` are the rows for which each is taken."""
-    left, owned = np.ones(finder.of.rows, bool), []
-    for piece in pieces:
-        owned.append(piece.shared.rows[left[piece.shared.rows]])
-        left[piece.shared.rows] = False
-
-    def seeds(directions: Array, weights: Array) -> Seeds:
-        return {str(piece.derivative.seed): directions for piece in pieces}
-
-    def read(results: Sequence[Array], directions: Array, weights: Array) -> Array:
-        total = np.zeros(directions.shape)
-        for piece, rows, result in zip(pieces, owned, results, strict=True):
-            weight = np.atleast_2d(weights)[:, rows].sum(1, keepdims=True)
-            total += weight * piece.scaled(result.reshape(total.shape).astype(np.float64))
-        return total
-
-    return Recipe(pieces[0].function, _names(pieces), read, seeds)
-
-
-def vector_hvp(finder: Finder) -> Recipe | None:
-    """``(k, n)`` of directions ``(k, n)`` and weights ``(m,)`` or ``(k, m)``: the product that takes both seeds."""
-    for piece in finder.find(("hvp",), 2, seeded=True):
-        adjoint = _adjoint(piece)
-        if adjoint is not None and _is_whole(piece, finder):
-            return _vector_hvp(piece, adjoint)
-    return None
-
-
-def _vector_hvp(piece: Piece, adjoint: str) -> Recipe:
-    forward, shared = _forward(piece, adjoint), piece.shared
-
-    def seeds(directions: Array, weights: Array) -> Seeds:
-        adjoints = np.broadcast_to(shared.seeds(np.atleast_2d(weights)), (len(directions), shared.theirs))
-        return {adjoint: adjoints, forward: directions}
-
-    def read(results: Sequence[Array], directions: Array, weights: Array) -> Array:
-        return piece.scaled(results[0].reshape(directions.shape).astype(np.float64))
-
-    return Recipe(piece.function, (piece.derivative.name,), read, seeds)
+    return Recipe(group[0].function, names_of(group), read, seeds)
 
 
 def weighted_hessian(finder: Finder) -> Recipe | None:
@@ -210,27 +157,6 @@ def _weighted_hessian(pieces: Sequence[Piece], shared: Shared, n: int) -> Recipe
         return whole_of(results, count)[:, 0]
 
     return Recipe(pieces[0].function, names, read, seeds, samples)
-
-
-def hessian_by_hvps(finder: Finder) -> Recipe | None:
-    """``(n, n)`` of weights ``(m,)``: one direction for each component of ``x``."""
-    return _by_unit_directions(finder, hvp(finder))
-
-
-def hessian_by_vector_hvps(finder: Finder) -> Recipe | None:
-    """``(n, n)`` of weights ``(m,)``: one direction for each component of ``x``, all with the same weights."""
-    return _by_unit_directions(finder, vector_hvp(finder))
-
-
-def _by_unit_directions(finder: Finder, product: Recipe | None) -> Recipe | None:
-    if product is None or product.seeds is None:
-        return None
-    made, units = product.seeds, functools.cache(lambda: np.eye(finder.layout.n))
-    return dataclasses.replace(
-        product,
-        read=lambda results, weights: product.read(results, units(), weights),
-        seeds=lambda weights: made(units(), weights),
-    )
 
 
 def _from_blocks(finder: Finder, kinds: Sequence[str], order: int) -> Recipe | None:
@@ -265,22 +191,6 @@ def _groups(pieces: Sequence[Piece]) -> list[list[Piece]]:
     return [list(group) for _, group in itertools.groupby(keyed, lambda p: (p.function.spec.name, p.derivative.seed))]
 
 
-def _names(pieces: Sequence[Piece]) -> tuple[str, ...]:
+def names_of(pieces: Sequence[Piece]) -> tuple[str, ...]:
     """The results of the pieces, each once: products of several requests may come summed in one."""
     return tuple(dict.fromkeys(piece.derivative.name for piece in pieces))
-
-
-def _is_whole(piece: Piece, finder: Finder) -> bool:
-    columns = [len(columns) for columns in piece.columns]
-    return len(piece.shared.rows) == finder.of.rows and columns == [finder.layout.n] * len(columns)
-
-
-def _adjoint(piece: Piece) -> str | None:
-    """The name of the adjoint seed of a second-order product that takes one: of a vector output."""
-    name = f"adj_{piece.of.label}"
-    return name if any(tensor.name == name for tensor in piece.function.spec.inputs) else None
-
-
-def _forward(piece: Piece, adjoint: str) -> str:
-    seed = piece.derivative.seed
-    return str(seed) if seed != adjoint else f"fwd_{piece.derivative.wrt[-1]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from pullback.flat import recipes
+from pullback.flat import recipes, second_products
 from pullback.flat.pieces import Finder
 from pullback.flat.recipes import Recipe, Source
 
@@ -29,12 +29,12 @@ SOURCES: dict[str, tuple[Row, ...]] = {
     "hessian": (
         Row(recipes.weighted_hessian, lambda m, n: n + m - 1),
         Row(recipes.exported_hessian, lambda m, n: n * m),
-        Row(recipes.hessian_by_hvps, lambda m, n: n * m + 1),
-        Row(recipes.hessian_by_vector_hvps, lambda m, n: n + m),
+        Row(second_products.hessian_by_hvps, lambda m, n: n * m + 1),
+        Row(second_products.hessian_by_vector_hvps, lambda m, n: n + m),
     ),
     "hessp": (  # without one, of the Hessian
-        Row(recipes.hvp, lambda m, n: m),
-        Row(recipes.vector_hvp, lambda m, n: 1),
+        Row(second_products.hvp, lambda m, n: m),
+        Row(second_products.vector_hvp, lambda m, n: 1),
     ),
 }
 
@@ -57,6 +57,7 @@ def requests(wanted: str, of: str, wrt: Sequence[str], rows: int) -> tuple[str, 
         return tuple(f"{'gradient' if rows == 1 else 'jacobian'}({of}, {name})" for name in wrt)
     if wanted in ("vjp", "jvp"):
         return tuple(f"{wanted}({of}, {name})" for name in wrt)
-    if wanted == "hessp" and len(wrt) == 1:  # a product is of one input
-        return (f"hvp({of}, {wrt[0]})",)
+    if wanted == "hessp":  # a product of two inputs knows one side of its block
+        both = [", ".join((of, a) if a == b else (of, a, b)) for a in wrt for b in wrt]
+        return tuple(f"hvp({pair})" for pair in both)
     return tuple(f"{'hessian' if rows == 1 else 'weighted_hessian'}({pair})" for pair in second)

@@ -35,6 +35,7 @@ HVP = answered("hvp(e, x)", np.einsum("bij,bj->bi", C, T), T)
 LAPLACIAN = answered("laplacian(e, x)", np.trace(C, axis1=1, axis2=2))
 MIXED = answered("hessian(e, x, t)", J, None, (OUT, IN))
 OTHER = answered("hessian(e, t, x)", J.swapaxes(1, 2), None, (IN, OUT))
+MIXED_HVP = answered("hvp(e, x, t)", np.einsum("bij,bj->bi", J, T), T, (OUT, IN))
 CHAIN = answered("derivative(e, x, t)", J[:, 0, 0])
 NIAHC = answered("derivative(e, t, x)", J[:, 0, 0])
 GRADIENT = answered("gradient(y, x)", J[:, :1])
@@ -48,6 +49,8 @@ PAIRS = (
     (HESSIAN, HVP, "H v == hvp v"),
     (HESSIAN, LAPLACIAN, "trace H == Laplacian"),
     (MIXED, OTHER, "order of differentiation"),
+    (MIXED, MIXED_HVP, "H v == hvp v"),
+    (OTHER, MIXED_HVP, "H v == hvp v"),
     (CHAIN, NIAHC, "order of differentiation"),
 )
 

@@ -57,16 +57,17 @@ class AlongTangent(Request):
 
     @property
     def seeds(self) -> tuple[Seed, ...]:
-        return (tangent_seed(self.wrt[0]),)
+        return (tangent_seed(self.wrt[-1]),)
 
     @property
     def direction_seed(self) -> str:
         return self.seeds[-1].name
 
     def check_shapes(self, out: Shape, into: Sequence[Shape], lead: int) -> None:
-        if self.wrt[0].index:
+        along = self.wrt[-1]
+        if along.index:
             raise ExportError(
-                f"{self}: a tangent belongs to a whole input; write {self.wrt[0].name} and pass zeros elsewhere"
+                f"{self}: a tangent belongs to a whole input; write {along.name} and pass zeros elsewhere"
             )
 
     def predicted(self, result: Array, quotient: Quotient) -> Array:

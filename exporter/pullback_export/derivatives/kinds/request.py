@@ -193,10 +193,15 @@ class Request:
 
     # How it is computed.
 
+    @property
+    def path(self) -> tuple[Selection, ...]:
+        """``wrt`` in the order in which it is differentiated; once where that is the same each time."""
+        return self.wrt
+
     def key(self, order: int) -> Key:
         """Identifies the result of the first ``order`` differentiations; requests with equal keys share it."""
-        wrt = self.wrt if len(self.wrt) > 1 else self.wrt * max(self.order, 1)
-        return self._step_name(order), self.of, wrt[:order], self.mode, self.chunk
+        path = self.path if len(self.path) > 1 else self.path * max(self.order, 1)
+        return self._step_name(order), self.of, path[:order], self.mode, self.chunk
 
     def _step_name(self, order: int) -> str:
         return self.kind

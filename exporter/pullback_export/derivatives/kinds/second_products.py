@@ -19,26 +19,40 @@ from pullback_export.derivatives.kinds.request import Differentiation, Key, Requ
 class HVP(AlongTangent):
     """Hessian-vector product: takes ``fwd_x (B, *in)``, gives ``hvp_y_x (B, *in)`` of one scalar per sample.
 
-    Of a vector output it takes ``adj_y (B, *out)`` too, and gives ``fwd_adj_x (B, *in)``: see :class:`VectorHVP`.
+    By two inputs, ``hvp(y, x, t)`` takes ``fwd_t (B, *in2)`` and gives ``hvp_y_x_t (B, *in)``: the mixed second
+    derivative ``hessian(y, x, t)`` times the direction. Of a vector output it takes ``adj_y (B, *out)`` too, and gives
+    ``fwd_adj_x (B, *in)``: see :class:`VectorHVP`.
     """
 
     kind = "hvp"
     function = "hvp"
+    orders = (1, 2)
     by_shared = False
 
+    def _complete(self, wrt: tuple[Selection, ...]) -> tuple[Selection, ...]:
+        return wrt[:1] if len(set(wrt)) == 1 else wrt
+
     def _default_name(self) -> str:
-        return f"hvp_{self.of.label}_{self.wrt[0].label}"
+        return "_".join(("hvp", self.of.label, *(item.label for item in self.wrt)))
 
     def resolved(self, out: Shape) -> Request:
         if all(size == 1 for size in out):
             return self
         name = None if self.name == self._default_name() else self.name
-        of, wrt = str(self.of), str(self.wrt[0])
-        return VectorHVP(of, wrt, scale=self.scale, name=name, mode=self.mode, chunk=self.chunk)
+        wrt = map(str, self.wrt)
+        return VectorHVP(str(self.of), *wrt, scale=self.scale, name=name, mode=self.mode, chunk=self.chunk)
 
     @property
     def order(self) -> int:
         return 2
+
+    @property
+    def path(self) -> tuple[Selection, ...]:
+        """The input of the direction comes first: what remains is the derivative of one number, a reverse pass.
+
+        ``d2y/dx dt`` times ``v`` is the derivative by ``x`` of ``<dy/dt, v>``, as second derivatives are symmetric.
+        """
+        return self.wrt[::-1]
 
     def differentiate(
         self, step: Differentiation, level: int, seeds: Mapping[str, Any], results: Mapping[Key, Any]
@@ -47,7 +61,7 @@ class HVP(AlongTangent):
 
     @property
     def byproducts(self) -> tuple[Request, ...]:
-        return (Gradient(str(self.of), str(self.wrt[0])),)
+        return (Gradient(str(self.of), str(self.path[0])),)
 
     def below(self) -> Request:
         return Gradient(str(self.of), str(self.wrt[0]), name="below")
@@ -56,20 +70,21 @@ class HVP(AlongTangent):
 class VectorHVP(HVP):
     """What :class:`HVP` is for a vector output: ``fwd_adj_x``, the Hessian of ``<adj_y, y>`` times ``fwd_x``.
 
-    CasADi's forward-over-adjoint; those of several outputs add up, as their adjoints do.
+    CasADi's forward-over-adjoint; those of several outputs add up, as their adjoints do. By two inputs it is
+    ``fwd_adj_x_t``, the part of it that ``fwd_t`` makes.
     """
 
     adds_up = True
 
     def _default_name(self) -> str:
-        return f"fwd_adj_{self.wrt[0].label}"
+        return "_".join(("fwd_adj", *(item.label for item in self.wrt)))
 
     def resolved(self, out: Shape) -> Request:
         return self
 
     @property
     def seeds(self) -> tuple[Seed, ...]:
-        return adjoint_seed(self.of), tangent_seed(self.wrt[0])
+        return adjoint_seed(self.of), tangent_seed(self.wrt[-1])
 
     def differentiate(
         self, step: Differentiation, level: int, seeds: Mapping[str, Any], results: Mapping[Key, Any]
@@ -78,7 +93,7 @@ class VectorHVP(HVP):
 
     @property
     def byproducts(self) -> tuple[Request, ...]:
-        return (VJP(str(self.of), str(self.wrt[0])),)
+        return (VJP(str(self.of), str(self.path[0])),)
 
     def below(self) -> Request:
         return VJP(str(self.of), str(self.wrt[0]), name="below")

@@ -183,20 +183,21 @@ class Files:
             )
         }
         found = self._product(rows, y, (x, z)) or self._product(rows, y, (z, x))
-        return found or (self._by_hvp(y, x) if x == z else None)
+        return found or self._by_hvp(y, x, z) or self._by_hvp(y, z, x)
 
-    def _by_hvp(self, y: str, x: str) -> Source | None:
+    def _by_hvp(self, y: str, x: str, z: str) -> Source | None:
+        """From products of the block ``(x, z)`` with the unit directions of ``z``."""
         if "hvp" not in self._bundle.functions or not self._spec.rowwise:
             return None
         spec = self._function("hvp")
         for item in spec.derivatives:
-            if item.kind != "hvp" or not _is(item, y, (x,) * len(item.wrt)):
+            if item.kind != "hvp" or not _is(item, y, (x, z) if len(item.wrt) == 2 or x != z else (x,)):
                 continue
-            forward = f"fwd_{x}"
+            forward = f"fwd_{z}"
             if math.prod(self.shapes[y]) == 1 and f"adj_{y}" not in spec.seeds:
-                return Source(spec, item.name, (y, x, x), ((forward, x),))
+                return Source(spec, item.name, (y, z, x), ((forward, z),))
             if f"adj_{y}" in spec.seeds:
-                return Source(spec, item.name, (y, x, x), ((f"adj_{y}", y), (forward, x)))
+                return Source(spec, item.name, (y, z, x), ((f"adj_{y}", y), (forward, z)))
         return None
 
     def _product(
