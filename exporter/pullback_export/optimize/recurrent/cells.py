@@ -18,20 +18,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pullback_export.graph.values import Node, Region, Value
+from pullback_export.graph.values import Region, Value
 from pullback_export.optimize.final.scan_bodies import held_by
+from pullback_export.optimize.recurrent.activations import Activation, activation_of
 from pullback_export.optimize.recurrent.affine import Term, terms_of
 from pullback_export.optimize.rewrite import made_by, other_operand
-
-# Bounded ones, with which no finite input gives a NaN: on the way to it the kernels clip, and a NaN would get lost.
-_ACTIVATIONS = {"Sigmoid": "Sigmoid", "Tanh": "Tanh", "Softsign": "Softsign"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Gate:
     """An activation of ``rows + state @ matrix + constants``."""
 
-    activation: str
+    activation: Activation
     rows: tuple[Term, ...]
     recurrent: Term
     constants: tuple[Term, ...]
@@ -45,7 +43,7 @@ class Cell:
 
     operator: str
     gates: tuple[Gate, ...]
-    activations: tuple[str, ...]
+    activations: tuple[Activation, ...]
     hidden: int
     hidden_after: Value
     cell: int | None = None
@@ -82,22 +80,21 @@ class Body:
 
     def gate(self, value: Value, state: Value) -> Gate | None:
         """``value`` as an activation of rows, one product of ``state`` and constants."""
-        node = made_by(value, *_ACTIVATIONS)
-        source = node.inputs[0] if node is not None else None
-        terms = self.terms(source) if source is not None else None
-        return None if node is None or terms is None else self.gate_of(node.op_type, terms, state)
+        found = activation_of(value)
+        terms = self.terms(found[1]) if found is not None else None
+        return None if found is None or terms is None else self.gate_of(found[0], terms, state)
 
     def terms(self, value: Value) -> list[Term] | None:
         return terms_of(value, lambda item: any(item is row for row in self.rows))
 
-    def gate_of(self, activation: str, terms: list[Term], state: Value) -> Gate | None:
-        """The same for an operator and what it is applied to."""
+    def gate_of(self, activation: Activation, terms: list[Term], state: Value) -> Gate | None:
+        """The same for an activation and the terms that it is applied to."""
         products = [term for term in terms if term.matrix is not None]
         rows = tuple(term for term in terms if term.matrix is None and not term.is_constant)
         if len(products) != 1 or products[0].value is not state or not rows:
             return None
         constants = tuple(term for term in terms if term.is_constant)
-        return Gate(_ACTIVATIONS[activation], rows, products[0], constants)
+        return Gate(activation, rows, products[0], constants)
 
 
 def through(value: Value) -> Value:
@@ -141,14 +138,14 @@ def _lstm(body: Body, hidden: int, cell: int) -> Cell | None:
         for f_value, state in _factors(kept):
             for i_value, g_value in _factors(added):
                 for o_value, shown in _factors(after):
-                    output = made_by(shown, *_ACTIVATIONS)
-                    if state is not c or output is None or output.inputs[0] is not c_after:
+                    output = activation_of(shown)
+                    if state is not c or output is None or output[1] is not c_after:
                         continue
                     gates = [body.gate(value, h) for value in (i_value, o_value, f_value, g_value)]
                     found = [gate for gate in gates if gate is not None]
                     if len(found) < 4 or len({gate.activation for gate in found[:3]}) > 1:
                         continue
-                    names = (found[0].activation, found[3].activation, _ACTIVATIONS[output.op_type])
+                    names = (found[0].activation, found[3].activation, output[0])
                     return Cell("LSTM", tuple(found), names, hidden, after, cell, c_after, f_value, added)
     return None
 
@@ -174,11 +171,10 @@ def _is_rest(value: Value, gate: Value) -> bool:
 
 
 def _candidate(body: Body, h: Value, value: Value, update: Gate, after: Value) -> Cell | None:
-    node = made_by(value, *_ACTIVATIONS)
-    source = node.inputs[0] if node is not None else None
-    if node is None or source is None:
+    found = activation_of(value)
+    if found is None:
         return None
-    reset_candidate = _reset_after(body, h, node, source) or _reset_before(body, h, node, source)
+    reset_candidate = _reset_after(body, h, *found) or _reset_before(body, h, *found)
     if reset_candidate is None:
         return None
     reset, gate = reset_candidate
@@ -189,7 +185,7 @@ def _candidate(body: Body, h: Value, value: Value, update: Gate, after: Value) -
     return Cell("GRU", (update, reset, gate), names, 0, after, resets_before=before)
 
 
-def _reset_after(body: Body, h: Value, node: Node, source: Value) -> tuple[Gate, Gate] | None:
+def _reset_after(body: Body, h: Value, activation: Activation, source: Value) -> tuple[Gate, Gate] | None:
     """``act(rows + r * (h @ U + b))``"""
     for outside, scaled in _summands(source):
         for r_value, product in _factors(scaled):
@@ -202,18 +198,18 @@ def _reset_after(body: Body, h: Value, node: Node, source: Value) -> tuple[Gate,
                 continue
             constants = tuple(term for term in rows if term.is_constant)
             varying = tuple(term for term in rows if not term.is_constant)
-            return reset, Gate(_ACTIVATIONS[node.op_type], varying, products[0], constants, others)
+            return reset, Gate(activation, varying, products[0], constants, others)
     return None
 
 
-def _reset_before(body: Body, h: Value, node: Node, source: Value) -> tuple[Gate, Gate] | None:
+def _reset_before(body: Body, h: Value, activation: Activation, source: Value) -> tuple[Gate, Gate] | None:
     """``act(rows + (r * h) @ U)``"""
     terms = body.terms(source)
     products = [term for term in terms or () if term.matrix is not None]
     if terms is None or len(products) != 1:
         return None
     for r_value, state in _factors(products[0].value):
-        reset, gate = body.gate(r_value, h), body.gate_of(node.op_type, terms, products[0].value)
+        reset, gate = body.gate(r_value, h), body.gate_of(activation, terms, products[0].value)
         if state is h and reset is not None and gate is not None:
             return reset, gate
     return None
