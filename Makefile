@@ -72,9 +72,9 @@ test-savedmodel: $(SAVEDMODEL)/installed $(BUNDLE)/manifest.json
 test-frameworks: $(FRAMEWORKS)/installed
 	PULLBACK_INSTALLED=frameworks $(LIMITED) $(FRAMEWORKS)/bin/python $(PYTEST) tests/frameworks
 
-# TensorFlow and JAX, for models of Keras on JAX. Only in test-all.
+# TensorFlow and JAX, for models of Keras on JAX, and tf_keras, for those of Keras 2. Only in test-all.
 test-backends: $(BACKENDS)/installed
-	PULLBACK_INSTALLED=backends $(LIMITED) $(BACKENDS)/bin/python $(PYTEST) tests/exporter/sources/test_keras_backend.py
+	PULLBACK_INSTALLED=backends $(LIMITED) $(BACKENDS)/bin/python $(PYTEST) tests/exporter/sources/test_keras_backend.py tests/exporter/sources/test_keras_2.py
 
 # Ray and Spark, which needs Java 17. Only in test-all; both are large.
 test-clusters: $(CLUSTERS)/installed
@@ -119,6 +119,7 @@ TORCH ?= torch==2.13.0
 $(FRAMEWORKS)/installed: EXTRAS = torch,jax,pymc,numpyro
 $(FRAMEWORKS)/installed: PEERS = "captum>=0.7,<1" "$(TORCH)"
 $(BACKENDS)/installed: EXTRAS = export,jax
+$(BACKENDS)/installed: PEERS = "tf_keras>=2.21,<2.22"
 $(CLUSTERS)/installed: EXTRAS = ray,spark
 $(FRAMEWORKS)/installed $(BACKENDS)/installed $(CLUSTERS)/installed: build/wheel
 	@test -x $(@D)/bin/python || $(MAIN)/bin/python -m venv $(@D)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import signal
+import sys
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from pullback.errors import MissingDependencyError
 from pullback_export import ExportError, UnsupportedOpsError, export
 from pullback_export.failures import as_export_errors, explanation, one_line
 
@@ -179,13 +182,15 @@ def test_refused_clearly(name: str, tmp_path: pathlib.Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_of_keras_2_is_told_what_to_do(tmp_path: pathlib.Path) -> None:
-    class Old:
-        """As ``tf_keras`` is not installed here."""
-
-    Old.__module__ = "tf_keras.src.models"
-    with pytest.raises(ExportError, match=r"model of tf_keras \(Keras 2\): write it with tf.saved_model.save"):
-        export(Old(), tmp_path / "model.pullback", [])
+def test_a_file_of_keras_2_is_told_what_to_do(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that Keras 3 cannot read; ``tests/exporter/sources/test_keras_2.py`` has the models and files themselves."""
+    monkeypatch.setitem(sys.modules, "tf_keras", None)
+    with zipfile.ZipFile(tmp_path / "old.keras", "w") as archive:
+        archive.writestr("metadata.json", '{"keras_version": "2.15.0"}')
+        archive.writestr("config.json", '{"module": "tf_keras.src.models", "class_name": "Functional", "config": {}}')
+    with pytest.raises(MissingDependencyError, match=r'written by Keras 2 \(2.15.0\).*pip install "tf_keras~='):
+        export(tmp_path / "old.keras", tmp_path / "model.pullback", [])
+    assert not (tmp_path / "model.pullback").exists()
 
 
 def version_1_loop(folder: pathlib.Path) -> None:

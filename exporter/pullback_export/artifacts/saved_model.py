@@ -77,6 +77,5 @@ def _for_any_batch(traced: Traced) -> Any:
 
 
 def _is_keras(trackable: Any) -> bool:
-    return type(trackable).__module__.split(".")[0] == "keras" or any(
-        base.__module__.split(".")[0] == "keras" for base in type(trackable).__mro__
-    )
+    """Whether it is of Keras, or of ``tf_keras``, which would write its own objects beside the functions."""
+    return any(base.__module__.split(".")[0] in ("keras", "tf_keras") for base in type(trackable).__mro__)

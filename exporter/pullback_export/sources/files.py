@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import os
 import pathlib
+import zipfile
 from typing import Any
 
+import h5py  # comes with Keras
 import tensorflow as tf
 
 from pullback_export.errors import ExportError, MissingDependencyError
@@ -79,6 +82,37 @@ def _keras_model(path: pathlib.Path) -> Any:
                 f"{path}: a file of weights without the model: build the model, model.load_weights({path.name!r}), and"
                 " export the model"
             ) from problem
+        version = _written_by(path)
+        if version.startswith("2."):
+            return _keras_2_model(path, version, problem)
         said = str(problem).split("Full object config")[0].strip()
         remedy = " (on the command line: --import MODULE)" if "make sure they are all imported" in said else ""
         raise ExportError(f"{path}: Keras cannot read it: {said}{remedy}") from problem
+
+
+def _written_by(path: pathlib.Path) -> str:
+    """The version of Keras that wrote a file; empty where it does not say."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return str(json.loads(archive.read("metadata.json")).get("keras_version", ""))
+        with h5py.File(path) as file:
+            return str(file.attrs.get("keras_version", ""))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return ""
+
+
+def _keras_2_model(path: pathlib.Path, version: str, problem: Exception) -> Any:
+    """The model of a file that Keras 3 cannot read (``problem``) and Keras 2 wrote."""
+    try:
+        keras_2 = importlib.import_module("tf_keras")
+    except ImportError:
+        raise MissingDependencyError(
+            f"{path}: written by Keras 2 ({version}), and Keras 3 cannot read it: pip install"
+            f' "tf_keras~={tf.__version__.rsplit(".", 1)[0]}.0", which can'
+        ) from problem
+    try:
+        return keras_2.models.load_model(path, compile=False)
+    except Exception as second:
+        said = str(second).split("Full object config")[0].strip()
+        raise ExportError(f"{path}: written by Keras 2 ({version}), and tf_keras cannot read it: {said}") from second

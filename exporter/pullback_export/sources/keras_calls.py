@@ -109,7 +109,7 @@ def output_names(model: Any, called: Callable[[], Any]) -> tuple[int, tuple[str,
     if isinstance(structure, dict) or hasattr(structure, "_fields"):
         return count, structure_names(structure, count)
     names = list(getattr(functional, "output_names", None) or [])
-    made_up = [_is_made_up(model, name) for name in names]
+    made_up = [is_made_up(model, name) for name in names]
     if not names or any(made_up) or len(set(names)) != len(names):
         return count, numbered("y", count)
     return count, tuple(names)
@@ -122,7 +122,7 @@ def _is_functional(model: Any) -> bool:
     return hasattr(model, "_outputs_struct") and type(model).__module__.split(".")[0] == "keras"
 
 
-def _is_made_up(model: Any, name: str) -> bool:
+def is_made_up(model: Any, name: str) -> bool:
     """Whether Keras counted the layer's name up: ``dense``, ``dense_4``; such names change from process to process."""
     try:
         layer = model.get_layer(name)

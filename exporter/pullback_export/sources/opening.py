@@ -32,7 +32,7 @@ def open_source(
     half: bool = False,
     takes: Sequence[str] = (),
 ) -> Source:
-    """Reads a Keras model, a ``.keras`` path, a SavedModel folder, a ``tf.Module`` or a function of tensors.
+    """Reads a model of Keras or ``tf_keras``, a path of one, a SavedModel folder, a ``tf.Module`` or a function.
 
     ``batched``: see :func:`pullback_export.sources.batches.batched_inputs`.
     ``half``: it may compute in half precision. ``takes``: the inputs of a bundle that was made of it, which may be
@@ -40,16 +40,15 @@ def open_source(
     """
     if isinstance(model, str | pathlib.Path):
         model = load(pathlib.Path(model))
-    if any(base.__module__.split(".")[0] == "tf_keras" for base in type(model).__mro__):
-        raise ExportError(
-            f"{type(model).__name__} is a model of tf_keras (Keras 2): write it with tf.saved_model.save(model,"
-            " folder), and export the folder"
-        )
     inputs, wanted = names_among(inputs)
     if _is_keras(model):
         from pullback_export.sources.keras_models import keras_source
 
         source = keras_source(model, inputs, outputs, training, half)
+    elif is_keras_2(model):
+        from pullback_export.sources.keras_2 import keras_2_source
+
+        source = keras_2_source(model, inputs, outputs, training, half)
     elif hasattr(model, "signatures") and isinstance(model, tf.__internal__.tracking.AutoTrackable):
         source = saved_model_source(model, inputs, outputs, signature)
     elif callable(model):
@@ -79,9 +78,15 @@ def _is_keras(model: Any) -> bool:
     return layer is not None and isinstance(model, layer)
 
 
+def is_keras_2(model: Any) -> bool:
+    """Whether ``model`` is a layer or model of ``tf_keras``; whoever has one has imported it."""
+    layer = getattr(getattr(sys.modules.get("tf_keras"), "layers", None), "Layer", None)
+    return layer is not None and isinstance(model, layer)
+
+
 def needs_inputs(model: Any) -> bool:
     """Whether nothing but ``inputs=`` can say what ``model`` takes: a function without a signature."""
-    if isinstance(model, str | pathlib.Path) or _is_keras(model) or hasattr(model, "signatures"):
+    if isinstance(model, str | pathlib.Path) or _is_keras(model) or is_keras_2(model) or hasattr(model, "signatures"):
         return False
     return callable(model) and not signature_of(model)
 

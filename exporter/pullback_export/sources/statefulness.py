@@ -60,6 +60,14 @@ def check_stateless(graph: Any) -> None:
             )
 
 
+def written_variables(graph: Any) -> tuple[str, ...]:
+    """The names of the variables that the traced ``graph`` writes to, whether or not outputs depend on them."""
+    names = {tensor.name: tensor.name for tensor in graph.inputs}
+    names |= {graph.capture(variable.handle).name: variable.name for variable in graph.variables}
+    keys = [names[tensor.name] for tensor in graph.inputs]
+    return tuple(dict.fromkeys(str(key) for _, key in _touched(graph, graph.get_operations(), keys, _WRITES)))
+
+
 def _touched(
     graph: Any, ops: Iterable[Any], keys: Sequence[Hashable], kinds: tuple[str, ...]
 ) -> Iterator[tuple[Any, Hashable]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import keras
 import tensorflow as tf
@@ -15,14 +15,21 @@ from pullback_export.errors import ExportError
 from pullback_export.sources.source import Tap, layer_call
 
 # Their inner layers see one step at a time, or all steps as rows: never what a caller would take for their output.
-_STEPWISE = (keras.layers.TimeDistributed, keras.layers.RNN)
+_STEPWISE = ("TimeDistributed", "RNN")
+
+
+def own_call(layer: Any) -> Callable[..., Any]:
+    """What a layer computes, as it stands."""
+    return cast(Callable[..., Any], layer.call)
 
 
 @contextlib.contextmanager
-def tapped(model: Any, wanted: Sequence[str], tap: Tap) -> Iterator[None]:
+def tapped(
+    model: Any, wanted: Sequence[str], tap: Tap, call_of: Callable[[Any], Callable[..., Any]] = own_call
+) -> Iterator[None]:
     """Lets the output of each wanted layer, or of one of its calls, pass through ``tap`` while the context lasts.
 
-    The mask that Keras has set on an output goes with what ``tap`` returns.
+    The mask that Keras has set on an output goes with what ``tap`` returns. ``call_of`` gives what a layer computes.
 
     Raises :class:`ExportError` for a name that several layers have, a layer that is called several times where no call
     is named, one that is not called, one that returns something else than a tensor, and one within a loop.
@@ -31,7 +38,9 @@ def tapped(model: Any, wanted: Sequence[str], tap: Tap) -> Iterator[None]:
     for layer in model._flatten_layers(include_self=False):
         layers.setdefault(layer.name, []).append(layer)
     calls = {name: layer_call(name, layers) for name in wanted}
-    stepwise = {id(inner): outer.name for outer in _stepwise(model) for inner in outer._flatten_layers(False)}
+    stepwise = {
+        id(inner): outer.name for outer in _stepwise(model) for inner in outer._flatten_layers(include_self=False)
+    }
     for name, (stem, _) in calls.items():
         if len(layers[stem]) > 1:
             raise ExportError(f"{len(layers[stem])} layers are named {stem!r}; give the one that is meant another name")
@@ -42,13 +51,18 @@ def tapped(model: Any, wanted: Sequence[str], tap: Tap) -> Iterator[None]:
     taps = _Taps(calls, tap)
     with contextlib.ExitStack() as stack:
         for stem in {stem for stem, _ in calls.values()}:
-            stack.enter_context(_called(layers[stem][0], taps.through(stem, layers[stem][0].call)))
+            stack.enter_context(_called(layers[stem][0], taps.through(stem, call_of(layers[stem][0]))))
         yield
     taps.check_reached()
 
 
 def _stepwise(model: Any) -> list[Any]:
-    return [layer for layer in model._flatten_layers(include_self=False) if isinstance(layer, _STEPWISE)]
+    """Layers of Keras, or of ``tf_keras``, that call others once for each step."""
+    return [
+        layer
+        for layer in model._flatten_layers(include_self=False)
+        if any(base.__name__ in _STEPWISE and "keras" in base.__module__.split(".")[0] for base in type(layer).__mro__)
+    ]
 
 
 @contextlib.contextmanager
@@ -86,7 +100,8 @@ class _Taps:
                     result = self._passed(name, result)
             return result
 
-        return call
+        # Layers of Keras 2 have AutoGraph convert what they find as their call.
+        return cast(Callable[..., Any], tf.autograph.experimental.do_not_convert(call))
 
     def _passed(self, name: str, result: Any) -> Any:
         stem, chosen = self.calls[name]
@@ -94,7 +109,7 @@ class _Taps:
             raise ExportError(
                 f"layer {stem!r} is called more than once; say which call is meant: {stem}#0, {stem}#1, ..."
             )
-        if not keras.ops.is_tensor(result):
+        if not (keras.ops.is_tensor(result) or tf.is_tensor(result)):
             raise ExportError(f"layer {name!r} returns {type(result).__name__}, not one tensor; name another layer")
         if (result.graph if tf.is_symbolic_tensor(result) else None) is not self.graph:
             raise ExportError(
