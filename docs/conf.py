@@ -13,6 +13,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # runtime/pullback/onednn.p
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.ext.autodoc.mock import _MockObject
 from sphinx.transforms import SphinxTransform
 from sphinx_gallery.sorting import ExplicitOrder
 
@@ -54,6 +55,8 @@ copybutton_prompt_text = "$ "
 
 # Large frameworks that only integrations need: their pages come from the docstrings alone.
 autodoc_mock_imports = ["torch", "jax", "pytensor", "umbridge", "tesseract_core", "pydantic"]
+# Importing pullback.integrations.jax stores a rule in a table of JAX, and Sphinx' stand-ins have items to read alone.
+_MockObject.__setitem__ = lambda self, key, value: None
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
