@@ -15,7 +15,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 HEAVY = {"tensorflow", "keras", "onnx"}
 # Pages whose blocks are one program, after the five minutes of docs/start.md. Those of a task take a training each.
-PROGRAMS = ("derivatives", "howto/optimisers", "howto/server", "howto/cluster")
+PROGRAMS = ("derivatives", "howto/points", "howto/optimisers", "howto/server", "howto/cluster")
 TASKS = ("howto/forces", "howto/grad_cam", "howto/mpc", "howto/pinn", "howto/calibration", "howto/tabular")
 
 

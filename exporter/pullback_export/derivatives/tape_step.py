@@ -117,7 +117,10 @@ class Step:
         out = self._out[: len(self._out) - len(picked)]
         blocks, size = _count(out), _count(picked)
         if blocks is None or size is None:
-            raise ExportError(f"{self.request}: the sizes of {self.request.of} and {self.wrt} must be fixed")
+            raise ExportError(
+                f"{self.request}: the sizes of {self.request.of} and {self.wrt} must be fixed; where a free axis counts"
+                " points that do not influence each other, make it the batch (docs/howto/points.md)"
+            )
         if self._is_shared:
             return self.trace_of(self.jacobian())
         terms = self._passes(Step._diagonal, unit_seeds(blocks * size, self.target.dtype))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -242,8 +243,20 @@ def samples_interact(
         raise ExportError(
             f"output {name!r} of one sample changes with the other samples of its batch, so there is no derivative per"
             " sample; export with batched=False, where derivatives are those of the whole tensor"
+            + _crossed(source, whole[name])
         )
     return False
+
+
+def _crossed(source: Source, array: np.ndarray[Any, Any]) -> str:
+    """The end of a message, where rows of one input meet those of another: ``(B, m)``, ``(N, 2)`` to ``(B, N)``."""
+    inputs = [spec.name for spec in source.inputs if source.lead(spec.name)]
+    if len(inputs) < 2 or array.ndim < 2 or array.shape[0] != array.shape[1]:
+        return ""
+    return (
+        f". If every row of {inputs[0]} meets every row of {inputs[1]}, as functions meet points, one of them alone is"
+        f" the batch: batched=[{inputs[0]!r}] (docs/howto/points.md)"
+    )
 
 
 def _first_taken(source: Source, drawn: Sequence[Sample]) -> tuple[Sample | None, Arrays]:

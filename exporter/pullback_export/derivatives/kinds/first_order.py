@@ -12,6 +12,11 @@ _WITHOUT_BATCH = (
     "; batched=False: if the leading axis is the batch, give it a free size (None), and batched=True where all rows"
     " share an input without it"
 )
+# A free size says that the components are of one sort: values at so many points, say.
+_AT_POINTS = (
+    "; {0}(sum({1}), {2}) has one gradient for each component of {2}, which is that of each point where points do not"
+    " influence each other (docs/howto/points.md)"
+)
 
 
 class Gradient(Request):
@@ -34,6 +39,7 @@ class Gradient(Request):
             f"{self}: {of} has shape {shape}, not one scalar per sample;"
             f" pick a component {self.kind}({of.name}[{zeros}], {wrt}), "
             f"request all of them jacobian({of}, {wrt}), or pass the weights at run time vjp({of}, {wrt})"
+            + (_AT_POINTS.format(self.kind, of, wrt) if None in out else "")
             + ("" if lead else _WITHOUT_BATCH)
         )
 
