@@ -341,6 +341,22 @@ def test_large_weights_are_stored_once() -> None:
     assert sizes == {4 * 40 * 160: 2, 4 * 40 * 120: 2}
 
 
+# What a gradient with a fixed number of steps does not compute once more from what the loop collects.
+COLLECTED = [
+    ("lstm", layer("LSTM"), ("Split", "Sigmoid", "Tanh")),
+    ("lstm backwards", layer("LSTM", go_backwards=True, return_sequences=True), ("Split", "Sigmoid", "Tanh")),
+    ("masked lstm", masked(layer("LSTM")), ("Split", "Sigmoid", "Tanh")),
+    ("gru", layer("GRU"), ("Sigmoid", "Tanh")),
+    ("gru that resets before", layer("GRU", reset_after=False), ("Sigmoid", "Tanh")),
+]
+
+
+@pytest.mark.parametrize(("build", "absent"), [row[1:] for row in COLLECTED], ids=[row[0] for row in COLLECTED])
+def test_what_steps_have_is_collected(build: Layer, absent: tuple[str, ...]) -> None:
+    outside = Counter(node.op_type for node in exported(network(build, 6), "gradient(y, x)").graph.node)
+    assert [outside[name] for name in absent] == [0] * len(absent)
+
+
 def test_value_alone_runs_nothing_of_the_gradient() -> None:
     model = exported(network(layer("LSTM"), 6), "gradient(y, x)")
     alone = onnx.load_from_string(cut(model.SerializeToString(), {"y"}, "model"))

@@ -17,6 +17,7 @@ from pullback_export.graph.values import Node
 from pullback_export.optimize.recurrent.cells import cell_of
 from pullback_export.optimize.recurrent.loop_view import LoopView, loop_of
 from pullback_export.optimize.recurrent.operator import beside_loop
+from pullback_export.optimize.recurrent.recomputed import collect
 from pullback_export.optimize.recurrent.weights import operands_of
 
 # The kernel of ``RNN`` takes two thirds of the time of a loop for one row and 4 times as long for 32: its activation is
@@ -52,6 +53,8 @@ def _as_operator(graph: Graph, loop: LoopView) -> Node | None:
         return None
     mark = graph.mark()
     operands = operands_of(graph, cell, loop.series, size)
+    if operands is not None and loop.holder is loop.scan:
+        collect(loop)
     found = beside_loop(graph, loop, cell, operands, size) if operands is not None else None
     if found is None:
         graph.rollback(mark)
