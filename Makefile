@@ -27,7 +27,7 @@ LIMITED := timeout --kill-after=30 $(RUN_SECONDS)
 PYTEST := -m pytest --timeout=$(TEST_SECONDS)
 XDIST ?= -n 2 --dist loadgroup --max-worker-restart=0
 
-.PHONY: demo docs package test test-all test-main test-runtime test-savedmodel test-frameworks test-backends test-clusters test-anywhere environments all-environments bench gate sweep lint format clean
+.PHONY: demo docs package test test-all test-main test-runtime test-savedmodel test-frameworks test-backends test-clusters test-anywhere environments all-environments bench overhead gate sweep lint format clean
 
 demo: $(MAIN)/installed
 	$(MAIN)/bin/python -m models.bowl_demo demo
@@ -157,6 +157,16 @@ $(HEADERS)/installed:
 # BENCH are its options: --quick for small networks, --publish to write docs/benchmarks.md and the README's table.
 bench: $(MAIN)/installed
 	$(MAIN)/bin/python -m tests.benchmarks $(BENCH)
+
+# What each integration costs over a call by hand, each where its library is installed: writes a section of
+# docs/benchmarks.md. The environments hold the wheel; what is measured are these sources.
+overhead: export PYTHONPATH := $(CURDIR)/runtime:$(CURDIR)
+overhead: $(MAIN)/installed $(FRAMEWORKS)/installed $(ANYWHERE)/installed
+	rm -rf build/benchmarks/overhead
+	$(MAIN)/bin/python -m tests.benchmarks.overhead main --live
+	$(FRAMEWORKS)/bin/python -m tests.benchmarks.overhead frameworks
+	$(ANYWHERE)/bin/python -m tests.benchmarks.overhead anywhere
+	$(MAIN)/bin/python -m tests.benchmarks.overhead --publish
 
 # The site, in build/docs/index.html: examples are run, warnings are errors, links inside of it are followed.
 docs: $(DOCS)/installed

@@ -14,7 +14,7 @@ import sys
 import time
 from typing import Any
 
-from tests.benchmarks import causes, engines, footprint, report, rounds, start, work
+from tests.benchmarks import causes, engines, footprint, regions, report, rounds, start, work
 
 ROOT = rounds.ROOT
 PACKAGES = ("onnxruntime", "tensorflow", "keras", "jax", "torch", "onnx-ad", "numpy")
@@ -36,7 +36,9 @@ def main() -> int:
     facts = {name: facts for name in names if (facts := _facts(options.folder / name))}
     text = report.page(found.rows, head, found.starts, facts, found.growth, found.profiles)
     for place in (options.folder, *([ROOT / "docs"] if options.publish else [])):
-        (place / "benchmarks.md").write_text(text, encoding="utf-8")
+        path = place / "benchmarks.md"
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        path.write_text(regions.keep(text, old), encoding="utf-8")
         report.picture(place / report.PICTURE, found.rows, found.growth)
     if options.publish:
         report.into_readme(ROOT / "README.md", found.rows, head)

@@ -1,154 +1,93 @@
-"""What each integration costs over a call of the bundle by hand: ``python -m tests.benchmarks.overhead``.
+"""What each integration costs over a call of the bundle by hand: ``make overhead``.
 
-Value and gradient at a new point each time, of a network 10-256-256-256-1 in float64, which is exported first
-(``--bundle``: of another bundle ``y(x)`` with ``gradient(y, x)``). All take turns in one process; a ratio is that of
-the fastest of many calls, which a busy machine disturbs least. Libraries that are not installed have no row. ``--live``
-adds SciPy's BFGS on the bundle, on a ``tf.function`` and on Keras under a ``GradientTape``.
+Value and gradient in float64. In every round each integration and its call by hand take turns, and the ratio is that
+of the two: the median over the rounds travels better than any time. Libraries clash, so each environment of the tests
+measures the rows that it can: ``python -m tests.benchmarks.overhead NAME`` adds its rows to those of the others, and
+``--publish`` puts all of them on the page. ``--live`` adds SciPy's BFGS on the bundle, on a ``tf.function`` and on
+Keras under a ``GradientTape``.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib.util
+import json
+import os
 import pathlib
-import tempfile
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pullback
 
-Call = Callable[[np.ndarray[Any, Any]], Any]
-N = 10
+from tests.benchmarks import regions
+from tests.benchmarks.overhead_calls import ATOMS, ROWS, Array, Bundles, Call, N, positions
+
+ROOT = pathlib.Path(__file__).parents[2]
+FOLDER = ROOT / "build" / "benchmarks" / "overhead"
+PAGE = ROOT / "docs" / "benchmarks.md"
 CALLS = 5  # of a turn: those of others leave the caches cold for the first
+WARM = 3  # rounds that compile
+BFGS = ("bundle", "tf.function", "GradientTape")
 
 
-def by_hand(bundle: pullback.Bundle) -> Call:
-    return lambda x: bundle(x[None], fetch=("y", "dy_dx"))
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """Seconds by hand and through the integration, medians, and quartiles of their ratio over the rounds."""
+
+    name: str
+    hand: float
+    call: float
+    ratio: float
+    low: float
+    high: float
+
+    @staticmethod
+    def of(name: str, hand: Sequence[float], call: Sequence[float]) -> Measured:
+        """From one number of each a round."""
+        low, ratio, high = np.percentile(np.divide(call, hand), [25, 50, 75])
+        return Measured(name, float(np.median(hand)), float(np.median(call)), float(ratio), float(low), float(high))
 
 
-def scipy(bundle: pullback.Bundle) -> Call:
-    return bundle.flat("y", "x").value_and_gradient
-
-
-def casadi(bundle: pullback.Bundle, backend: str) -> Call:
-    """Through CasADi's buffers, as solvers call it."""
-    import casadi
-    from pullback.integrations.casadi import function
-
-    x = casadi.MX.sym("x", N)
-    value = function(bundle, of=["y"], wrt=["x"], backend=backend)(x)
-    buffer, evaluate = casadi.Function("g", [x], [value, casadi.gradient(value, x)]).buffer()
-    point, results = np.zeros(N), (np.zeros(1), np.zeros(N))
-    buffer.set_arg(0, memoryview(point))
-    for number, result in enumerate(results):
-        buffer.set_res(number, memoryview(result))
-
-    def call(at: np.ndarray[Any, Any]) -> Any:
-        point[:] = at
-        evaluate()
-        return results
-
-    call.keep = buffer  # type: ignore[attr-defined]
-    return call
-
-
-def openmdao(bundle: pullback.Bundle) -> Call:
-    import openmdao.api as om
-    from pullback.integrations.openmdao import BundleComp
-
-    problem = om.Problem(reports=False)
-    problem.model.add_subsystem("net", BundleComp(bundle), promotes=["*"])
-    problem.setup()
-
-    def call(x: np.ndarray[Any, Any]) -> Any:
-        problem.set_val("x", x)
-        problem.run_model()
-        return problem.compute_totals(["y"], ["x"])
-
-    return call
-
-
-def pyomo(bundle: pullback.Bundle) -> Call:
-    from pullback.integrations.pyomo import BundleGreyBox
-
-    box = BundleGreyBox(bundle, "y", "x")
-
-    def call(x: np.ndarray[Any, Any]) -> Any:
-        box.set_input_values(x)
-        return box.evaluate_outputs(), box.evaluate_jacobian_outputs()
-
-    return call
-
-
-def torch(bundle: pullback.Bundle) -> Call:
-    import torch
-    from pullback.integrations.torch import to_torch
-
-    f = to_torch(bundle, "y")
-
-    def call(x: np.ndarray[Any, Any]) -> Any:
-        tensor = torch.from_numpy(x).requires_grad_()
-        value = f(tensor).sum()
-        value.backward()
-        return value, tensor.grad
-
-    return call
-
-
-def jax(bundle: pullback.Bundle) -> Call:
-    import jax
-    from pullback.integrations.jax import to_jax
-
-    jax.config.update("jax_enable_x64", True)
-    f = jax.jit(jax.value_and_grad(lambda x: to_jax(bundle, "y")(x).sum()))
-    return lambda x: jax.block_until_ready(f(x))
-
-
-def pytensor(bundle: pullback.Bundle) -> Call:
-    import pytensor
-    import pytensor.tensor as pt
-    from pullback.integrations.pytensor import to_pytensor
-
-    x = pt.dvector("x")
-    y = to_pytensor(bundle, "y")(x).sum()
-    found: Call = pytensor.function([x], [y, pytensor.grad(y, x)])
-    return found
-
-
-# The name, the module that it needs, and what makes the call.
-ROWS: tuple[tuple[str, str, Callable[[pullback.Bundle], Call]], ...] = (
-    ("SciPy, `bundle.flat`", "numpy", scipy),
-    ("CasADi, its own ONNX Runtime", "casadi", lambda bundle: casadi(bundle, "native")),
-    ("CasADi, callback", "casadi", lambda bundle: casadi(bundle, "callback")),
-    ("OpenMDAO, model and totals", "openmdao", openmdao),
-    ("Pyomo, grey box", "pyomo", pyomo),
-    ("PyTorch, forward and backward", "torch", torch),
-    ("JAX, jitted value_and_grad", "jax", jax),
-    ("PyTensor", "pytensor", pytensor),
-)
-
-
-def measure(bundle: pullback.Bundle, rounds: int) -> dict[str, float]:
-    """Seconds of the fastest call, by row; that by hand first."""
-    calls = {"by hand": by_hand(bundle)}
-    calls |= {name: make(bundle) for name, module, make in ROWS if importlib.util.find_spec(module)}
-    best = dict.fromkeys(calls, np.inf)
+def measure(bundles: Bundles, rounds: int, chosen: Sequence[str] = ()) -> list[Measured]:
+    """The rows whose library is installed; ``chosen`` are parts of their names."""
+    pairs = {
+        name: make(bundles)
+        for name, module, make in ROWS
+        if importlib.util.find_spec(module) and (not chosen or any(part in name for part in chosen))
+    }
+    seconds: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in pairs}
     point = np.linspace(-1, 1, N)
-    for number in range(rounds + 3):
-        for name, call in calls.items():
-            for _ in range(CALLS):
-                point = point + 1e-7
-                start = time.perf_counter()
-                call(point)
-                if number >= 3:  # the first ones compile
-                    best[name] = min(best[name], time.perf_counter() - start)
-    return best
+    for number in range(rounds + WARM):
+        for name, pair in pairs.items():
+            order = (0, 1) if number % 2 else (1, 0)  # the first of them may find the processor as others left it
+            for which in order:
+                best, point = _fastest((pair.hand, pair.call)[which], point)
+                if number >= WARM:
+                    seconds[name][which].append(best)
+    return [Measured.of(name, *both) for name, both in seconds.items()]
 
 
-def live(bundle: pullback.Bundle, model: Any, rounds: int) -> dict[str, float]:
-    """Seconds of the fastest BFGS with the same start and steps on the bundle, a ``tf.function`` and the tape."""
+def _fastest(call: Call, point: Array) -> tuple[float, Array]:
+    """Seconds of the fastest of a turn, and the next point.
+
+    They are of the processor: where others run beside, what takes longer than a time slice is always interrupted.
+    """
+    best = np.inf
+    for _ in range(CALLS):
+        point = point + 1e-7
+        start = time.process_time()
+        call(point)
+        best = min(best, time.process_time() - start)
+    return best, point
+
+
+def live(bundle: pullback.Bundle, model: Any, rounds: int, clock: Callable[[], float]) -> dict[str, Measured]:
+    """BFGS with the same start and steps on the bundle, a ``tf.function`` and the tape, against that on the bundle."""
     import tensorflow as tf
     from scipy import optimize
 
@@ -159,62 +98,162 @@ def live(bundle: pullback.Bundle, model: Any, rounds: int) -> dict[str, float]:
         return value, recorded.gradient(value, x)
 
     def of(function: Any) -> Any:
-        def both(x: np.ndarray[Any, Any]) -> Any:
+        def both(x: Array) -> Any:
             value, gradient = function(tf.constant(x[None]))
             return float(value.numpy()[0, 0]), gradient.numpy()[0]
 
         return both
 
-    ways = {"bundle": bundle.flat("y", "x").value_and_gradient, "tf.function": of(tf.function(tape)), "tape": of(tape)}
-    best, counts = dict.fromkeys(ways, np.inf), {}
-    for _ in range(rounds):
+    flat = bundle.flat("y", "x").value_and_gradient
+    ways = dict(zip(BFGS, (flat, of(tf.function(tape)), of(tape)), strict=True))
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    counts: dict[str, int] = {}
+    for number in range(rounds + 1):
         for name, both in ways.items():
-            start = time.perf_counter()
+            start = clock()
             found = optimize.minimize(both, np.full(N, 0.3), jac=True, method="BFGS", options={"maxiter": 15})
-            best[name] = min(best[name], time.perf_counter() - start)
+            if number:  # the first one compiles
+                seconds[name].append(clock() - start)
             counts[name] = found.nfev
     if len(set(counts.values())) > 1:
         raise RuntimeError(f"the searches took different steps, their times cannot be compared: {counts}")
-    return best
+    return {name: Measured.of(name, seconds[BFGS[0]], times) for name, times in seconds.items()}
 
 
-def table(seconds: dict[str, float]) -> str:
-    """Ratios to the first row, in Markdown."""
-    first = next(iter(seconds.values()))
-    lines = ["| | time | ratio |", "| --- | --: | --: |"]
-    lines += [f"| {name} | {value * 1e6:,.0f} us | {value / first:.2f} |" for name, value in seconds.items()]
-    return "\n".join(lines)
-
-
-def exported(folder: pathlib.Path) -> tuple[pullback.Bundle, Any]:
-    """The network and its bundle."""
+def surrogate() -> Any:
+    """The network in Keras, the same each time."""
     import keras
-    from pullback_export import export
 
     keras.utils.set_random_seed(0)
     x = keras.Input((N,), name="x", dtype="float64")
     hidden = x
     for _ in range(3):
         hidden = keras.layers.Dense(256, activation="tanh", dtype="float64")(hidden)
-    model = keras.Model(x, keras.layers.Dense(1, name="y", dtype="float64")(hidden))
-    return export(model, folder / "surrogate.pullback", ["gradient(y, x)"], outputs=["y"]), model
+    return keras.Model(x, keras.layers.Dense(1, name="y", dtype="float64")(hidden))
+
+
+def exported(folder: pathlib.Path) -> Bundles:
+    """The bundles, exported into ``folder``."""
+    import tensorflow as tf
+    from pullback_export import export, forces
+
+    network = export(surrogate(), folder / "network.pullback", ["gradient(y, x)"], outputs=["y"], overwrite=True)
+
+    def argon(positions: Any) -> Any:
+        between = positions[:, None] - positions[None]
+        square = tf.reduce_sum(between**2, -1) + 1e9 * tf.eye(ATOMS, dtype=tf.float64)
+        attraction = (3.4**2 / square) ** 3
+        return {"energy": tf.reduce_sum(4 * 0.0104 * (attraction**2 - attraction)) / 2}
+
+    atoms = export(
+        argon,
+        folder / "atoms.pullback",
+        [forces("energy", "positions")],
+        inputs=[tf.TensorSpec([ATOMS, 3], tf.float64, name="positions")],
+        batched=False,
+        formats="onnx",
+        samples=[{"positions": positions() + shift} for shift in (0.0, 0.1)],
+        overwrite=True,
+    )
+    return Bundles(network, atoms, folder)
+
+
+def table(rows: Sequence[Measured]) -> list[str]:
+    """In Markdown."""
+    lines = ["| | by hand | integration | ratio | quartiles |", "| --- | --: | --: | --: | --: |"]
+    for row in rows:
+        times = " | ".join(f"{seconds * 1e6:,.0f} us" for seconds in (row.hand, row.call))
+        lines.append(f"| {row.name} | {times} | {row.ratio:.2f} | {row.low:.2f} to {row.high:.2f} |")
+    return lines
+
+
+def page(folder: pathlib.Path) -> str:
+    """The section of the page, of what all environments have measured."""
+    parts = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    rows = {row["name"]: Measured(**row) for part in parts for row in part["rows"]}
+    order = [name for name, _, _ in ROWS if name in rows]
+    machines = "; ".join(
+        dict.fromkeys(
+            f"{part['date']}, {part['cores']} cores with a load average of {part['load']:.1f}" for part in parts
+        )
+    )
+    lines = [
+        "## Integrations against a call by hand",
+        "",
+        "Value and gradient of a network 10-256-256-256-1 in float64 at a new point, or as the row says, against the"
+        " bundle called by hand in the same round: processor time, medians over the rounds, and quartiles of the ratio."
+        " *Alone* is the"
+        " library with a model that returns constants: that much is its own. Made by `make overhead`, which measures"
+        f" each row where its library is installed ({machines}).",
+        "",
+        *table([rows[name] for name in order]),
+        "",
+        "CasADi runs value and gradient as two graphs, each with a forward pass; UM-Bridge and Tesseract take two"
+        " requests.",
+    ]
+    for part in parts:
+        if part.get("live"):
+            lines += ["", *_of_live(part["live"])]
+    return "\n".join(lines)
+
+
+def _of_live(found: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
+    lines = [
+        "SciPy's BFGS with the same steps, as ratios to that on the bundle, medians and quartiles over the rounds. The"
+        " aims are 5 and 30.",
+        "",
+        "| | wall time | ratio | quartiles | processor time | ratio | quartiles |",
+        "| --- | --: | --: | --: | --: | --: | --: |",
+    ]
+    for name in BFGS:
+        cells = [name]
+        for clock in ("wall", "processor"):
+            row = Measured(**found[clock][name])
+            cells += [f"{row.call * 1e3:.1f} ms", f"{row.ratio:.1f}", f"{row.low:.1f} to {row.high:.1f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser("python -m tests.benchmarks.overhead")
-    parser.add_argument("--bundle", type=pathlib.Path, help="of a run before, where there is no TensorFlow")
-    parser.add_argument("--keep", type=pathlib.Path, help="a folder for the bundle that is exported")
-    parser.add_argument("--rounds", type=int, default=300)
+    parser = argparse.ArgumentParser("python -m tests.benchmarks.overhead", description=__doc__)
+    parser.add_argument("name", nargs="?", help="of the environment: its rows are kept under it")
+    parser.add_argument("--rows", nargs="+", default=(), help="parts of the names of rows; nothing is kept then")
+    parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--live", action="store_true", help="BFGS against TensorFlow as well")
+    parser.add_argument("--folder", type=pathlib.Path, default=FOLDER, help="bundles and what was measured")
+    parser.add_argument("--export", action="store_true", help="write the bundles")
+    parser.add_argument("--publish", action="store_true", help="write docs/benchmarks.md from what was measured")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        if options.bundle:
-            bundle, model = pullback.load(options.bundle), None
-        else:
-            bundle, model = exported(options.keep or pathlib.Path(folder))
-        print(table(measure(bundle, options.rounds)))
-        if options.live and model is not None:
-            print(table(live(bundle, model, max(options.rounds // 30, 3))))
+    folder = options.folder.absolute()
+    if options.export:
+        folder.mkdir(parents=True, exist_ok=True)
+        exported(folder)
+    if options.name:
+        _measured(options, folder)
+    if options.publish:
+        regions.replace(PAGE, "overhead", "make overhead", page(folder))
+
+
+def _measured(options: argparse.Namespace, folder: pathlib.Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "atoms.pullback").exists():  # in a process of its own: beside TensorFlow all are slower
+        command = [sys.executable, "-m", "tests.benchmarks.overhead", "--export", "--folder", str(folder)]
+        subprocess.run(command, cwd=ROOT, check=True)
+    network, atoms = (pullback.load(folder / f"{name}.pullback") for name in ("network", "atoms"))
+    bundles = Bundles(network, atoms, folder)
+    os.chdir(folder)  # OpenMDAO writes a folder where it runs
+    rows = measure(bundles, options.rounds, options.rows)
+    print("\n".join(table(rows)), flush=True)
+    found: dict[str, Any] = {"rows": [dataclasses.asdict(row) for row in rows], "live": {}}
+    if options.live:
+        model = surrogate()
+        for name, clock in (("wall", time.perf_counter), ("processor", time.process_time)):
+            searches = live(bundles.network, model, max(options.rounds // 5, 5), clock)
+            found["live"][name] = {way: dataclasses.asdict(row) for way, row in searches.items()}
+        print("\n".join(_of_live(found["live"])))
+    found |= {"date": time.strftime("%Y-%m-%d"), "cores": os.cpu_count(), "load": os.getloadavg()[0]}
+    if not options.rows:
+        (folder / f"{options.name}.json").write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

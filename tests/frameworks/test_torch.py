@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pullback
 import pytest
 import torch
@@ -113,3 +114,15 @@ def test_mistakes(hill: pullback.Bundle, hill32: pullback.Bundle, picture: pullb
     h = torch.autograd.grad((g**2).sum(), x, create_graph=True)[0]
     with pytest.raises(pullback.NotExportedError, match="third"):
         h.sum().backward()
+
+
+def test_tangents_through_a_plain_backward_pass(hill: pullback.Bundle) -> None:
+    """Forward over reverse without ``create_graph``: the Jacobian of the pass is no constant then."""
+    f, forward = to_torch(hill, "energy"), torch.autograd.forward_ad
+    point, direction = torch.tensor([0.3, -0.5, 0.8], dtype=torch.float64), torch.tensor([1.0, 0.5, -2.0]).double()
+    with forward.dual_level():
+        x = forward.make_dual(point.clone().requires_grad_(), direction)
+        (gradient,) = torch.autograd.grad(f(x).sum(), x)
+        tangent = forward.unpack_dual(gradient).tangent
+    want = hill.flat("energy", "x").hess(point.numpy()) @ direction.numpy()
+    np.testing.assert_allclose(tangent.detach().numpy(), want, rtol=1e-12)

@@ -67,6 +67,33 @@ def test_an_optimum(valley: pullback.Bundle) -> None:
     np.testing.assert_allclose(found.get_val("x"), 1, atol=2e-2 if valley.spec.inputs[0].dtype == "float32" else 1e-3)
 
 
+def test_one_evaluation_gives_values_and_partials(pair: pullback.Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that takes values alone does not pay for partials after its first step."""
+    runs: list[int] = []
+    plain = BundleComp._evaluate
+
+    def counted(self: Any, feeds: Any, names: list[str]) -> Any:
+        runs.append(len(names))
+        return plain(self, feeds, names)
+
+    monkeypatch.setattr(BundleComp, "_evaluate", counted)
+    found = problem(pair, 1)
+    first = found.compute_totals(["u"], ["a"])
+    assert runs == [6]
+    for shift in (1.0, 2.0, 3.0):
+        found.set_val("a", [0.1 + shift, 0.2])
+        found.run_model()
+        found.run_model()
+    assert runs == [6, 6, 2, 2, 2, 2, 2]
+    moved = found.compute_totals(["u"], ["a"])
+    found.set_val("a", [0.4, 0.2])
+    found.run_model()
+    assert runs[7:] == [4, 6]
+    expected = pair(a=[[3.1, 0.2]], b=found.get_val("b")[None])
+    np.testing.assert_allclose(moved["u", "a"], expected.du_da[0], rtol=1e-12)
+    assert not np.allclose(first["u", "a"], moved["u", "a"])
+
+
 def test_what_is_missing_is_named(tmp_path: pathlib.Path, pair: pullback.Bundle) -> None:
     with pytest.raises(pullback.InputError, match="vec_size=0"):
         BundleComp(pair, vec_size=0)

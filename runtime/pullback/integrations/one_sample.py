@@ -46,6 +46,9 @@ class OneSample:
         self.outputs = {name: self._shape(values[name]) for name in (of or values)}
         if not self.inputs:
             raise InputError("given: every input has a value, and nothing is left to vary")
+        # The view that was used last for an output and inputs, with the bytes of the others, which are fixed in it. It
+        # knows what holds at its last point: a value, and the derivative that is asked for next, are one evaluation.
+        self._views: dict[tuple[str, tuple[str, ...]], tuple[bytes, Flat]] = {}
 
     def _shape(self, tensor: TensorSpec) -> tuple[int, ...]:
         axes = tensor.shape[1:] if self._batched and tensor.shape[:1] == ("B",) else tensor.shape
@@ -112,8 +115,17 @@ class OneSample:
 
     def _flat(self, of: str, wrt: str | tuple[str, ...], point: Mapping[str, Any]) -> Flat:
         varying = (wrt,) if isinstance(wrt, str) else wrt
-        others = {name: np.reshape(point[name], shape) for name, shape in self.inputs.items() if name not in varying}
-        return self._bundle.flat(of=of, wrt=wrt, given={**self._given, **others})
+        others = {
+            name: np.reshape(np.asarray(point[name]), shape)
+            for name, shape in self.inputs.items()
+            if name not in varying
+        }
+        key = b"".join(np.asarray(array, np.float64).tobytes() for array in others.values())
+        known = self._views.get((of, varying))
+        if known is None or known[0] != key:
+            known = key, self._bundle.flat(of=of, wrt=wrt, given={**self._given, **others})
+            self._views[of, varying] = known
+        return known[1]
 
     def _first(self, point: Mapping[str, Any]) -> Array:
         return _vector(point[next(iter(self.inputs))])

@@ -77,12 +77,14 @@ class BundleComp(om.ExplicitComponent):  # type: ignore[misc]  # OpenMDAO has no
     def compute(self, inputs: Any, outputs: Any, discrete_inputs: Any = None, discrete_outputs: Any = None) -> None:
         """Values of all outputs."""
         names = [tensor.name for tensor in values_of(self._bundle)]
-        found = self._evaluate(inputs, discrete_inputs, names)
+        found = self._values(self._feeds(inputs, discrete_inputs), names)
         for name, array in zip(names, found, strict=True):
             outputs[name] = array.reshape(self._shapes[name])
 
-    def _evaluate(self, inputs: Any, discrete: Any, names: list[str]) -> list[Array]:
-        feeds: dict[str, Any] = self._feeds(inputs, discrete)
+    def _values(self, feeds: dict[str, Array], names: list[str]) -> list[Array]:
+        return self._evaluate(feeds, names)
+
+    def _evaluate(self, feeds: dict[str, Any], names: list[str]) -> list[Array]:
         return [np.asarray(array, np.float64) for array in self._bundle.functions["evaluate"](fetch=names, **feeds)]
 
     def _feeds(self, inputs: Any, discrete: Any) -> dict[str, Array]:
@@ -108,7 +110,15 @@ class BundleComp(om.ExplicitComponent):  # type: ignore[misc]  # OpenMDAO has no
 
 
 class _WithPartials(BundleComp):
-    """Of a bundle that holds every gradient and Jacobian."""
+    """Of a bundle that holds every gradient and Jacobian.
+
+    Values and partials at one point are one evaluation, as long as the partials are asked for after the values.
+    """
+
+    # The inputs of the last values, and the partials that came with them. A new point before they were asked for
+    # means a search that takes values alone; the next partials that are asked for begin it again.
+    _kept: tuple[bytes, list[Array]] | None = None
+    _expects_partials = True
 
     def setup_partials(self) -> None:
         """Block diagonal over the points."""
@@ -123,10 +133,22 @@ class _WithPartials(BundleComp):
         return point * m + row, column if wrt in self._shared_inputs else point * n + column
 
     def compute_partials(self, inputs: Any, partials: Any, discrete_inputs: Any = None) -> None:
-        """All partials, of one evaluation."""
-        names = list(self._results.values())
-        for pair, array in zip(self._results, self._evaluate(inputs, discrete_inputs, names), strict=True):
+        """All partials, of the evaluation that gave the values where this is the same point."""
+        feeds, self._expects_partials = self._feeds(inputs, discrete_inputs), True
+        kept, self._kept = self._kept, None
+        if kept is None or kept[0] != _key(feeds):
+            kept = _key(feeds), self._evaluate(feeds, list(self._results.values()))
+        self._kept = kept
+        for pair, array in zip(self._results, kept[1], strict=True):
             partials[pair] = array.ravel()
+
+    def _values(self, feeds: dict[str, Array], names: list[str]) -> list[Array]:
+        key = _key(feeds)
+        if not self._expects_partials:
+            return self._evaluate(feeds, names)
+        found = self._evaluate(feeds, [*names, *self._results.values()])
+        self._kept, self._expects_partials = (key, found[len(names) :]), False
+        return found[: len(names)]
 
 
 class _MatrixFree(BundleComp):
@@ -162,6 +184,10 @@ def _held(tensor: Any, given: Any) -> Array:
             f"{tensor.name!r} is {np.abs(given).max():g}, which {tensor.dtype} cannot hold; set lower= and upper= of"
             ' the design variable, or export the model with precision="float64"'
         ) from error
+
+
+def _key(feeds: dict[str, Array]) -> bytes:
+    return b"".join(array.tobytes() for array in feeds.values())
 
 
 def _is_matrix_free(bundle: Bundle) -> bool:

@@ -41,15 +41,16 @@ def to_torch(
     """
     rows = DifferentiableRows(bundle, of, wrt, given)
     plain = rows.without_derivatives()
+    dtype = getattr(torch, str(rows.dtype))
+    sizes = [int(np.prod(shape)) for shape in rows.shapes]
 
     def function(*args: Any, **named: Any) -> Any:
         tensors = [torch.as_tensor(value) for value in rows.bind(args, named)]
         batch = rows.batch_of([tensor.shape for tensor in tensors])
-        dtype = getattr(torch, str(rows.dtype))
         for name, tensor in zip(rows.names, tensors, strict=True):
-            rows.require_held(name, str(tensor.dtype).removeprefix("torch."))
+            if tensor.dtype is not dtype:
+                rows.require_held(name, str(tensor.dtype).removeprefix("torch."))
         count = 1 if batch is None else batch
-        sizes = [int(np.prod(shape)) for shape in rows.shapes]
         flat = [tensor.to(dtype).reshape(count, size) for tensor, size in zip(tensors, sizes, strict=True)]
         value = Value.apply(rows if torch.is_grad_enabled() else plain, torch.cat(flat, 1))
         return value.reshape(rows.out_shape if batch is None else (count, *rows.out_shape))

@@ -7,6 +7,7 @@ Jacobian or Hessian is exported and small it stands in for the products, as a fu
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,11 @@ def _of_defined(backward: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any
 
 class _OfRows(torch.autograd.Function):  # type: ignore[misc]  # torch may not be installed where types are checked
     """A function of points ``(N, n)``, and of seeds ``(N, K, ...)`` in each of which it is linear."""
+
+    def __init_subclass__(cls) -> None:
+        """torch reads the signature of ``forward`` at each call: it is found once."""
+        super().__init_subclass__()
+        cls.forward.__signature__ = inspect.signature(cls.forward)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -79,7 +85,8 @@ class Value(_OfRows):
     def backward(ctx: Any, grad: Any) -> Any:
         (x,) = ctx.saved_tensors
         if ctx.rows.gives_both(x.shape[0]):
-            return None, (grad[:, :, None] * _Jacobian.apply(ctx.rows, x)).sum(1)
+            jacobian = _Jacobian.apply if _is_differentiated() else _Jacobian.forward
+            return None, (grad[:, :, None] * jacobian(ctx.rows, x)).sum(1)
         return None, _VJP.apply(ctx.rows, x, grad[:, None])[:, 0]
 
     @staticmethod
@@ -281,6 +288,16 @@ class _Second(_OfRows):
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
         return _Second._vmap(in_dims, *args)
+
+
+def _is_differentiated() -> bool:
+    """Whether anything may follow what a backward pass does: another one, tangents, or a transform of functorch.
+
+    If not, the Jacobian is a plain array there. Where torch does not say, something may.
+    """
+    level = getattr(torch.autograd.forward_ad, "_current_level", 0)
+    transformed = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
+    return torch.is_grad_enabled() or level >= 0 or bool(transformed())
 
 
 def _each(tangent: Any, seeds: Any) -> Any:
