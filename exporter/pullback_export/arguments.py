@@ -33,6 +33,20 @@ def import_modules(modules: Sequence[str]) -> None:
             raise ExportError(f"--import {module}: {problem}") from problem
 
 
+def outputs(text: str | None) -> list[str] | dict[str, str] | None:
+    """``energy,forces`` or ``energy=e,forces`` as :func:`export` takes it."""
+    if text is None:
+        return None
+    pairs = [[part.strip() for part in item.split("=")] for item in text.split(",")]
+    if any(len(pair) > 2 or not all(pair) for pair in pairs):
+        raise ExportError(f"--outputs {text!r}: write NAME,NAME, or NAME=NEW for one that is to be called otherwise")
+    names = [pair[0] for pair in pairs]
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise ExportError(f"--outputs {text!r}: {repeated} is given twice")
+    return {pair[0]: pair[-1] for pair in pairs} if any(len(pair) == 2 for pair in pairs) else names
+
+
 def features(texts: Sequence[str]) -> dict[str, list[str]] | None:
     """``x=age,income`` as :func:`export` takes it."""
     found = {}

@@ -18,7 +18,17 @@ from pullback import onednn
 from pullback.errors import BundleError, PullbackError
 from pullback.parity import ParityError
 
-from pullback_export.arguments import axes, features, import_modules, inputs, named_model, samples, scaling, tolerances
+from pullback_export.arguments import (
+    axes,
+    features,
+    import_modules,
+    inputs,
+    named_model,
+    outputs,
+    samples,
+    scaling,
+    tolerances,
+)
 
 # One of each; ``tests/exporter/bundles/test_command_functions.py`` runs them.
 EXAMPLES = """\
@@ -56,7 +66,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="REQUEST",
         help='such as "gradient(y, x)"; repeatable',
     )
-    parser.add_argument("--outputs", help="comma-separated names of those to keep, or new ones for all")
     rows = parser.add_mutually_exclusive_group()
     rows.add_argument(
         "--not-batched",
@@ -131,6 +140,11 @@ def _shared(parser: argparse.ArgumentParser) -> None:
         metavar="NAME:DTYPE[SIZES]",
         help="an input of a function, x:float32[None,3], or an inner layer of a Keras model to start at, hidden;"
         " repeatable, in order",
+    )
+    parser.add_argument(
+        "--outputs",
+        metavar="NAME[=NEW],...",
+        help="names of those to keep, each with a new name where NAME=NEW, or new names for all",
     )
     parser.add_argument("--samples", help="npz file with real inputs by name, for parity")
     parser.add_argument(
@@ -209,7 +223,7 @@ def _export(options: argparse.Namespace) -> None:
         options.bundle,
         options.derivative,
         inputs=inputs(options.input),
-        outputs=options.outputs.split(",") if options.outputs else None,
+        outputs=outputs(options.outputs),
         samples=samples(options.samples),
         batched=options.batched.split(",") if options.batched else False if options.unbatched else None,
         training=options.training,
@@ -236,6 +250,7 @@ def _compare(options: argparse.Namespace) -> None:
         options.bundle,
         samples(options.samples),
         inputs=inputs(options.input),
+        outputs=outputs(options.outputs),
         tolerance=tolerances(options.tolerance),
         training=options.training,
         signature=options.signature,

@@ -15,7 +15,7 @@ import pullback
 import pytest
 import tensorflow as tf
 from pullback_export import cli, export
-from pullback_export.arguments import inputs, scaling
+from pullback_export.arguments import inputs, outputs, scaling
 from pullback_export.errors import ExportError
 
 PULLBACK_EXPORT = "import sys; from pullback_commands import export; sys.exit(export())"
@@ -87,6 +87,35 @@ def test_an_input_that_all_rows_share(work: pathlib.Path) -> None:
     assert bundle.spec.shared_inputs == {"t"}
     assert bundle(x=np.ones((4, 3)), t=0.5).dy_dt.shape == (4,)
     assert cli.main([*arguments, "--batched", "x", "--not-batched"]) == 2
+
+
+def test_outputs_that_are_kept_and_renamed(work: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both commands take the same words; without them the other output would be meant."""
+    (work / "two.py").write_text(
+        "import tensorflow as tf\n"
+        "def both(x):\n    return {'a': tf.sin(x), 'b': tf.cos(x), 'text': tf.strings.as_string(x)}\n"
+    )
+    common = ["two.py:both", "b", "--input", "x:float32[None]", "-q"]
+    kept = ["--outputs", "b=cosine"]
+    assert cli.main([*common, *kept, "-d", "gradient(cosine, x)", "--format", "onnx"]) == 0, capsys.readouterr().err
+    found = pullback.load("b")(x=np.array([0.5], np.float32))
+    np.testing.assert_allclose(found.cosine, np.cos([0.5]), rtol=1e-6)
+    np.testing.assert_allclose(found.dcosine_dx, -np.sin([0.5]), rtol=1e-6)
+    assert cli.parity_main([*common, *kept]) == 0, capsys.readouterr().err
+    assert cli.parity_main([*common, "--outputs", "a=cosine"]) == 1
+    assert cli.parity_main([*common, "--outputs", "c=cosine"]) == 2
+    assert "the model has 3 output(s), a, b, text" in capsys.readouterr().err
+
+
+def test_outputs_in_words() -> None:
+    assert outputs(None) is None
+    assert outputs("a, b") == ["a", "b"]
+    assert outputs("a = e, b") == {"a": "e", "b": "b"}
+    for text in ("", "a,", "a=", "=e", "a=b=c"):
+        with pytest.raises(ExportError, match="write NAME,NAME, or NAME=NEW"):
+            outputs(text)
+    with pytest.raises(ExportError, match="a is given twice"):
+        outputs("a=b,a=c")
 
 
 @pytest.mark.parametrize(
