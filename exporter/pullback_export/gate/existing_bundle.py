@@ -45,7 +45,7 @@ def _elsewhere(call: Elsewhere) -> Report:
     if call.is_live:
         loaded = _load(bundle)
         assert loaded.manifest is not None
-        found += call.confirmed(loaded, _bounds(loaded.manifest, told.get("tolerance")).of)
+        found += call.confirmed(loaded, _bounds(loaded.manifest, told.get("tolerance")).of, explain=found.ok)
     return found
 
 

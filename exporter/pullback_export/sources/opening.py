@@ -15,6 +15,7 @@ from pullback_export.errors import ExportError
 from pullback_export.precision import REWRITABLE, check_dtype
 from pullback_export.sources.batches import batched_inputs
 from pullback_export.sources.files import load
+from pullback_export.sources.foreign_arrays import explained
 from pullback_export.sources.functions import function_source, signature_of
 from pullback_export.sources.inside.inner_inputs import names_among, started_at, with_inputs
 from pullback_export.sources.names import Outputs
@@ -52,7 +53,8 @@ def open_source(
     elif hasattr(model, "signatures") and isinstance(model, tf.__internal__.tracking.AutoTrackable):
         source = saved_model_source(model, inputs, outputs, signature)
     elif callable(model):
-        source = function_source(model, inputs, outputs, training)
+        with explained():
+            source = function_source(model, inputs, outputs, training)
     else:
         raise ExportError(
             f"cannot export a {type(model).__name__}: give a keras.Model, the path of a .keras file or of a SavedModel"

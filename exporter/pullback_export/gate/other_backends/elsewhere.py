@@ -72,15 +72,20 @@ class Elsewhere:
         finally:
             file.unlink(missing_ok=True)
 
-    def confirmed(self, bundle: pullback.Bundle, tolerance: Callable[[str], Tolerance]) -> Report:
-        """What the live model says of a ``bundle``, on its own backend."""
+    def confirmed(self, bundle: pullback.Bundle, tolerance: Callable[[str], Tolerance], explain: bool = True) -> Report:
+        """What the live model says of a ``bundle``, on its own backend.
+
+        ``explain``: where the bundle is that of the model on TensorFlow, a difference has a cause that can be named.
+        """
         from pullback_export.gate.other_backends.live_values import LiveModel, confirmed
+        from pullback_export.gate.other_backends.rebuilt import explained
 
         self.say(f"comparing with the live model on {_backend()}")
         told = self.arguments
         known = {name: told[name] for name in ("inputs", "outputs", "training") if name in told}
         live = LiveModel(self.model, **known, scaling=told.get("scaling") or {})
-        return confirmed(live, bundle, told.get("samples"), tolerance)
+        found = confirmed(live, bundle, told.get("samples"), tolerance)
+        return explained(found, live, bundle, told.get("samples"), _save) if explain and not found.ok else found
 
 
 def on_tensorflow(there: Callable[[Elsewhere], R]) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -152,7 +152,7 @@ def confirmed(
     errors = _live_errors(bundle.manifest.parity)
     report = Report()
     stage = f"live model on {live.backend}"
-    for label, case in _cases(bundle, samples):
+    for label, case in cases(bundle, samples):
         inputs = {name: np.array(array) for name, array in case.items()}
         try:
             values = live(bundle, inputs)
@@ -198,7 +198,7 @@ def _live_errors(parity: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def _cases(bundle: pullback.Bundle, samples: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def cases(bundle: pullback.Bundle, samples: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Labels and inputs, in the dtypes of the bundle."""
     for number, case in enumerate(bundle.samples()["evaluate"]):
         yield f"golden sample {number}", case.inputs

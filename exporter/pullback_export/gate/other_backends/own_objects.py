@@ -63,6 +63,16 @@ def of_model(model: Any) -> OwnObjects:
     )
 
 
+def classes_of(model: Any) -> dict[str, Any]:
+    """The objects of its own themselves, for this process: classes, functions and what is registered."""
+    import keras
+
+    layers = list(model._flatten_layers())
+    held = dict(item for layer in layers for item in _held(layer))
+    classes = {type(layer).__name__: type(layer) for layer in layers if _is_own(type(layer))}
+    return {**keras.saving.get_custom_objects(), **held, **classes}
+
+
 def _held(layer: Any) -> Iterator[tuple[str, Any]]:
     """Functions (activations) and objects with a configuration (initializers, constraints) in a layer's attributes."""
     for item in vars(layer).values():
