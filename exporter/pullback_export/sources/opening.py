@@ -43,11 +43,11 @@ def open_source(
         model = load(pathlib.Path(model))
     inputs, wanted = names_among(inputs)
     if _is_keras(model):
-        from pullback_export.sources.keras_models import keras_source
+        from pullback_export.sources.keras.models import keras_source
 
         source = keras_source(model, inputs, outputs, training, half)
     elif is_keras_2(model):
-        from pullback_export.sources.keras_2 import keras_2_source
+        from pullback_export.sources.keras.keras_2 import keras_2_source
 
         source = keras_2_source(model, inputs, outputs, training, half)
     elif hasattr(model, "signatures") and isinstance(model, tf.__internal__.tracking.AutoTrackable):

@@ -20,7 +20,7 @@ from pullback_export.gate.target_precision import AGREEMENT
 from pullback_export.gate.verdicts.verdict import LARGEST_LIVE_ERROR, LIVE_FACTOR
 from pullback_export.sources.inside.inner_inputs import names_among
 from pullback_export.sources.inside.layer_taps import tapped
-from pullback_export.sources.keras_calls import input_names, input_template, output_names, results
+from pullback_export.sources.keras.calls import input_names, input_template, output_names, results
 from pullback_export.sources.names import Outputs, identifiers, kept, numbered
 from pullback_export.sources.source import layer_call
 

@@ -15,7 +15,7 @@ from pullback_export.errors import ExportError
 from pullback_export.precision import check_layers
 from pullback_export.sources.functions import dense
 from pullback_export.sources.inside.layer_taps import tapped
-from pullback_export.sources.keras_calls import is_made_up
+from pullback_export.sources.keras.calls import is_made_up
 from pullback_export.sources.names import Outputs, identifiers, kept, numbered, readable, renamed, structure_names
 from pullback_export.sources.source import Source, Tap
 from pullback_export.sources.statefulness import written_variables

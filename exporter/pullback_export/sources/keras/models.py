@@ -13,7 +13,7 @@ from pullback_export.errors import ExportError
 from pullback_export.precision import check_layers
 from pullback_export.sources.functions import dense
 from pullback_export.sources.inside.layer_taps import tapped
-from pullback_export.sources.keras_calls import Inputs, input_names, input_template, output_names, results
+from pullback_export.sources.keras.calls import Inputs, input_names, input_template, output_names, results
 from pullback_export.sources.names import Outputs, identifiers, kept, numbered, renamed
 from pullback_export.sources.source import Source, Tap
 

@@ -1,0 +1,1 @@
+"""Models and layers of Keras, 3 and 2, as sources."""
