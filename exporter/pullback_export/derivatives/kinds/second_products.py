@@ -48,7 +48,7 @@ class HVP(AlongTangent):
 
     @property
     def path(self) -> tuple[Selection, ...]:
-        """The input of the direction comes first: what remains is the derivative of one number, a reverse pass.
+        """The input of the direction comes first, as the rest is the derivative of one number then, a reverse pass.
 
         ``d2y/dx dt`` times ``v`` is the derivative by ``x`` of ``<dy/dt, v>``, as second derivatives are symmetric.
         """
