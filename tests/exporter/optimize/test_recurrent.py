@@ -341,6 +341,30 @@ def test_large_weights_are_stored_once() -> None:
     assert sizes == {4 * 40 * 160: 2, 4 * 40 * 120: 2}
 
 
+CHUNKED = [
+    ("lstm", layer("LSTM"), 192),
+    ("lstm backwards", layer("LSTM", go_backwards=True, return_sequences=True), 200),
+    ("masked lstm", masked(layer("LSTM", return_sequences=True)), 180),
+]
+
+
+@pytest.mark.parametrize(("build", "steps"), [row[1:] for row in CHUNKED], ids=[row[0] for row in CHUNKED])
+def test_cells_of_long_sequences_are_summed_in_chunks(
+    build: Layer, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three loops in the place of one of 2 operators a step, and the numbers of that one."""
+    model = exported(network(build, steps), "gradient(y, x)")
+    (choice,) = (node for node in model.graph.node if any(a.name == "then_branch" for a in node.attribute))
+    branches = {item.name: types_of(item.g) for item in choice.attribute}
+    assert branches["then_branch"]["Scan"] == 3
+    without_operators(monkeypatch)
+    plain = exported(network(build, steps), "gradient(y, x)")
+    for rows in (0, 1, 2, 7):
+        x = np.random.default_rng(rows).normal(size=(rows, steps, 3)).astype(np.float32)
+        x[: rows // 2, steps // 3 :] = 0
+        assert_same(run_all(model, x), run_all(plain, x))
+
+
 # What a gradient with a fixed number of steps does not compute once more from what the loop collects.
 COLLECTED = [
     ("lstm", layer("LSTM"), ("Split", "Sigmoid", "Tanh")),

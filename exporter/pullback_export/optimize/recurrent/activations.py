@@ -46,6 +46,11 @@ class Activation:
         """Whether ONNX Runtime's kernels call a function for each number (``composed_m`` in ``rnn_helpers.cc``)."""
         return self.name not in ("Sigmoid", "Tanh")
 
+    @property
+    def is_within_one(self) -> bool:
+        """Whether no result is larger than 1 in size."""
+        return self.name != "ScaledTanh" or (self.alpha is not None and abs(self.alpha) <= 1)
+
 
 def attributes_of(activations: Sequence[Activation]) -> dict[str, object]:
     """The attributes of an operator; each parameter is taken by the next activation that has one."""

@@ -130,7 +130,7 @@ def _cells(graph: Graph, steps: AllSteps, cell: Cell, first: Value, reverse: boo
         mask = steps.of(cell.mask)
         kept = graph.emit("Where", [mask, kept, graph.constant(1, kept.dtype)])
         added = graph.emit("Where", [mask, added, graph.constant(0, added.dtype)])
-    return rows_of_sums(graph, kept, added, first, reverse)
+    return rows_of_sums(graph, kept, added, first, reverse, cell.activations[0].is_within_one)
 
 
 def _cells_before(graph: Graph, steps: AllSteps, after: Value, first: Value, reverse: bool) -> Value | None:

@@ -9,6 +9,9 @@ from pullback_export.graph.values import Node, Value
 
 _END = 2**62
 
+# What the operators around the loops over chunks take, in small operators of a step; measured with 48 and 64 units.
+_COST_OF_CHUNKS = 200
+
 
 def before(graph: Graph, rows: Value, first: Value, reverse: bool) -> Value:
     """The state before each step, where ``rows`` (steps, B, H) has those after it and ``first`` (B, H) starts.
@@ -38,12 +41,16 @@ def turned(graph: Graph, rows: Value) -> Value:
     return graph.emit("Slice", [rows, *(graph.constant(item, np.int64) for item in bounds)])
 
 
-def rows_of_sums(graph: Graph, kept: Value, added: Value, first: Value, reverse: bool) -> Value:
+def rows_of_sums(graph: Graph, kept: Value, added: Value, first: Value, reverse: bool, contracts: bool) -> Value:
     """``c = kept * c + added`` for all steps, from ``c = first``: rows like those of ``kept``.
 
-    The loop collects the products: of the sums, which are its state, a step would have to make a copy.
+    The loop collects the products: of the sums, which are its state, a step would have to make a copy. ``contracts``:
+    no number of ``kept`` is larger than 1 in size, so that products of several are finite.
     """
     steps = kept.dims[0]
+    length = _length_of_chunk(steps) if isinstance(steps, int) and contracts else None
+    if length is not None:
+        return graph.emit("Add", [_products_in_chunks(graph, kept, added, first, reverse, length), added])
     if isinstance(steps, int) and steps > 0:
         return graph.emit("Add", [_products(graph, kept, added, first, reverse), added])
     some, none = Graph(graph), Graph(graph)
@@ -74,6 +81,52 @@ def _products(graph: Graph, kept: Value, added: Value, first: Value, reverse: bo
     final, rows = Value(graph, first.dtype, first.shape), Value(graph, kept.dtype, kept.shape)
     graph.place("Scan", [first, kept, added], attributes, [final, rows])
     return rows
+
+
+def _length_of_chunk(steps: int) -> int | None:
+    """How many steps a chunk has, where chunks are faster: 5 operators for each of its steps and 2 for each chunk."""
+    lengths = [length for length in range(2, steps // 2 + 1) if steps % length == 0]
+    least = min(lengths, key=lambda length: 5 * length + 2 * (steps // length), default=1)
+    return least if 5 * least + 2 * (steps // least) + _COST_OF_CHUNKS < 2 * steps and least > 1 else None
+
+
+def _products_in_chunks(graph: Graph, kept: Value, added: Value, first: Value, reverse: bool, length: int) -> Value:
+    """The products of ``rows_of_sums``, for all chunks of ``length`` steps at once.
+
+    Where a chunk ends is linear in where it starts: a loop over the steps of a chunk gives factor and summand, one over
+    the chunks their starts, and a third one the products: 90 small operators for 200 steps, not 400.
+    """
+    steps = kept.dims[0]
+    assert isinstance(steps, int)
+    chunked = graph.sizes_value((steps // length, length, *first.dims))
+    by_step = [
+        graph.emit("Transpose", [graph.emit("Reshape", [rows, chunked])], {"perm": [1, 0, 2, 3]})
+        for rows in (kept, added)
+    ]
+    factor, summand = _whole_chunks(graph, by_step[0], by_step[1], reverse)
+    ends = graph.emit("Add", [_products(graph, factor, summand, first, reverse), summand])
+    products = _products(graph, by_step[0], by_step[1], before(graph, ends, first, reverse), reverse)
+    in_order = graph.emit("Transpose", [products], {"perm": [1, 0, 2, 3]})
+    return graph.emit("Reshape", [in_order, graph.sizes_value(kept.dims)])
+
+
+def _whole_chunks(graph: Graph, kept: Value, added: Value, reverse: bool) -> tuple[Value, Value]:
+    """What the steps of ``kept`` and ``added`` (length, chunks, B, H) multiply by and add together, (chunks, B, H)."""
+    shape = kept.dims[1:]
+    sizes = graph.sizes_value(shape)
+    starts = [graph.emit("Expand", [graph.constant(number, kept.dtype), sizes]) for number in (1, 0)]
+    body = Graph(graph)
+    factor, total, scale, summand = (Value(body, kept.dtype, shape) for _ in range(4))
+    body.inputs = [("state", factor), ("state", total), ("row", scale), ("row", summand)]
+    results = [Value(body, kept.dtype, shape) for _ in range(3)]
+    body.place("Mul", [factor, scale], {}, results[:1])
+    body.place("Mul", [total, scale], {}, results[2:])
+    body.place("Add", [results[2], summand], {}, results[1:2])
+    body.outputs = [("state", value) for value in results[:2]]
+    attributes = {"body": body, "num_scan_inputs": 2, "scan_input_directions": [int(reverse)] * 2}
+    factors, totals = Value(graph, kept.dtype, shape), Value(graph, kept.dtype, shape)
+    graph.place("Scan", [*starts, kept, added], attributes, [factors, totals])
+    return factors, totals
 
 
 def moved(node: Node, graph: Graph) -> None:
