@@ -1,9 +1,9 @@
 """Recurrent networks against the best forward pass: ``python -m tests.benchmarks.recurrent``.
 
-The floor is the fastest of our value alone and a graph by hand with ONNX's ``LSTM``, ``GRU`` or ``RNN`` operator of the
-same sizes, both of one thread and timed in turn with value and gradient, in one process: each number is the median of
-the ratios of neighbours, which a busy machine disturbs least. Times are processor time. ``before``: the same model
-without the rewrites of :mod:`pullback_export.optimize.recurrent`.
+The floor is the fastest of our value alone, tf2onnx's graph of the same model and one by hand with ONNX's ``LSTM``,
+``GRU`` or ``RNN`` operator of the same sizes. All have one thread and are timed in turn with value and gradient, in one
+process: each number is the median of the ratios of neighbours, which a busy machine disturbs least. Times are processor
+time. ``before``: the same model without the rewrites of :mod:`pullback_export.optimize.recurrent`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import keras
 import numpy as np
 import onnx
 import onnxruntime
+import tensorflow as tf
+import tf2onnx
 from onnx import helper, numpy_helper
 from pullback.storage.onnx_cut import cut
 from pullback_export.optimize import pipeline
@@ -36,9 +38,11 @@ class Network:
     units: int
     steps: int
     features: int
+    hard: bool = False
+    """Whether its gates are hard sigmoids."""
 
     def __str__(self) -> str:
-        return f"{self.kind}({self.units}), {self.steps} x {self.features}"
+        return f"{self.kind}({self.units}){', hard' if self.hard else ''}, {self.steps} x {self.features}"
 
 
 NETWORKS = (
@@ -46,6 +50,8 @@ NETWORKS = (
     Network("LSTM", 48, 120, 12),
     Network("GRU", 48, 120, 12),
     Network("SimpleRNN", 48, 120, 12),
+    Network("LSTM", 64, 200, 16, hard=True),
+    Network("GRU", 64, 200, 16, hard=True),
 )
 BATCHES = (1, 32)
 
@@ -53,7 +59,8 @@ BATCHES = (1, 32)
 def model(network: Network) -> Any:
     keras.utils.set_random_seed(0)
     x = keras.Input((network.steps, network.features), name="x")
-    hidden = getattr(keras.layers, network.kind)(network.units)(x)
+    options = {"recurrent_activation": "hard_sigmoid"} if network.hard else {}
+    hidden = getattr(keras.layers, network.kind)(network.units, **options)(x)
     return keras.Model(x, keras.layers.Dense(1, name="y")(hidden))
 
 
@@ -68,7 +75,10 @@ def by_hand(network: Network) -> bytes:
         "column": (units, 1),
     }
     weights = {name: (0.1 * rng.normal(size=shape)).astype(np.float32) for name, shape in shapes.items()}
-    attributes = {"linear_before_reset": 1} if operator == "GRU" else {}
+    attributes: dict[str, Any] = {"linear_before_reset": 1} if operator == "GRU" else {}
+    if network.hard:
+        names = ["HardSigmoid", *["Tanh"] * (2 if operator == "LSTM" else 1)]
+        attributes |= {"activations": names, "activation_alpha": [1 / 6], "activation_beta": [0.5]}
     nodes = [
         helper.make_node("Transpose", ["x"], ["rows"], perm=[1, 0, 2]),
         helper.make_node(operator, ["rows", "w", "r", "b"], ["", "last"], hidden_size=units, **attributes),
@@ -82,6 +92,14 @@ def by_hand(network: Network) -> bytes:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8).SerializeToString()
 
 
+def of_tf2onnx(network: Network, net: Any) -> bytes:
+    """The value as stock tf2onnx exports it, which also finds Keras' own cells."""
+    signature = [tf.TensorSpec((None, network.steps, network.features), tf.float32, name="x")]
+    function = tf.function(lambda x: net(x), input_signature=signature)
+    content: bytes = tf2onnx.convert.from_function(function, signature, opset=18)[0].SerializeToString()
+    return content
+
+
 def runners(network: Network) -> dict[str, Callable[[Any], Any]]:
     net = model(network)
     after = exported(net, "gradient(y, x)").SerializeToString()
@@ -90,6 +108,7 @@ def runners(network: Network) -> dict[str, Callable[[Any], Any]]:
         before = exported(net, "gradient(y, x)").SerializeToString()
     contents = {
         "by hand": by_hand(network),
+        "tf2onnx": of_tf2onnx(network, net),
         "value": cut(after, {"y"}, "value"),
         "value and gradient": after,
         "value before": cut(before, {"y"}, "value"),
@@ -123,7 +142,7 @@ def measure(network: Network, batch: int, rounds: int) -> Iterator[tuple[str, fl
     for turn in range(rounds):
         for name, run in chosen.items():
             times[name][turn] = seconds(run, x)
-    floor = min((times["by hand"], times["value"]), key=np.median)
+    floor = min((times["by hand"], times["tf2onnx"], times["value"]), key=np.median)
     for name, taken in times.items():
         yield name, float(taken.min()) * 1e6, float(np.median(taken / floor))
 

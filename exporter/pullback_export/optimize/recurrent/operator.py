@@ -15,6 +15,7 @@ from pullback_export.optimize.recurrent.loop_view import LoopView
 from pullback_export.optimize.recurrent.masks import Mask
 from pullback_export.optimize.recurrent.series import before, moved, rows_of_sums, turned
 from pullback_export.optimize.recurrent.weights import Operands
+from pullback_export.optimize.rewrite import made_by, other_operand
 
 # Inputs of this size on average, and states that sum to it, times weights below 1e6 do not overflow in float32.
 _LARGEST_MEAN = 1e15
@@ -172,6 +173,8 @@ def _copied(value: Value, source: Value, graph: Graph, copies: dict[int, Value])
     node = value.node
     if value is source or node is None or node.op_type not in ("Add", "MatMul", "Gemm", "Split", "Slice", "Identity"):
         return value
+    if id(value) not in copies and (joined := _with_bias(graph, node, source)) is not None:
+        copies[id(value)] = joined
     if id(value) not in copies:
         inputs = [None if item is None else _copied(item, source, graph, copies) for item in node.inputs]
         outputs = [Value(graph, item.dtype, item.shape) for item in node.outputs]
@@ -179,3 +182,19 @@ def _copied(value: Value, source: Value, graph: Graph, copies: dict[int, Value])
         for old, new in zip(node.outputs, outputs, strict=True):
             copies[id(old)] = new
     return copies[id(value)]
+
+
+def _with_bias(graph: Graph, node: Node, source: Value) -> Value | None:
+    """``source @ matrix + bias`` with the bias as one more row of the matrix: a pass less over a row for each step."""
+    for product, bias in other_operand(node) if node.op_type == "Add" else ():
+        made = made_by(product, "MatMul")
+        matrix = made.inputs[1] if made is not None else None
+        if made is None or made.inputs[0] is not source or matrix is None or matrix.const is None or bias.const is None:
+            continue
+        if source.rank != 3 or matrix.rank != 2 or bias.const.shape != matrix.const.shape[1:]:
+            continue
+        pads = graph.constant([0, 0, 0, 0, 0, 1], np.int64)
+        ones = graph.emit("Pad", [source, pads, graph.constant(1, source.dtype)])
+        whole = graph.emit_unfolded("Concat", [matrix, graph.constant(bias.const[None])], axis=0)
+        return graph.emit("MatMul", [ones, whole])
+    return None
