@@ -463,3 +463,21 @@ def test_check_finite_and_range(net: pullback.Bundle) -> None:
         f.value([np.nan, 0, 0])
     with pytest.raises(InputError, match="check_range is on"):
         f.gradient([9, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("call", "remedy"),
+    [
+        (lambda f, x: f.value(x[None]), r"got \(1, 3\); pass x\.ravel\(\)"),
+        (lambda f, x: f.jacobian(x[:, None]), r"got \(3, 1\); pass x\.ravel\(\)"),
+        (lambda f, x: f.jvp(x, x[None]), r"t must have shape.*pass t\.ravel\(\)"),
+        (lambda f, x: f.value(np.stack([x, x])), r"got \(2, 3\); pass one point at a time, or all of them to samples"),
+        (lambda f, x: f.vjp(x, x), "of shape \\(3,\\), the size of x: .*directions first"),
+        (lambda f, x: f.hessp(x, [1.0, 2.0], x), "the size of x: .*directions first"),
+        (lambda f, x: f.jvp(x, [1.0, 2.0]), r"t must have shape \(3,\)"),
+    ],
+)
+def test_usual_mistakes_say_what_to_pass(call: Any, remedy: str) -> None:
+    f, _, x, _ = made(("vjp(y[1:], x)", "jvp(y[1:], x)", "hvp(y[1:], x)"), "y[1:]", ("x",))
+    with pytest.raises(InputError, match=remedy):
+        call(f, x)

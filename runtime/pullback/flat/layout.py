@@ -78,8 +78,17 @@ class Layout:
         if array.shape != self._shape:
             if array.ndim == 0 and self.n == 1:
                 return array.reshape(1)
-            raise InputError(f"{self._call}: {what} must have shape ({self.n},), {self._order()}; got {array.shape}")
+            raise InputError(
+                f"{self._call}: {what} must have shape ({self.n},), {self._order()}; got {array.shape}"
+                f"{self._remedy(array, what)}"
+            )
         return array
+
+    def _remedy(self, array: Array, what: str) -> str:
+        if array.ndim > 1 and array.size == self.n:
+            return f"; pass {what}.ravel()"
+        several = array.ndim == 2 and array.shape[1] == self.n
+        return "; pass one point at a time, or all of them to samples()" if several else ""
 
     def feeds(self, x: Array) -> dict[str, Array]:
         """The arrays of all inputs at the point ``x``, new ones for the flat inputs; raises ``InputError``."""

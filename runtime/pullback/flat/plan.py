@@ -119,9 +119,13 @@ class Plan:
         if weights.dtype.kind not in "fiub" or (weights.shape != (self.m,) and not (self.m == 1 and weights.ndim == 0)):
             raise InputError(
                 f"{self._call}: v must be real numbers of shape ({self.m},), one for each component of {self._of};"
-                f" got {weights.dtype} of shape {weights.shape}"
+                f" got {weights.dtype} of shape {weights.shape}{self._swapped(weights)}"
             )
         return weights.astype(np.float64).reshape(self.m)
+
+    def _swapped(self, weights: Array) -> str:
+        directed = weights.shape == (self._layout.n,) != (self.m,)
+        return ", the size of x: jvp(x, t) and hessp(x, p, v) take directions first" if directed else ""
 
     def require_scalar(self, method: str) -> None:
         """Raises ``InputError`` where the output has several components."""

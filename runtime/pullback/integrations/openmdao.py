@@ -140,7 +140,7 @@ class _WithPartials(BundleComp):
             kept = _key(feeds), self._evaluate(feeds, list(self._results.values()))
         self._kept = kept
         for pair, array in zip(self._results, kept[1], strict=True):
-            partials[pair] = array.ravel()
+            partials[pair] = array.flatten()  # a copy: OpenMDAO scales its own in place
 
     def _values(self, feeds: dict[str, Array], names: list[str]) -> list[Array]:
         key = _key(feeds)
