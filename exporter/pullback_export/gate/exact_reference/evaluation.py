@@ -82,6 +82,15 @@ class ExactFunction:
                 self._unsuitable |= {culprit}
                 self._known.clear()
 
+    def unconverted(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        """All results of the traced graph itself, in its own precision, as TensorFlow optimises it.
+
+        Raises the ``tf.errors.OpError`` of an operator that does not take the inputs.
+        """
+        given = [tf.constant(inputs[spec.name], spec.dtype) for spec in self._traced.function.inputs]
+        found = self._traced.concrete(*given)
+        return {name: np.asarray(found[name]) for name in self.names}
+
     def _run(self, registered: _Registered, inputs: Mapping[str, Any]) -> list[Any]:
         if self._hold is not None:
             self._hold.begin()

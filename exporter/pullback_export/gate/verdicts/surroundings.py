@@ -3,6 +3,10 @@
 They are evaluated only where an artifact is off, and tell two things apart. The live model's error *there* is another
 draw of its rounding, of which the sample itself may have had a lucky one; without a truth, how far its answer moves is
 its noise. And where the answer *jumps*, as at a tie or a kink, inputs of this precision do not determine it.
+
+Where large numbers cancel exactly in the order in which the live model adds them, they do so at every point beside it,
+too. So at last the graph that the truth is the float64 form of is asked in its own precision, as TensorFlow optimises
+it: as both are one graph, its error is rounding and nothing else. No artifact is involved.
 """
 
 from __future__ import annotations
@@ -12,11 +16,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from pullback_export.derivatives.plan import Function
 from pullback_export.gate.exact_reference import ExactFunction
 from pullback_export.gate.live_model import Arrays, in_every_row, joined, live, live_rows, row_count, rows_of
 from pullback_export.gate.sampling.resizing import is_mask
+from pullback_export.gate.supervision import limits
 from pullback_export.gate.verdicts.verdict import LARGEST_LIVE_ERROR, Array, Expected
 
 # Steps in units in the last place: the same way everywhere, or with random signs (None). A group is asked at once.
@@ -56,12 +62,34 @@ class Surroundings:
             for answer in self._answers(number, rows, exact):
                 expected = _told(name, expected, answer, rows if self.independent else ...)
             yield expected
+        if exact is not None:
+            yield self._rounded_by_trace(name, expected, rows)
         count = row_count(self.inputs, self.function.whole) if self.independent and exact is None else 0
         others = sorted(set(range(count)) - set(rows))
         for number in range(len(STEPS)) if others else ():
             for answer in self._answers(number, others, exact):
                 expected = _told(name, expected, answer, others)
             yield expected
+
+    def _rounded_by_trace(self, name: str, expected: Expected, rows: Sequence[int]) -> Expected:
+        """``expected`` with the rounding of the traced graph in ``rows``."""
+        point = rows_of(self.inputs, list(rows), self.function.whole) if self.independent else self.inputs
+        traced = self._trace_at(point)
+        if traced is None or expected.live.dtype.kind != "f":
+            return expected
+        part: Any = rows if self.independent else ...
+        there = dataclasses.replace(expected, live=traced[name], truth=expected.best[part])
+        return expected if there.live.shape != there.best.shape else _with_noise(expected, there.live_error)
+
+    def _trace_at(self, point: Arrays) -> Arrays | None:
+        """What the traced graph says in its own precision; None where it does not take the inputs."""
+        assert self.exact is not None
+        try:
+            with limits.watched(f"trace {self.function.name}"):
+                found = self.exact.unconverted(point)
+        except (tf.errors.OpError, limits.OverLimit):
+            return None
+        return in_every_row(found, self.exact.shared, point, self.exact.whole)
 
     def _answers(self, number: int, rows: Sequence[int], exact: ExactFunction | None) -> list[Answer]:
         """What is said at the points of the group ``number``, of what the live model takes."""
@@ -125,15 +153,19 @@ def _told(name: str, expected: Expected, answer: Answer, rows: Any) -> Expected:
     moves[rows] = np.maximum(moves[rows], moved)
     there = dataclasses.replace(expected, live=live_there, truth=best_there if expected.has_truth else None)
     own = there.live_error if expected.has_truth else _noise(moved, LARGEST_LIVE_ERROR * expected.scale)
-    own = own / expected.scale if expected.scale else 0.0
-    noise = max(expected.noise, own if own <= LARGEST_LIVE_ERROR else 0.0)
     beside = expected.beside
     if expected.live.dtype.kind != "f":
         for found in (live_there, best_there):
             whole = expected.live.copy()
             whole[rows] = found
             beside = (*beside, whole)
-    return dataclasses.replace(expected, noise=noise, moves=moves, beside=beside)
+    return dataclasses.replace(_with_noise(expected, own), moves=moves, beside=beside)
+
+
+def _with_noise(expected: Expected, error: float) -> Expected:
+    """``expected`` with another draw of rounding, if that is what an ``error`` of this size is."""
+    own = error / expected.scale if expected.scale else 0.0
+    return dataclasses.replace(expected, noise=max(expected.noise, own if own <= LARGEST_LIVE_ERROR else 0.0))
 
 
 def _noise(moved: Array, largest: float) -> float:

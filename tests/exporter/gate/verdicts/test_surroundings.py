@@ -15,9 +15,12 @@ import tensorflow as tf
 from pullback.manifest import Tolerance
 from pullback_export.derivatives.plan import Derivatives, Function
 from pullback_export.derivatives.requests import parse_request
+from pullback_export.derivatives.tracing import trace
 from pullback_export.derivatives.vectorization import mostly_one_by_one
 from pullback_export.gate.check import _compare
+from pullback_export.gate.exact_reference import ExactFunction
 from pullback_export.gate.live_answers import AcceptedSample
+from pullback_export.gate.live_model import answer
 from pullback_export.gate.samples import Sample
 from pullback_export.gate.sampling.given import Given
 from pullback_export.gate.verdicts.bounds import Bounds
@@ -175,3 +178,26 @@ def test_zeros_of_drawn_samples_move(array: list[float], zeros: bool, moved: lis
     after = moved_by_units(before, 1.0, np.random.default_rng(0), zeros)
     assert list(after != before) == moved
     assert np.abs(after - before).max() <= 4e-7
+
+
+def cancelling(x: Any, a: Any, b: Any) -> Any:
+    """Where ``a`` is 0.3 and ``b`` is 0.7, live float32 cancels exactly; TensorFlow's optimiser folds 0.3 and 0.7."""
+    return {"y": x * 0.3 * 0.7 - x * a * b + 3e-5 * x}
+
+
+@pytest.mark.parametrize(("factor", "passes"), [(1.0, True), (20.0, False)])
+def test_the_graph_of_the_truth_tells_its_rounding_where_live_cancels_exactly(factor: float, passes: bool) -> None:
+    specs = [tf.TensorSpec([None], tf.float32, name=name) for name in "xab"]
+    source = open_source(cancelling, specs, None, None, True)
+    (function,) = Derivatives(source, [], "error").functions()
+    exact = ExactFunction(trace(function))
+    x = np.linspace(0.5, 8, 16, dtype=np.float32)
+    inputs = {"x": x, "a": np.full_like(x, 0.3), "b": np.full_like(x, 0.7)}
+    live, truth = answer(function, inputs), exact(inputs)
+    item = AcceptedSample(
+        Sample("it", inputs, 16, False, True), inputs, live, Surroundings(function, exact, inputs, True, True), truth
+    )
+    error = exact.unconverted(inputs)["y"] - truth["y"]
+    assert np.abs(error).max() > 10 * item.expected("y").live_error + 1e-4 * item.expected("y").scale
+    wrong = {"y": (truth["y"] + factor * error).astype(np.float32)}
+    assert _compare("it", item, wrong, Bounds(TOLERANCE), set(), {}).ok is passes
