@@ -89,7 +89,7 @@ def check(
     functions = [one.function for one in traced]
     drawn, notes = draw_samples(samples)
     drawn, inputs, refused = Seeds.of(traced, source.batched).for_all(drawn)
-    written = [artifacts(function, folder, formats) for function in functions]
+    written = artifacts(functions, folder, formats)
     told = threading.Event()
     tasks = [
         functools.partial(_answers_of, artifact, given, told)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,6 +106,15 @@ def in_every_row(
 def rows_of(inputs: Mapping[str, Any], rows: Any, whole: Collection[str] = ()) -> Arrays:
     """The chosen rows of every input."""
     return {name: array if name in whole else array[rows] for name, array in inputs.items()}
+
+
+def of_one_size(inputs: Sequence[Arrays], among: Iterable[int], whole: Collection[str]) -> list[list[int]]:
+    """The indices ``among`` those of ``inputs``, together where rows and what all share have the same sizes."""
+    groups: dict[Any, list[int]] = {}
+    for index in among:
+        sizes = ((name, array.shape if name in whole else array.shape[1:]) for name, array in inputs[index].items())
+        groups.setdefault(tuple(sizes), []).append(index)
+    return list(groups.values())
 
 
 def joined(inputs: Sequence[Arrays], whole: Collection[str]) -> Arrays | None:

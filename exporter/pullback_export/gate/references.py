@@ -6,7 +6,17 @@ import functools
 from collections.abc import Sequence
 
 from pullback_export.derivatives.plan import Function
-from pullback_export.gate.live_model import Arrays, Refused, answer, joined, live_rows, refusal_of_given
+from pullback_export.gate.live_model import (
+    Arrays,
+    Refused,
+    answer,
+    joined,
+    live_rows,
+    of_one_size,
+    refusal_of_given,
+    row_count,
+    rows_at_once,
+)
 from pullback_export.gate.samples import Sample
 from pullback_export.sources.source import Source
 
@@ -16,27 +26,31 @@ def references(
 ) -> list[Arrays | Refused]:
     """The live model's answer to each sample, or its refusal; a caller's sample that it refuses is an error.
 
-    Samples that do not influence each other go through it together, those without rows alone: what a model says of
-    many rows says nothing of none.
+    Samples of one size that do not influence each other go through it together, those without rows alone: what a
+    model says of many rows says nothing of none.
     """
     found: list[Arrays | Refused | None] = [None] * len(drawn)
     full = [index for index, sample in enumerate(drawn) if sample.rows != 0]
     independent = source.batched and not interacting and not function.totals
-    together = joined([inputs[index] for index in full], function.whole) if independent else None
-    if together is not None:
-        whole = live_rows(function, together)
+    for group in of_one_size(inputs, full, function.whole) if independent else ():
+        together = joined([inputs[index] for index in group], function.whole) if len(group) > 1 else None
+        answers = live_rows(function, together) if together is not None else None
         start = 0
-        for index in full if whole is not None else ():
+        for index in group if answers is not None else ():
             rows = drawn[index].rows or 0
-            found[index] = {name: array[start : start + rows] for name, array in (whole or {}).items()}
+            found[index] = {name: array[start : start + rows] for name, array in (answers or {}).items()}
             start += rows
     for index, sample in enumerate(drawn):
         if found[index] is None:
-            found[index] = _alone(function, sample, inputs[index])
+            found[index] = _alone(function, sample, inputs[index], independent)
     return [item for item in found if item is not None]
 
 
-def _alone(function: Function, sample: Sample, inputs: Arrays) -> Arrays | Refused:
+def _alone(function: Function, sample: Sample, inputs: Arrays, independent: bool) -> Arrays | Refused:
+    if independent and row_count(inputs, function.whole) > rows_at_once(inputs, function.whole):
+        found = live_rows(function, inputs)
+        if found is not None:
+            return found
     try:
         return answer(function, inputs, whole=sample.given is not None)
     except Refused as problem:

@@ -72,8 +72,9 @@ def open_samples(source: Source, samples: Any, aborting: str = "") -> Samples:
     """
     given = read_samples(source, samples)
     sampler = _sampler(source, given)
-    drawn = f"drawn at random ({sampler}); real samples would prove more: samples={{...}}"
-    notes = (drawn,) if isinstance(sampler, domain_search.Drawn) else ()
+    notes: list[str] = []
+    if isinstance(sampler, domain_search.Drawn):
+        notes.append(f"drawn at random ({sampler}); real samples would prove more: samples={{...}}")
     if not aborting:
         source = with_found_axes(source, sampler, [sizes_of(source, item.arrays) for item in given])
     return Samples(source, tuple(given), sampler.renamed(source), (*notes, *_shared(source)), aborting)

@@ -13,7 +13,16 @@ from pullback.parity import Report, Row
 
 from pullback_export.derivatives.plan import Function
 from pullback_export.gate.exact_reference import ExactFunction
-from pullback_export.gate.live_model import Arrays, in_every_row, in_pieces, joined, row_count, rows_at_once, rows_of
+from pullback_export.gate.live_model import (
+    Arrays,
+    in_every_row,
+    in_pieces,
+    joined,
+    of_one_size,
+    row_count,
+    rows_at_once,
+    rows_of,
+)
 from pullback_export.gate.samples import Sample
 from pullback_export.gate.supervision import limits
 
@@ -72,7 +81,7 @@ def _answers(
     live: Sequence[Arrays | None],
     independent: bool,
 ) -> tuple[list[Arrays | None], list[str]]:
-    """All rows together where they may be, else sample by sample, and a note for each that the graph does not take.
+    """Rows of one size together where they may be, else sample by sample; a note for each that the graph does not take.
 
     Nothing is asked where there are no rows.
     """
@@ -82,18 +91,21 @@ def _answers(
         if answer is not None and all(array.size for array in item.values())
     ]
     found: list[Arrays | None] = [None] * len(inputs)
-    together = joined([inputs[index] for index in asked], exact.whole) if independent and asked else None
-    if together is not None:
+    notes: list[str] = []
+    for group in of_one_size(inputs, asked, exact.whole) if independent else ():
+        together = joined([inputs[index] for index in group], exact.whole) if len(group) > 1 else None
+        if together is None:
+            continue
         with contextlib.suppress(*_REFUSALS):
             answer = _watched(exact, together, independent)
             start = 0
-            for index in asked:
+            for index in group:
                 rows = row_count(inputs[index], exact.whole)
                 found[index] = rows_of(answer, slice(start, start + rows))
                 start += rows
-            return found, []
-    notes = []
     for index in asked:
+        if found[index] is not None:
+            continue
         try:
             found[index] = _watched(exact, inputs[index], independent)
         except _REFUSALS as problem:

@@ -78,19 +78,26 @@ class Artifact:
         return lambda: arrays
 
 
-def artifacts(function: Function, folder: pathlib.Path, formats: Sequence[str]) -> list[Artifact]:
-    """Every way to run ``function`` that was written to ``folder``."""
+def artifacts(functions: Sequence[Function], folder: pathlib.Path, formats: Sequence[str]) -> list[list[Artifact]]:
+    """Every way to run each of the ``functions`` that was written to ``folder``."""
+    saved_model = folder / "saved_model"
+    large = "saved_model" in formats and is_large(saved_model)
+    # What is large is in memory only while it runs.
+    load = tf.saved_model.load if large else functools.cache(tf.saved_model.load)
     found = []
-    endless: dict[int, OverLimit] = {}
-    if "saved_model" in formats:
-        path = folder / "saved_model"
-        opened = functools.partial(_saved_model if onednn.make_safe() else _in_child, path, function)
-        found.append(Artifact("SavedModel", function, opened, endless, is_large(path)))
-    if "onnx" in formats:
-        path = folder / f"{function.name}.onnx"
-        for label, level in LEVELS.items():
-            opened = functools.partial(_onnx_session, path, level)
-            found.append(Artifact(f"ONNX Runtime, optimisation {label}", function, opened, endless, is_large(path)))
+    for function in functions:
+        forms = []
+        endless: dict[int, OverLimit] = {}
+        if "saved_model" in formats:
+            here = functools.partial(_saved_model, load)
+            opened = functools.partial(here if onednn.make_safe() else _in_child, saved_model, function)
+            forms.append(Artifact("SavedModel", function, opened, endless, large))
+        if "onnx" in formats:
+            path = folder / f"{function.name}.onnx"
+            for label, level in LEVELS.items():
+                opened = functools.partial(_onnx_session, path, level)
+                forms.append(Artifact(f"ONNX Runtime, optimisation {label}", function, opened, endless, is_large(path)))
+        found.append(forms)
     return found
 
 
@@ -98,8 +105,8 @@ def _raise(problem: Exception) -> Arrays:
     raise problem
 
 
-def _saved_model(folder: pathlib.Path, function: Function) -> Run:
-    loaded = tf.saved_model.load(str(folder))
+def _saved_model(load: Callable[[str], Any], folder: pathlib.Path, function: Function) -> Run:
+    loaded = load(str(folder))
     signature = loaded.signatures[function.name]
 
     def run(inputs: Mapping[str, Any], whole: bool) -> Arrays:

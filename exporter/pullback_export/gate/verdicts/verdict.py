@@ -15,6 +15,7 @@ digit (variances and softmax weights cancel there): nobody who uses the model me
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -56,12 +57,12 @@ class Expected:
     def has_truth(self) -> bool:
         return self.truth is not None
 
-    @property
+    @functools.cached_property
     def best(self) -> Array:
         """The truth, or the live answer where there is none."""
         return self.live if self.truth is None else self.truth
 
-    @property
+    @functools.cached_property
     def wanted(self) -> Array:
         """What is compared with: the best, and the live answer where one of them is not finite in this dtype.
 
@@ -73,7 +74,7 @@ class Expected:
             rounded = self.best.astype(self.live.dtype)
         return np.where(np.isfinite(self.live) & np.isfinite(rounded), self.best, self.live.astype(np.float64))
 
-    @property
+    @functools.cached_property
     def scale(self) -> float:
         """``max|wanted|`` of what is finite; at least so much that what the dtype cannot hold counts for nothing."""
         if self.live.dtype.kind != "f":
@@ -82,7 +83,7 @@ class Expected:
         largest = float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0.0))
         return max(largest, self.least)
 
-    @property
+    @functools.cached_property
     def live_error(self) -> float:
         """``max|live - truth|`` of what is finite in both; 0 without a truth."""
         if self.live.dtype.kind != "f":
@@ -91,7 +92,7 @@ class Expected:
         difference = np.subtract(self.live.astype(np.float64), self.best, where=both, out=np.zeros(self.live.shape))
         return float(np.abs(difference).max(initial=0.0))
 
-    @property
+    @functools.cached_property
     def excuse(self) -> float:
         """How much more than the tolerance is allowed, relative to the scale."""
         if self.live.dtype.kind != "f" or not self.scale:
@@ -99,7 +100,7 @@ class Expected:
         own = self.live_error / self.scale
         return LIVE_FACTOR * max(own if own <= LARGEST_LIVE_ERROR else 0.0, self.noise)
 
-    @property
+    @functools.cached_property
     def rounded(self) -> Array:
         """The best in the live dtype; the live answer where that is another, as beside a kink."""
         if self.live.dtype.kind != "f":
@@ -108,7 +109,7 @@ class Expected:
             near = np.abs(self.wanted - self.live) <= LARGEST_LIVE_ERROR * self.scale
         return np.where(near, self.wanted, self.live).astype(self.live.dtype)
 
-    @property
+    @functools.cached_property
     def _cancelled(self) -> Array:
         """Where the live model loses all digits of an extreme sample, which says nothing of what the model is for."""
         if not self.extreme or self.truth is None:
@@ -128,6 +129,8 @@ class Expected:
         the largest error that counts as rounding is never rounding, however much of that is allowed here.
         """
         off = self.in_rows(off)
+        if not off.any():
+            return np.zeros(len(off), bool)
         moved = np.zeros(off.shape, bool)
         if self.moves is not None:
             jump = LARGEST_LIVE_ERROR * self.scale
