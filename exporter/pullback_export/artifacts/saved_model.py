@@ -73,7 +73,7 @@ def _for_any_batch(traced: Traced) -> Any:
         found = tf.cond(rows > 0, lambda: traced.concrete(*tensors), lambda: none(tensors))
         return {name: tf.ensure_shape(result, specs[name].shape) for name, result in found.items()}
 
-    return tf.function(serve).get_concrete_function(*traced.function.inputs)
+    return tf.function(serve, autograph=False).get_concrete_function(*traced.function.inputs)
 
 
 def _is_keras(trackable: Any) -> bool:
