@@ -229,7 +229,11 @@ class Step:
         return picked_shape(self.wrt, into, self.lead_in)
 
     def _unconnected(self) -> Any:
-        if self.unconnected == "zero":
+        """Zeros where the caller wants them, or for one call of the live model: at that point nothing depends on it.
+
+        An early return of the model, for no rows say, or a branch of Python's says nothing of the traced graph.
+        """
+        if self.unconnected == "zero" or tf.executing_eagerly():
             return tf.zeros_like(self.source)
         raise ExportError(
             f"{self.request}: {self.request.of} does not depend on {self.wrt}"

@@ -212,3 +212,25 @@ def test_very_large_values_at_which_the_live_model_cancels_do_not_refuse(
     bundle = export(softmax_weighted, tmp_path / "it.pullback", ["hessian(y, x)"], inputs=[spec], formats=("onnx",))
     notes: Any = bundle.manifest.parity["notes"]
     assert any("large values: " in note and "d2y_dx2 skipped: " in note for note in notes), notes
+
+
+def early_return(x: Any) -> Any:
+    """What ``tf.linalg.expm`` does for no rows: a constant, on which nothing depends."""
+    return {"y": tf.zeros([0]) if x.shape[0] == 0 else tf.reduce_sum(tf.sin(x) ** 2, 1)}
+
+
+def exponential(x: Any) -> Any:
+    return {"y": tf.linalg.trace(tf.linalg.expm(x[:, :, tf.newaxis] * x[:, tf.newaxis]))}
+
+
+KINDS = ["gradient(y, x)", "vjp(y, x)", "jvp(y, x)", "hvp(y, x)", "hessian(y, x)", "laplacian(y, x)"]
+
+
+@pytest.mark.parametrize("model", [early_return, exponential])
+def test_the_live_model_may_say_a_constant_where_its_graph_depends_on_the_input(
+    model: Any, tmp_path: pathlib.Path
+) -> None:
+    bundle = export(model, tmp_path / "m.pullback", KINDS, inputs=[SPEC])
+    assert bundle(x=VALID[:0]).dy_dx.shape == (0, 3)
+    with pytest.raises(ExportError, match="does not depend on x"):
+        export(lambda x: {"y": tf.ones_like(x[:, 0])}, tmp_path / "c.pullback", ["gradient(y, x)"], inputs=[SPEC])
