@@ -20,6 +20,7 @@ from pullback_export.overrides.empty_convolution import checked_sizes
 from pullback_export.overrides.indexed_slices import dense_gradients
 from pullback_export.overrides.known_sizes import compared_sizes
 from pullback_export.overrides.no_kernel_gradient import input_gradients
+from pullback_export.overrides.rounded_constants import exact_constants
 from pullback_export.overrides.silent_gradients import kept_gradients
 from pullback_export.overrides.strided_1x1_convolution import safe_convolution
 
@@ -37,6 +38,7 @@ OVERRIDES: tuple[Override, ...] = (
     complete_gradients,
     kept_gradients,
     twice_differentiable_logsumexp,
+    exact_constants,
     dense_gradients,
 )
 

@@ -75,6 +75,18 @@ def known_sizes() -> bool:
     return any(op.type == "BroadcastGradientArgs" for op in graph.get_operations())
 
 
+def rounded_constants() -> bool:
+    """The gradient of ``erf`` writes ``2 / sqrt(pi)`` in half precision."""
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def gradient(x: Any) -> Any:
+        return tf.gradients(tf.math.erf(x), x)
+
+    operators = gradient.get_concrete_function(tf.TensorSpec([2], tf.float16)).graph.get_operations()
+    constants = [tf.make_ndarray(op.get_attr("value")) for op in operators if op.type == "Const"]
+    return any(item.dtype == np.float16 and np.any(np.abs(item - 1.128) < 1e-2) for item in constants)
+
+
 def silent_gradients() -> bool:
     """A bilinear resize has no forward derivative, and nothing is said."""
     return _jvp_of(lambda x: tf.image.resize(x, [4, 4]), tf.ones([1, 2, 2, 1])) is None
@@ -196,6 +208,7 @@ DEFECTS: dict[str, Callable[[], bool]] = {
         known_sizes,
         letter_case,
         no_kernel_gradient,
+        rounded_constants,
         silent_gradients,
         strided_1x1_convolution,
         time_distributed,
