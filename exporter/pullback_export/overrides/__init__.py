@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 
 from pullback_export.overrides.batched_product import equal_batches
 from pullback_export.overrides.block_lstm_gradient import own_gate_order
+from pullback_export.overrides.convolutions.dilated_convolution import kernels_with_zeros
+from pullback_export.overrides.convolutions.empty_convolution import checked_sizes
 from pullback_export.overrides.cumulative_logsumexp import twice_differentiable_logsumexp
-from pullback_export.overrides.dilated_convolution import kernels_with_zeros
 from pullback_export.overrides.dropped_gradients import complete_gradients
-from pullback_export.overrides.empty_convolution import checked_sizes
 from pullback_export.overrides.indexed_slices import dense_gradients
 from pullback_export.overrides.known_sizes import compared_sizes
 from pullback_export.overrides.no_kernel_gradient import input_gradients

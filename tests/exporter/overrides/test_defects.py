@@ -27,7 +27,8 @@ THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"
 
 
 def files() -> set[str]:
-    return {path.stem for path in pathlib.Path(overrides.__path__[0]).glob("*.py")} - TOOLS
+    folder = pathlib.Path(overrides.__path__[0])
+    return {path.stem for path in (*folder.glob("*.py"), *folder.glob("convolutions/*.py"))} - TOOLS
 
 
 def test_every_file_names_a_defect_that_is_looked_for() -> None:

@@ -1,0 +1,1 @@
+"""Convolutions that TensorFlow computes wrongly, or that end its process, without oneDNN."""
