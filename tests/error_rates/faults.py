@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
-from pullback_export.graph import dims
+from pullback_export.graph import dims, size_arithmetic
 from pullback_export.graph.values import Value
 from pullback_export.lowering import numerics, registry
 from pullback_export.optimize import pipeline
@@ -144,9 +144,8 @@ class NumericsFault:
             return _mutated(op.graph, right(op, *arguments, **options), MUTATIONS[self.kind], found)
 
         with contextlib.ExitStack() as stack:
-            for name, module in list(sys.modules.items()):
-                if name.startswith("pullback_export.lowering.") and vars(module).get(self.function) is right:
-                    stack.enter_context(mock.patch.object(module, self.function, wrong))
+            for module in _holding(self.function, right, "pullback_export.lowering."):
+                stack.enter_context(mock.patch.object(module, self.function, wrong))
             yield found
 
 
@@ -180,8 +179,8 @@ class SizeFault:
     def planted(self) -> Iterator[Planted]:
         """While this lasts, sizes are one too large, or one too small where that is still a size."""
         found = Planted()
-        owner: Any = dims if hasattr(dims, self.function) else dims.Dim
-        right = getattr(owner, self.function)
+        home = next((module for module in (dims, size_arithmetic) if hasattr(module, self.function)), None)
+        right = getattr(dims.Dim if home is None else home, self.function)
 
         def wrong(*arguments: Any) -> Any:
             size = right(*arguments)
@@ -190,8 +189,18 @@ class SizeFault:
             found.changed += 1
             return size + 1 if self.kind == "one too large" else size - 1
 
-        with mock.patch.object(owner, self.function, wrong):
+        owners = [dims.Dim] if home is None else list(_holding(self.function, right, "pullback_export."))
+        with contextlib.ExitStack() as stack:
+            for owner in owners:
+                stack.enter_context(mock.patch.object(owner, self.function, wrong))
             yield found
+
+
+def _holding(name: str, function: Any, package: str) -> Iterator[Any]:
+    """The modules of ``package`` that have imported ``function`` under its ``name``, its own among them."""
+    for path, module in list(sys.modules.items()):
+        if path.startswith(package) and vars(module).get(name) is function:
+            yield module
 
 
 SWAPPED = "swapped outputs"

@@ -35,7 +35,8 @@ def try_fault(fault: Any, subjects: Sequence[Subject]) -> Outcome:
     for subject in subjects:
         verdict, detail = _under_fault(fault, subject)
         place = f"{subject.name}: {detail}" if detail else subject.name
-        last = Outcome(fault.name, fault.family, fault.kind, verdict, place)
+        if verdict != "not planted" or last.verdict == "not planted":
+            last = Outcome(fault.name, fault.family, fault.kind, verdict, place)
         if verdict in ("caught", "missed"):
             return last
     return last

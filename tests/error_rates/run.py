@@ -15,7 +15,7 @@ from tests.error_rates.faults import all_faults
 from tests.error_rates.outcome import Outcome, try_fault, try_right
 from tests.error_rates.record import Task
 from tests.error_rates.rows import NOT_RIGHT
-from tests.error_rates.subjects import NETWORKS, RowSubject, Subject
+from tests.error_rates.subjects import NETWORKS, SIZED, RowSubject, Subject
 from tests.lowering.case import Case
 from tests.lowering.test_rules import ROWS
 
@@ -130,9 +130,10 @@ def _name(task: Task) -> str:
 
 
 def reaching(fault: Any) -> list[Subject]:
-    """Some rows, or for a rewrite all networks, that reach what is at fault."""
+    """Some rows, or for a rewrite all networks, that reach what is at fault; what is at fault in sizes, free ones."""
     if not fault.op_types:
         return list(NETWORKS)
     found = [case for case in ROWS if fault.op_types & set((case.ops,) if isinstance(case.ops, str) else case.ops)]
     spread = found[:: max(1, len(found) // MOST_ROWS)]
-    return [RowSubject(case) for case in spread[:MOST_ROWS]]
+    rows = [RowSubject(case) for case in spread[:MOST_ROWS]]
+    return [*SIZED, *rows] if fault.family == "sizes" else rows

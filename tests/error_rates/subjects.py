@@ -131,6 +131,26 @@ def gru() -> Any:
     return keras.Model(x, L.Dense(1)(L.Flatten()(L.GRU(4, return_sequences=True)(x))))
 
 
+def summed_parts(parts: Callable[[Any, Any], list[Any]]) -> Any:
+    """Sums over parts ``(B, size, 3)`` of a sequence, whose sizes are computed from its length."""
+    x = keras.Input((None, 2), name="x")
+
+    def sums(value: Any) -> Any:
+        return tf.concat([tf.reduce_sum(part, 1) for part in parts(value, tf.shape(value)[1])], 1)
+
+    return keras.Model(x, L.Dense(1)(L.Lambda(sums)(L.Dense(3, "tanh")(x))))
+
+
+def slices() -> Any:
+    """Sizes by division, remainder, minimum and maximum."""
+    return summed_parts(lambda x, n: [x[:, : n // 2], x[:, n % 2 :], x[:, :4], x[:, ::2]])
+
+
+def pairs() -> Any:
+    """A size by division that a reshape takes."""
+    return summed_parts(lambda x, n: [tf.reshape(x[:, : n // 2 * 2], [-1, n // 2, 2, 3])[:, :, 0]])
+
+
 # Between them they reach every rewrite of the pipeline: a test checks it.
 NETWORKS = (
     *(NetworkSubject(bound.name, bound.build, bound.request) for bound in networks.BOUNDS if bound.name != "surrogate"),
@@ -138,6 +158,8 @@ NETWORKS = (
     NetworkSubject("swish between convolutions", swish_between_convolutions, "gradient(y, x)"),
     NetworkSubject("GRU", gru, "gradient(y, x)"),
 )
+# With free sizes, of which others are computed.
+SIZED = tuple(NetworkSubject(build.__name__, build, "gradient(y, x)") for build in (slices, pairs))
 
 
 def relative_error(actual: Any, expected: Any) -> float:

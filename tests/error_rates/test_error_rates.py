@@ -14,7 +14,7 @@ from tests.error_rates.outcome import Outcome, try_fault
 from tests.error_rates.page import WRONG, summary
 from tests.error_rates.record import Record
 from tests.error_rates.run import reaching
-from tests.error_rates.subjects import NETWORKS
+from tests.error_rates.subjects import NETWORKS, SIZED
 
 # Of each family two faults; ``make gate`` plants all.
 FAULTS = all_faults()
@@ -31,6 +31,20 @@ def test_a_planted_fault_is_caught(family: str, number: int) -> None:
     fault = found[(zlib.crc32(family.encode()) + number * len(found) // 2) % len(found)]
     outcome = try_fault(fault, reaching(fault)[:2])
     assert outcome.verdict not in WRONG, outcome
+
+
+def test_every_fault_finds_what_it_breaks() -> None:
+    for fault in FAULTS:
+        with fault.planted() as planted:
+            assert planted.changed == 0
+
+
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.family == "sizes"], ids=lambda fault: fault.name)
+def test_sizes_that_are_off_by_one_are_caught(fault: Any) -> None:
+    """All but two change a number of these networks: what is cut off at run time does not ask how long it is."""
+    outcome = try_fault(fault, SIZED)
+    expected = "unseen" if fault.name in ("__mod__: one too small", "minimum: one too small") else "caught"
+    assert outcome.verdict == expected, outcome
 
 
 @pytest.mark.slow
