@@ -9,8 +9,8 @@ import glob
 import hashlib
 import os
 import pathlib
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 
 from pullback import features, golden
@@ -118,8 +118,10 @@ def staged(target: pathlib.Path, overwrite: bool) -> Iterator[Staging]:
     moved aside first; a process killed in between leaves it under ``.<name>.old-*``, and the next export puts it back.
     """
     _sweep(target)
-    work = pathlib.Path(tempfile.mkdtemp(prefix=f".{target.name}.new-{os.getpid()}-", dir=target.parent))
+    # Its name is known before it is made: Ctrl-C in between leaves nothing.
+    work = target.parent / f".{target.name}.new-{os.getpid()}-{secrets.token_hex(8)}"
     try:
+        os.mkdir(work, 0o700)
         os.chmod(work, 0o755)
         yield Staging(work, target.name)
         _install(work, target, overwrite)
