@@ -74,19 +74,9 @@ def casadi(bundles: Bundles, backend: str) -> Call:
 
 
 def openmdao(bundles: Bundles) -> Call:
-    import openmdao.api as om
     from pullback.integrations.openmdao import BundleComp
 
-    problem = om.Problem(reports=False)
-    problem.model.add_subsystem("net", BundleComp(bundles.network), promotes=["*"])
-    problem.setup()
-
-    def call(x: Array) -> Any:
-        problem.set_val("x", x)
-        problem.run_model()
-        return problem.compute_totals(["y"], ["x"])
-
-    return call
+    return _totals(BundleComp(bundles.network))
 
 
 def openmdao_alone(bundles: Bundles) -> Call:
@@ -107,8 +97,15 @@ def openmdao_alone(bundles: Bundles) -> Call:
         def compute_partials(self, inputs: Any, partials: Any) -> None:
             partials["y", "x"] = 1.0
 
+    return _totals(Constant())
+
+
+def _totals(component: Any) -> Call:
+    """Outputs and total derivatives of a problem that is one ``component``."""
+    import openmdao.api as om
+
     problem = om.Problem(reports=False)
-    problem.model.add_subsystem("net", Constant(), promotes=["*"])
+    problem.model.add_subsystem("net", component, promotes=["*"])
     problem.setup()
 
     def call(x: Array) -> Any:
