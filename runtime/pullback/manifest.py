@@ -135,6 +135,11 @@ class FunctionSpec:
         return tuple(d for d in self.derivatives if self.name in (d.kind, "evaluate"))
 
     @property
+    def byproducts(self) -> tuple[DerivativeSpec, ...]:
+        """The first derivatives that a function of second-order products gives from the same passes."""
+        return tuple(d for d in self.derivatives if self.name not in (d.kind, "evaluate"))
+
+    @property
     def default_outputs(self) -> tuple[str, ...]:
         """The outputs of a call without ``fetch``. Of a function of products, the products; otherwise every output."""
         names = tuple(tensor.name for tensor in self.outputs)

@@ -41,6 +41,8 @@ KINDS = {
         [*(f"gradient(y[{i}], x)" for i in range(3)), *(f"hvp(y[{i}], x)" for i in range(3))],
         "first second",
     ),
+    "second order alone": ([f"hvp(y[{i}], x)" for i in range(3)], "first second"),
+    "second order alone, reverse": (["weighted_hessian(y, x)"], "first second"),
 }
 
 

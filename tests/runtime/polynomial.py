@@ -42,7 +42,8 @@ def hessians(z: Array, t: float) -> Array:
 class Polynomial:
     """The functions of a bundle with these ``requests``; ``runs`` lists what was run: function, results and batch.
 
-    A request may be followed by ``* 2``, the factor that its result has. Products give values too with ``values``.
+    A request may be followed by ``* 2``, the factor that its result has. With ``values`` products give
+    values too, and those of second order the first derivatives that they come with.
     """
 
     def __init__(
@@ -81,6 +82,9 @@ class Polynomial:
 
     def _spec(self, function: str, requests: Sequence[str], values: bool) -> FunctionSpec:
         derivatives = tuple(self._derivative(request) for request in requests)
+        if values and function in ("hvp", "weighted_hessian"):
+            besides = dict.fromkeys(_byproduct(derivative) for derivative in derivatives)
+            derivatives += tuple(self._derivative(request) for request in besides)
         inputs = {"x": SHAPES["x"], "a": SHAPES["a"], "t": ()}
         outputs: dict[str, tuple[int, ...]] = {"y": (M,)} if function == "evaluate" or values else {}
         for derivative in derivatives:
@@ -108,7 +112,7 @@ class Polynomial:
         label, names = of.label, [item.name for item in wrt]
         vector = kind == "hvp" and _rows(of).ndim == 2
         name = {
-            "vjp": f"adj_{names[0]}",
+            "vjp": f"adj_{wrt[0].label}",
             "jvp": f"fwd_{label}",
             "hvp": "_".join(("fwd_adj" if vector else f"hvp_{label}", *(item.label for item in wrt))),
             "weighted_hessian": f"hess_{label}_{'_'.join(names)}",
@@ -143,6 +147,13 @@ class Polynomial:
         if f"adj_{of.label}" in feeds and derivative.name.startswith(("fwd_adj", "hess_")):
             block = np.tensordot(feeds[f"adj_{of.label}"].ravel(), block, 1)
         return np.asarray(block @ feeds[f"fwd_{wrt[-1].name}"].ravel()) if derivative.kind == "hvp" else block
+
+
+def _byproduct(product: DerivativeSpec) -> str:
+    """The request of the first derivative that a product of second order comes with."""
+    of, *wrt = of_request(product.request)
+    scalar = product.kind == "hvp" and _rows(of).ndim == 1
+    return f"{'gradient' if scalar else 'vjp'}({of}, {wrt[0]})"
 
 
 def _rows(of: Selection) -> Array:

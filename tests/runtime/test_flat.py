@@ -164,6 +164,44 @@ def test_every_source(row: Any, batched: bool, dtype: str) -> None:
             check(f, method, of, x, columns, 1e-12 if dtype == "float64" else 3e-6)
 
 
+BESIDE = [
+    (("hvp(y[1], x)",), "y[1]", ("x",)),
+    (("hvp(y[1], x) * -2",), "y[1]", ("x",)),
+    (("hvp(sum(y), a)",), "sum(y)", ("a",)),
+    (("hvp(y[0], x)", "hvp(y[1], x)", "hvp(y[2], x)"), "y", ("x",)),
+    (("hvp(y[1], x)", "hvp(y[1], x, a)", "hvp(y[1], a, x)", "hvp(y[1], a)"), "y[1]", ("a", "x")),
+    (("hvp(y, x)",), "y", ("x",)),
+    (("hvp(y, x)",), "y[1]", ("x",)),
+    (("hvp(y, a) * 2",), "y[1:]", ("a",)),
+    (("hvp(y, x[0], x)", "hvp(y, x[1:], x)"), "sum(y)", ("x",)),
+    (("weighted_hessian(y, x)",), "y", ("x",)),
+    (("weighted_hessian(y, x)", "weighted_hessian(y, x, a)", "weighted_hessian(y, a) * 2"), "y", ("a", "x")),
+]
+
+
+@pytest.mark.parametrize(("batched", "dtype"), [(True, "float64"), (False, "float64"), (True, "float32")])
+@pytest.mark.parametrize("row", BESIDE, ids=[f"{' '.join(r[0])} -> {r[1]} of {' '.join(r[2])}" for r in BESIDE])
+def test_first_derivatives_beside_products_of_second_order(row: Any, batched: bool, dtype: str) -> None:
+    requests, of, wrt = row
+    bound = 1e-12 if dtype == "float64" else 3e-6
+    for method in FIRST.split():
+        f, _, x, columns = made(requests, of, wrt, batched=batched, dtype=dtype, values=True)
+        check(f, method, of, x, columns, bound)
+    samples = f.samples()
+    jacobian = PICKED[of] @ polynomial.jacobian(Z, T)[:, columns]
+    values, found = samples.both(np.stack([x, x]))
+    for got in (*found, *samples.jacobian(np.stack([x, x]))):
+        np.testing.assert_allclose(got, jacobian, rtol=0, atol=bound * np.abs(jacobian).max())
+    np.testing.assert_allclose(values[1], PICKED[of] @ polynomial.value(Z, T), rtol=10 * bound)
+
+
+def test_a_value_does_not_compute_products_of_second_order() -> None:
+    """A gradient beside products costs them; value and gradient together are one run nevertheless."""
+    f, model, x, _ = made(("hvp(y[1], x)",), "y[1]", ("x",), values=True)
+    f.value(x), f.value(x + 1), f.value_and_gradient(x + 2)
+    assert [(run[0], run[2]) for run in model.runs] == [("evaluate", 1), ("evaluate", 1), ("hvp", 1)]
+
+
 def test_unit_seeds_are_one_call() -> None:
     for requests, function, batch in (
         (("vjp(y, x)",), "vjp", 3),

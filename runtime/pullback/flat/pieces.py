@@ -118,11 +118,14 @@ class Finder:
         self._shape = shape  # of a sample of the output
         self._parts = {part.name: part for part in layout.parts}
 
-    def find(self, kinds: Sequence[str], order: int, seeded: bool) -> list[Piece]:
-        """The pieces of these kinds that are differentiated ``order`` times and take seeds or do not."""
+    def find(self, kinds: Sequence[str], order: int, seeded: bool, byproducts: bool = False) -> list[Piece]:
+        """The pieces of these kinds that are differentiated ``order`` times and take seeds or do not.
+
+        Of what was requested, or of what functions of second-order products give besides.
+        """
         found = []
         for function in self.functions:
-            for derivative in function.spec.requested:
+            for derivative in function.spec.byproducts if byproducts else function.spec.requested:
                 wanted = derivative.kind in kinds and derivative.of == self._name and derivative.scale
                 if wanted and (derivative.seed is not None) == seeded:
                     piece = self._piece(function, derivative, order)

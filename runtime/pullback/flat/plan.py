@@ -48,7 +48,11 @@ class Plan:
         self.shared: tuple[Recipe, tuple[str, ...]] | None = None
         if jacobian is not None and _gives(jacobian.function, of.name) and of.name not in jacobian.names:
             self.shared = (jacobian, (of.name, *jacobian.names))
-        self.cheap = self.shared is not None and (self.shared[0].seeds is None or self.m == 1)
+        self.cheap = (
+            self.shared is not None
+            and (self.shared[0].seeds is None or self.m == 1)
+            and not self.shared[0].beside_products
+        )
         self._expects_derivative = True
 
     def value(self, found: Found, point: Array) -> Array:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from pullback.backends import Array
+from pullback.calls.axes import inputs_of
 from pullback.flat.pieces import Finder, Piece, Shared, assembler, assembler_of_samples, cover
 from pullback.function import Function
 
@@ -27,7 +29,8 @@ class Recipe:
 
     ``seeds`` makes them of the arguments of the derivative, and ``read`` a new float64 array of the results, which
     have one row for each direction; without seeds there is one. ``samples`` reads the results of ``count`` samples or
-    directions at once, where they are arrays and not products.
+    directions at once, where they are arrays and not products. ``beside_products`` is a first derivative that a
+    function of second-order products computes besides: one run costs several times what a value costs.
     """
 
     function: Function
@@ -35,6 +38,7 @@ class Recipe:
     read: Callable[..., Array]
     seeds: Callable[..., Seeds] | None = None
     samples: Callable[[Sequence[Array], int], Array] | None = None
+    beside_products: bool = False
 
 
 # A weighted sum of all components is one row.
@@ -79,9 +83,39 @@ def jacobian_by_jvps(finder: Finder) -> Recipe | None:
     return dataclasses.replace(columns, read=lambda results: np.ascontiguousarray(columns.read(results).T))
 
 
+def jacobian_beside_products(finder: Finder) -> Recipe | None:
+    """``(m, n)`` from the gradients that products of scalars' Hessians come with, along no direction."""
+    blocks = _from_blocks(finder, ("gradient",), 1, byproducts=True)
+    if blocks is None:
+        return None
+    spec = blocks.function.spec
+    seed = next(tensor for tensor in inputs_of(spec) if tensor.name in spec.seeds)  # the others are zero by themselves
+
+    def seeds() -> Seeds:
+        return {seed.name: np.zeros((1, math.prod(finder.layout.sample_shape(seed) or ())))}
+
+    return dataclasses.replace(blocks, seeds=seeds, samples=None, beside_products=True)
+
+
+def jacobian_by_vjps_beside_products(finder: Finder) -> Recipe | None:
+    """``(m, n)``: one direction of the output for each component of it, and none of ``x``."""
+    product = vjp_beside_products(finder)
+    return None if product is None else _of_units(product, finder.of.rows)
+
+
 def vjp(finder: Finder) -> Recipe | None:
     """``(k, n)`` of weights ``(k, m)``, from exported products."""
-    for group in _groups(finder.find(("vjp",), 1, seeded=True)):
+    return _first_vjp(finder, finder.find(("vjp",), 1, seeded=True))
+
+
+def vjp_beside_products(finder: Finder) -> Recipe | None:
+    """``(k, n)`` of weights ``(k, m)``, from the products with the Hessian of a weighted sum, which come with it."""
+    found = _first_vjp(finder, finder.find(("vjp",), 1, seeded=True, byproducts=True))
+    return None if found is None else dataclasses.replace(found, beside_products=True)
+
+
+def _first_vjp(finder: Finder, pieces: Sequence[Piece]) -> Recipe | None:
+    for group in _groups(pieces):
         columns = np.concatenate([piece.columns[0] for piece in group])
         if len(group[0].shared.rows) == finder.of.rows and len(np.unique(columns)) == finder.layout.n:
             return _vjp(group, finder.layout.n)
@@ -159,9 +193,9 @@ def _weighted_hessian(pieces: Sequence[Piece], shared: Shared, n: int) -> Recipe
     return Recipe(pieces[0].function, names, read, seeds, samples)
 
 
-def _from_blocks(finder: Finder, kinds: Sequence[str], order: int) -> Recipe | None:
+def _from_blocks(finder: Finder, kinds: Sequence[str], order: int, byproducts: bool = False) -> Recipe | None:
     shape = (finder.of.rows, *[finder.layout.n] * order)
-    found = finder.find(kinds, order, seeded=False)
+    found = finder.find(kinds, order, seeded=False, byproducts=byproducts)
     for function in dict.fromkeys(piece.function for piece in found):
         chosen = cover([piece for piece in found if piece.function is function], shape)
         if chosen is not None:

@@ -58,7 +58,10 @@ class Samples:
         if recipe.seeds is None:
             result, *parts = self._run(recipe.function, names, points)
             return self._plan.read_values(result, len(points)), self._read(recipe, parts, len(points))
-        return self._both_of_unit_seeds(points, recipe, names)
+        # One component by a vjp of the seed 1 in one run; of more, the values are those of the first directions.
+        (result, *parts), many = self._of_fixed_seeds(recipe, names, points)
+        values = self._plan.read_values(result, len(points) * many)[::many]
+        return values, _read_each(recipe, parts, many)
 
     def jacobian(self, points: Array) -> Array:
         """``(N, m, n)``; raises ``NotExportedError``."""
@@ -72,7 +75,11 @@ class Samples:
             return self._product(vjp, points, _units(count, self.m))
         if jvp is not None:
             return np.ascontiguousarray(self._product(jvp, points, _units(count, self.n)).swapaxes(1, 2))
-        raise self._plan.missing("jacobian")
+        recipe = self._plan.recipe("jacobian")
+        if recipe is None:
+            raise self._plan.missing("jacobian")
+        results, many = self._of_fixed_seeds(recipe, recipe.names, points)
+        return _read_each(recipe, results, many)
 
     def vjp(self, points: Array, weights: Array) -> Array:
         """``(N, K, n)``: weights times the Jacobian; raises ``NotExportedError``."""
@@ -134,18 +141,13 @@ class Samples:
     def _holds_jacobian(self, count: int) -> bool:
         return self._jacobian is not None and count * self.m * self.n <= LARGEST
 
-    def _both_of_unit_seeds(self, points: Array, recipe: Recipe, names: tuple[str, ...]) -> tuple[Array, Array]:
-        """One component by a vjp of the seed 1 in one run; of more, the values are those of the first directions."""
+    def _of_fixed_seeds(self, recipe: Recipe, names: tuple[str, ...], points: Array) -> tuple[list[Array], int]:
+        """Results with the seeds that a recipe needs at every point, and how many directions they are."""
         assert recipe.seeds is not None
         seeds = recipe.seeds()
         many = len(next(iter(seeds.values())))
         repeated = {name: np.tile(seed, (len(points), 1)) for name, seed in seeds.items()}
-        result, *parts = self._directions(recipe.function, names, points, repeated, many)
-        values = self._plan.read_values(result, len(points) * many)[::many]
-        read = [
-            recipe.read([part[start : start + many] for part in parts]) for start in range(0, len(points) * many, many)
-        ]
-        return values, np.stack(read)
+        return self._directions(recipe.function, names, points, repeated, many), many
 
     def _product(self, recipe: Recipe, points: Array, *args: Array) -> Array:
         """A seeded recipe for arguments ``(N, K, ...)``: ``(N, K, ...)``."""
@@ -190,6 +192,12 @@ class Samples:
     def _read(self, recipe: Recipe, results: Sequence[Array], count: int) -> Array:
         assert recipe.samples is not None
         return recipe.samples(results, count)
+
+
+def _read_each(recipe: Recipe, results: Sequence[Array], many: int) -> Array:
+    """What a recipe reads of the results of each point, which has ``many`` directions."""
+    starts = range(0, len(results[0]), many)
+    return np.stack([recipe.read([result[start : start + many] for result in results]) for start in starts])
 
 
 def _units(count: int, size: int) -> Array:

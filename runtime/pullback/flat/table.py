@@ -23,8 +23,13 @@ SOURCES: dict[str, tuple[Row, ...]] = {
         Row(recipes.exported_jacobian, lambda m, n: 1),
         Row(recipes.jacobian_by_vjps, lambda m, n: m),
         Row(recipes.jacobian_by_jvps, lambda m, n: n),
+        Row(recipes.jacobian_beside_products, lambda m, n: 2),
+        Row(recipes.jacobian_by_vjps_beside_products, lambda m, n: 2 * m),
     ),
-    "vjp": (Row(recipes.vjp, lambda m, n: 1),),  # without one, of the Jacobian
+    "vjp": (  # without one, of the Jacobian
+        Row(recipes.vjp, lambda m, n: 1),
+        Row(recipes.vjp_beside_products, lambda m, n: 2),
+    ),
     "jvp": (Row(recipes.jvp, lambda m, n: 1),),
     "hessian": (
         Row(recipes.weighted_hessian, lambda m, n: n + m - 1),
