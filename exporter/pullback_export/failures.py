@@ -88,8 +88,8 @@ def explanation(problem: Exception) -> str:
             f"this is a bug of Pullback, in {at}:{innermost.lineno}: {said}. Please report it with the model, or the"
             " part of it that still shows it (the command line gives the traceback with --debug)"
         )
-    place = _place(frames, str(problem))
-    return f"the model cannot be exported{f', {place}' if place else ''}: {said}. Nothing was written"
+    place, advice = _place(frames, str(problem)), "".join(f". {note}" for note in getattr(problem, "__notes__", ()))
+    return f"the model cannot be exported{f', {place}' if place else ''}: {said}{advice}. Nothing was written"
 
 
 def one_line(text: str) -> str:

@@ -182,6 +182,22 @@ def test_refused_clearly(name: str, tmp_path: pathlib.Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("model", [lambda a, b: {"y": a + b}, lambda a: {"y": tf.sin(a)}], ids=["two", "one"])
+def test_one_dictionary_for_a_function_of_arguments(model: Any, tmp_path: pathlib.Path) -> None:
+    inputs = {name: Spec([None, 3]) for name in "ab"}
+    with pytest.raises(ExportError, match=r"as one dictionary; .*list: inputs=\[tf.TensorSpec\(\.\.\., name='a'\)"):
+        export(model, tmp_path / "model.pullback", [], inputs=inputs)
+
+
+def test_inputs_that_are_not_the_arguments(tmp_path: pathlib.Path) -> None:
+    def energy(positions: Any, charges: Any) -> Any:
+        return {"y": positions + charges}
+
+    for count in (1, 3):
+        with pytest.raises(ExportError, match=r"energy\(positions, charges\): inputs= gives it \d .*each argument"):
+            export(energy, tmp_path / "model.pullback", [], inputs=X * count)
+
+
 def test_a_file_of_keras_2_is_told_what_to_do(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that Keras 3 cannot read; ``tests/exporter/sources/test_keras_2.py`` has the models and files themselves."""
     monkeypatch.setitem(sys.modules, "tf_keras", None)

@@ -59,6 +59,17 @@ def function_source(
             f"the function cannot be traced: {str(problem).split(' You can attempt')[0]} Define it in a file, so that"
             " TensorFlow can convert its loops and branches, or write tf.while_loop and tf.cond"
         ) from problem
+    except Exception as problem:
+        advice = "Specify one tf.TensorSpec for each argument in inputs="
+        if isinstance(inputs, Mapping):
+            advice = (
+                "The function was given inputs={...} as one dictionary; for arguments of their own write a list:"
+                f" inputs=[tf.TensorSpec(..., name={names[0]!r}), ...]"
+            )
+            problem.add_note(advice)
+        if isinstance(problem, TypeError):
+            _check_arguments(model, arguments, advice)
+        raise
     count = len(tf.nest.flatten(structure[0]))
     found = structure_names(structure[0], count)
     spelled = identifiers(found)
@@ -101,6 +112,21 @@ def _graph_form(model: Any) -> Callable[..., Any]:
         return cast(Callable[..., Any], model)
     owner = getattr(function, "__self__", None)
     return functools.partial(converted, owner) if owner is not None else cast(Callable[..., Any], converted)
+
+
+def _check_arguments(model: Any, arguments: Sequence[Any], advice: str) -> None:
+    """Raises :class:`ExportError` where the signature of the function, if it has one, does not take so many."""
+    try:
+        signature = inspect.signature(model)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError as problem:
+        called = f"{getattr(model, '__name__', type(model).__name__)}({', '.join(signature.parameters)})"
+        raise ExportError(
+            f"{called}: inputs= gives it {len(arguments)} argument{'s' * (len(arguments) != 1)}, {problem}. {advice}"
+        ) from problem
 
 
 def signature_of(model: Any) -> list[Any]:
