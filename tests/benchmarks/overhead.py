@@ -3,8 +3,7 @@
 Value and gradient in float64. In every round each integration and its call by hand take turns, and the ratio is that
 of the two: the median over the rounds travels better than any time. Libraries clash, so each environment of the tests
 measures the rows that it can: ``python -m tests.benchmarks.overhead NAME`` adds its rows to those of the others, and
-``--publish`` puts all of them on the page. ``--live`` adds SciPy's BFGS on the bundle, on a ``tf.function`` and on
-Keras under a ``GradientTape``.
+``--publish`` puts all of them on the page. ``--live`` adds the searches of :mod:`tests.benchmarks.bfgs`.
 """
 
 from __future__ import annotations
@@ -18,13 +17,14 @@ import pathlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pullback
 
-from tests.benchmarks import regions
+from tests.benchmarks import bfgs, regions
+from tests.benchmarks.measured import Measured
 from tests.benchmarks.overhead_calls import ATOMS, ROWS, Array, Bundles, Call, N, positions
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -32,25 +32,6 @@ FOLDER = ROOT / "build" / "benchmarks" / "overhead"
 PAGE = ROOT / "docs" / "benchmarks.md"
 CALLS = 5  # of a turn: those of others leave the caches cold for the first
 WARM = 3  # rounds that compile
-BFGS = ("bundle", "tf.function", "GradientTape")
-
-
-@dataclasses.dataclass(frozen=True)
-class Measured:
-    """Seconds by hand and through the integration, medians, and quartiles of their ratio over the rounds."""
-
-    name: str
-    hand: float
-    call: float
-    ratio: float
-    low: float
-    high: float
-
-    @staticmethod
-    def of(name: str, hand: Sequence[float], call: Sequence[float]) -> Measured:
-        """From one number of each a round."""
-        low, ratio, high = np.percentile(np.divide(call, hand), [25, 50, 75])
-        return Measured(name, float(np.median(hand)), float(np.median(call)), float(ratio), float(low), float(high))
 
 
 def measure(bundles: Bundles, rounds: int, chosen: Sequence[str] = ()) -> list[Measured]:
@@ -86,58 +67,14 @@ def _fastest(call: Call, point: Array) -> tuple[float, Array]:
     return best, point
 
 
-def live(bundle: pullback.Bundle, model: Any, rounds: int, clock: Callable[[], float]) -> dict[str, Measured]:
-    """BFGS with the same start and steps on the bundle, a ``tf.function`` and the tape, against that on the bundle."""
-    import tensorflow as tf
-    from scipy import optimize
-
-    def tape(x: Any) -> Any:
-        with tf.GradientTape() as recorded:
-            recorded.watch(x)
-            value = model(x)
-        return value, recorded.gradient(value, x)
-
-    def of(function: Any) -> Any:
-        def both(x: Array) -> Any:
-            value, gradient = function(tf.constant(x[None]))
-            return float(value.numpy()[0, 0]), gradient.numpy()[0]
-
-        return both
-
-    flat = bundle.flat("y", "x").value_and_gradient
-    ways = dict(zip(BFGS, (flat, of(tf.function(tape)), of(tape)), strict=True))
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    counts: dict[str, int] = {}
-    for number in range(rounds + 1):
-        for name, both in ways.items():
-            start = clock()
-            found = optimize.minimize(both, np.full(N, 0.3), jac=True, method="BFGS", options={"maxiter": 15})
-            if number:  # the first one compiles
-                seconds[name].append(clock() - start)
-            counts[name] = found.nfev
-    if len(set(counts.values())) > 1:
-        raise RuntimeError(f"the searches took different steps, their times cannot be compared: {counts}")
-    return {name: Measured.of(name, seconds[BFGS[0]], times) for name, times in seconds.items()}
-
-
-def surrogate() -> Any:
-    """The network in Keras, the same each time."""
-    import keras
-
-    keras.utils.set_random_seed(0)
-    x = keras.Input((N,), name="x", dtype="float64")
-    hidden = x
-    for _ in range(3):
-        hidden = keras.layers.Dense(256, activation="tanh", dtype="float64")(hidden)
-    return keras.Model(x, keras.layers.Dense(1, name="y", dtype="float64")(hidden))
-
-
 def exported(folder: pathlib.Path) -> Bundles:
     """The bundles, exported into ``folder``."""
     import tensorflow as tf
     from pullback_export import export, forces
 
-    network = export(surrogate(), folder / "network.pullback", ["gradient(y, x)"], outputs=["y"], overwrite=True)
+    for width, name in bfgs.NETWORKS.items():
+        path = folder / f"{name}.pullback"
+        network = export(bfgs.surrogate(width), path, ["gradient(y, x)"], outputs=["y"], overwrite=True)
 
     def argon(positions: Any) -> Any:
         between = positions[:, None] - positions[None]
@@ -193,25 +130,15 @@ def page(folder: pathlib.Path) -> str:
     ]
     for part in parts:
         if part.get("live"):
-            lines += ["", *_of_live(part["live"])]
+            lines += ["", *bfgs.table(_measured_again(part["live"]))]
     return "\n".join(lines)
 
 
-def _of_live(found: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
-    lines = [
-        "SciPy's BFGS with the same steps, as ratios to that on the bundle, medians and quartiles over the rounds. The"
-        " aims are 5 and 30.",
-        "",
-        "| | wall time | ratio | quartiles | processor time | ratio | quartiles |",
-        "| --- | --: | --: | --: | --: | --: | --: |",
-    ]
-    for name in BFGS:
-        cells = [name]
-        for clock in ("wall", "processor"):
-            row = Measured(**found[clock][name])
-            cells += [f"{row.call * 1e3:.1f} ms", f"{row.ratio:.1f}", f"{row.low:.1f} to {row.high:.1f}"]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+def _measured_again(live: dict[str, dict[str, dict[str, Any]]]) -> dict[str, dict[str, dict[str, Measured]]]:
+    return {
+        width: {clock: {way: Measured(**row) for way, row in rows.items()} for clock, rows in clocks.items()}
+        for width, clocks in live.items()
+    }
 
 
 def main() -> None:
@@ -246,11 +173,14 @@ def _measured(options: argparse.Namespace, folder: pathlib.Path) -> None:
     print("\n".join(table(rows)), flush=True)
     found: dict[str, Any] = {"rows": [dataclasses.asdict(row) for row in rows], "live": {}}
     if options.live:
-        model = surrogate()
-        for name, clock in (("wall", time.perf_counter), ("processor", time.process_time)):
-            searches = live(bundles.network, model, max(options.rounds // 5, 5), clock)
-            found["live"][name] = {way: dataclasses.asdict(row) for way, row in searches.items()}
-        print("\n".join(_of_live(found["live"])))
+        searches = {str(width): bfgs.measure(folder, width, max(options.rounds // 4, 5)) for width in bfgs.NETWORKS}
+        print("\n".join(bfgs.table(searches)))
+        found["live"] = {
+            width: {
+                clock: {way: dataclasses.asdict(row) for way, row in rows.items()} for clock, rows in clocks.items()
+            }
+            for width, clocks in searches.items()
+        }
     found |= {"date": time.strftime("%Y-%m-%d"), "cores": os.cpu_count(), "load": os.getloadavg()[0]}
     if not options.rows:
         (folder / f"{options.name}.json").write_text(json.dumps(found))

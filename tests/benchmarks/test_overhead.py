@@ -8,7 +8,8 @@ import pathlib
 
 import pytest
 
-from tests.benchmarks import overhead, overhead_calls, regions
+from tests.benchmarks import bfgs, overhead, overhead_calls, regions
+from tests.benchmarks.measured import Measured
 
 
 def test_integrations_cost_little_over_the_call(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,7 +28,7 @@ ELSEWHERE = {"torch", "jax", "pytensor", "umbridge", "tesseract_core"}
 
 
 def test_the_section_has_the_rows_of_all_environments(tmp_path: pathlib.Path) -> None:
-    rows = [overhead.Measured(name, 1e-4, 2e-4, 2.0, 1.5, 2.5) for name, _, _ in overhead_calls.ROWS]
+    rows = [Measured(name, 1e-4, 2e-4, 2.0, 1.5, 2.5) for name, _, _ in overhead_calls.ROWS]
     for number, part in enumerate((rows[::-2], rows[-2::-2])):
         found = {
             "rows": [dataclasses.asdict(row) for row in part],
@@ -37,15 +38,15 @@ def test_the_section_has_the_rows_of_all_environments(tmp_path: pathlib.Path) ->
             "live": {},
         }
         if number:
-            ways = {name: dataclasses.asdict(dataclasses.replace(rows[0], name=name)) for name in overhead.BFGS}
-            found["live"] = {"wall": ways, "processor": ways}
+            ways = {name: dataclasses.asdict(dataclasses.replace(rows[0], name=name)) for name in bfgs.WAYS}
+            found["live"] = {"64": {"wall": ways, "processor": ways}}
         (tmp_path / f"{number}.json").write_text(json.dumps(found))
     text = overhead.page(tmp_path)
     lines = [
         line.split(" | ")[0].removeprefix("| ") for line in text.splitlines() if " | 100 us | 200 us | 2.00 |" in line
     ]
     assert lines == [name for name, _, _ in overhead_calls.ROWS]
-    assert "| tf.function | 0.2 ms | 2.0 | 1.5 to 2.5 | 0.2 ms |" in text
+    assert "| 64 | tf.function | 0.2 ms | 2.0 | 1.5 to 2.5 | 0.2 ms |" in text
 
 
 def test_sections_of_other_commands_outlive_a_page_that_is_made_anew(tmp_path: pathlib.Path) -> None:
