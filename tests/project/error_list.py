@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import inspect
 import pathlib
 from collections.abc import Iterable, Iterator
 
@@ -18,9 +19,10 @@ from pullback import parity
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "errors.md"
 PACKAGES = ("runtime/pullback", "exporter/pullback_export")
+MODULES = (pullback.errors, pullback_export.errors, parity)
 CLASSES = frozenset(
     name
-    for module in (pullback.errors, pullback_export.errors, parity)
+    for module in MODULES
     for name, value in vars(module).items()
     if isinstance(value, type) and issubclass(value, pullback.errors.PullbackError | Warning)
 ) | {"UserWarning", "RuntimeWarning"}
@@ -29,8 +31,24 @@ REASONS = frozenset({"unsupported", "NotCovered"})
 HEAD = """# Errors
 
 Made from the source by `python -m tests.project.error_list`; a test compares this page with it. `{...}` stands for a
-value that the message quotes. A message that a function puts together elsewhere is not listed here.
+value that the message quotes. A message that a function puts together elsewhere is not listed here. What to do stands
+behind the last semicolon or colon of a message, and where a message says nothing of it, above its table.
 """
+# What to do about any error of a class.
+REMEDIES = {
+    "BundleError": "Copy the bundle again, or export it again.",
+    "DamagedError": "Copy the bundle again, or export it again; `pullback verify` tells whether it is whole.",
+    "ExportError": "Change the argument or the model as the message says.",
+    "FormatVersionError": "Upgrade `pullback`, or export the model again with the version that is installed.",
+    "InputError": "Pass what the message asks for; `pullback info BUNDLE` lists shapes and dtypes.",
+    "MissingDependencyError": "Install it where the command runs.",
+    "NotExportedError": "`bundle.spec` and `pullback info BUNDLE` list what it holds.",
+    "ParityError": "The message names the first comparison that differs; [what is compared](parity.md).",
+    "PrecisionError": "Export with the `precision=` that the message names.",
+    "PullbackError": "The cause is quoted. Where it is memory, pass fewer rows at a time, `chunk=`.",
+    "UnsupportedOpsError": "Export from, or up to, a layer on the other side of the operator, write the model without"
+    " it, or [add a rule](own_operators.md).",
+}
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -94,8 +112,14 @@ def _template(text: ast.expr) -> str:
     return "{...}"
 
 
+def _cause(name: str) -> str:
+    """The first paragraph of what the class says of itself."""
+    found = next(getattr(module, name) for module in MODULES if hasattr(module, name))
+    return " ".join(str(inspect.getdoc(found)).split("\n\n")[0].split()).replace("``", "`")
+
+
 def _section(name: str, found: Iterable[Message]) -> str:
-    lines = [f"## {name}", "", "| message | raised in |", "|---|---|"]
+    lines = [f"## {name}", "", f"{_cause(name)} {REMEDIES[name]}", "", "| message | raised in |", "|---|---|"]
     modules: dict[str, list[str]] = {}
     for message in found:
         modules.setdefault(message.template, []).append(message.module)
