@@ -57,6 +57,8 @@ class Converter:
     def _capture(self, external: Any, graph: Graph) -> Flow:
         if external.dtype in (tf.resource, tf.variant):
             return ResourceHandle(external)
+        if external.dtype == tf.string:
+            return None  # as a Const of strings: an operator that needs it has no rule, or refuses it
         if not hasattr(external, "numpy"):
             raise UnsupportedOpsError({"Capture": [external.name]}, {"Capture": "a tensor of another graph"})
         return as_constant(graph, contents(external))

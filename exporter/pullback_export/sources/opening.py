@@ -17,6 +17,7 @@ from pullback_export.sources.batches import batched_inputs
 from pullback_export.sources.files import load
 from pullback_export.sources.foreign_arrays import explained
 from pullback_export.sources.functions import function_source, signature_of
+from pullback_export.sources.inside.behind_strings import refuse_strings
 from pullback_export.sources.inside.inner_inputs import names_among, started_at, with_inputs
 from pullback_export.sources.names import Outputs
 from pullback_export.sources.saved_models import saved_model_source
@@ -68,6 +69,7 @@ def open_source(
         source = with_inputs(source, wanted)
     elif takes:
         source = started_at(source, takes)
+    refuse_strings(source, bool(inputs))
     with_rows = batched_inputs(source.inputs, batched)
     shared = frozenset(spec.name for spec in source.inputs) - with_rows if with_rows else frozenset()
     source = dataclasses.replace(source, batched=bool(with_rows), shared=shared)
