@@ -24,15 +24,22 @@ def refuse_strings(source: Source, given: bool = False) -> None:
     texts = [spec.name for spec in source.inputs if spec.dtype == tf.string]
     if not texts:
         return
-    start = f"input {texts[0]!r} has dtype string; a bundle takes float32, float64, integer or bool"
+    text = texts[0]
     found = _first_numbers(source, texts)
     others = [spec.name for spec in source.inputs if spec.name not in texts]
     if found is None or not (found or others):
-        raise ExportError(f"{start}: export what stands behind its lookup, from the numbers that the lookup returns")
-    beside = "add to the specs in inputs=[...] the names " if given else "write inputs="
+        raise ExportError(
+            f"input {text!r} has dtype string; a bundle takes float32, float64, integer or bool: export what stands"
+            " behind its lookup, from the numbers that the lookup returns"
+        )
     names = ", ".join(repr(name) for name in [*found, *others])
-    why = "start behind the layers that turn strings into numbers" if found else "no output depends on it, so drop it"
-    raise ExportError(f"{start}: {why}, {beside}[{names}]")
+    wanted = f"add to the specs in inputs=[...] the names [{names}]" if given else f"write inputs=[{names}]"
+    if not found:
+        raise ExportError(f"input {text!r} has dtype string, and no output depends on it, so drop it: {wanted}")
+    raise ExportError(
+        f"input {text!r} has dtype string; a bundle takes float32, float64, integer or bool: start behind the layers"
+        f" that turn strings into numbers, {wanted}"
+    )
 
 
 def _first_numbers(source: Source, texts: Sequence[str]) -> list[str] | None:
