@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -45,6 +46,9 @@ class Function:
 
     ``shared`` names the outputs that have no batch axis although the function has one: they are one for all rows.
     ``whole`` names the inputs and seeds of which that is true.
+
+    ``beside(names, vectorize, *tensors)`` are the results of products, and after them the values of the outputs and
+    layers of these names, from the same pass through the source; None where nothing more can be read from it.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Function:
     values: Callable[..., dict[Selection, Any]] | None = None
     shared: frozenset[str] = frozenset()
     whole: frozenset[str] = frozenset()
+    beside: Callable[..., list[Any]] | None = None
 
     @property
     def totals(self) -> frozenset[str]:
@@ -143,13 +148,15 @@ class Derivatives:
         inputs = (*self.source.inputs, *seeds.values())
         parts = product_parts(requests, {spec.name for spec in inputs})
 
-        def compute(vectorize: Vectorize, *tensors: Any) -> list[Any]:
+        def beside(names: Sequence[str], vectorize: Vectorize, *tensors: Any) -> list[Any]:
             count = len(self.source.inputs)
             given = dict(zip(seeds, tensors[count:], strict=True))
-            return self._products(parts, tensors[:count], given, vectorize)
+            wider = dataclasses.replace(parts, values=(*parts.values, *names))
+            return self._products(wider, tensors[:count], given, vectorize)
 
-        described = (*requests, *parts.byproducts)
-        return Function(name, inputs, parts.outputs, described, compute, self._values, whole=self._whole(requests))
+        compute, described = functools.partial(beside, ()), (*requests, *parts.byproducts)
+        whole = self._whole(requests)
+        return Function(name, inputs, parts.outputs, described, compute, self._values, whole=whole, beside=beside)
 
     def _whole(self, requests: Sequence[Request]) -> frozenset[str]:
         """The inputs and seeds without a batch axis."""

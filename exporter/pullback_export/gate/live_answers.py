@@ -18,7 +18,7 @@ from pullback_export.gate.differences import finite_differences
 from pullback_export.gate.differences.conventions import Conventions
 from pullback_export.gate.exact_source import ExactSource
 from pullback_export.gate.live_model import Arrays, Refused, in_every_row, refusal_of_given, rows_of, values
-from pullback_export.gate.references import references
+from pullback_export.gate.references import all_references
 from pullback_export.gate.samples import Sample, last_finite
 from pullback_export.gate.supervision.limits import OverLimit
 from pullback_export.gate.truth import Truth, truth_of, without_truth
@@ -162,8 +162,7 @@ def ask(
     interacting = source.batched and samples_interact(source, functions, drawn, tolerance, training)
     answers: list[list[Arrays | None]] = []
     refusals: list[dict[int, str]] = []
-    for function, given in zip(functions, inputs, strict=True):
-        found = references(function, source, drawn, given, interacting)
+    for found in all_references(functions, source, drawn, inputs, interacting):
         answers.append([None if isinstance(item, Refused) else item for item in found])
         refusals.append({number: item.said for number, item in enumerate(found) if isinstance(item, Refused)})
         _require_one(drawn, found)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pullback_export.derivatives.plan import Function
 from pullback_export.gate.live_model import (
@@ -19,6 +20,50 @@ from pullback_export.gate.live_model import (
 )
 from pullback_export.gate.samples import Sample
 from pullback_export.sources.source import Source
+
+
+def all_references(
+    functions: Sequence[Function],
+    source: Source,
+    drawn: Sequence[Sample],
+    inputs: Sequence[Sequence[Arrays]],
+    interacting: bool,
+) -> Iterator[list[Arrays | Refused]]:
+    """The answers of each function in turn, of which ``evaluate`` is the first, to its ``inputs`` for each sample.
+
+    Where ``evaluate`` is values alone, they are read from the run of a product, which passes through the model once for
+    both. What the product refuses is asked of ``evaluate`` alone: the model may have a value there and no derivative.
+    """
+    evaluate, *products = functions
+    both = _with_values(products[0], evaluate) if products else None
+    if both is not None:
+        answers = references(both, source, drawn, inputs[1], interacting)
+        values = _read(evaluate, answers)
+        left = [index for index, item in enumerate(values) if isinstance(item, Refused)]
+        # Under the name of the product, whose runs say how long a run of this model takes.
+        alone = dataclasses.replace(evaluate, name=both.name)
+        some, those = [drawn[index] for index in left], [inputs[0][index] for index in left]
+        for index, item in zip(left, references(alone, source, some, those, interacting), strict=True):
+            values[index] = item
+        yield values
+        yield _read(products[0], answers)
+    for function, given in list(zip(functions, inputs, strict=True))[2 if both is not None else 0 :]:
+        yield references(function, source, drawn, given, interacting)
+
+
+def _with_values(product: Function, evaluate: Function) -> Function | None:
+    """``product``, and behind its results what ``evaluate`` gives; None where that is more than can be read from it."""
+    more = tuple(name for name in evaluate.outputs if name not in product.outputs)
+    shared = evaluate.shared.intersection(more)
+    if evaluate.requests or product.beside is None or shared != evaluate.shared:
+        return None
+    compute = functools.partial(product.beside, more)
+    return dataclasses.replace(product, outputs=(*product.outputs, *more), compute=compute, shared=shared)
+
+
+def _read(function: Function, answers: Sequence[Arrays | Refused]) -> list[Arrays | Refused]:
+    """The outputs of ``function`` among ``answers``."""
+    return [item if isinstance(item, Refused) else {name: item[name] for name in function.outputs} for item in answers]
 
 
 def references(
