@@ -49,6 +49,7 @@ class Function:
 
     ``beside(names, vectorize, *tensors)`` are the results of products, and after them the values of the outputs and
     layers of these names, from the same pass through the source; None where nothing more can be read from it.
+    ``concrete`` is its trace, where there is one already.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Function:
     shared: frozenset[str] = frozenset()
     whole: frozenset[str] = frozenset()
     beside: Callable[..., list[Any]] | None = None
+    concrete: Any = None
 
     @property
     def totals(self) -> frozenset[str]:
@@ -127,7 +129,8 @@ class Derivatives:
         seedless = tuple(request for request in self.requests if not request.seeds)
         names = (*self.source.outputs, *self.layers, *(request.name for request in seedless))
         evaluate = Function("evaluate", self.source.inputs, names, seedless, self._evaluate)
-        functions = [dataclasses.replace(evaluate, shared=self._shared, whole=self.source.shared)]
+        concrete = None if seedless else self._concrete
+        functions = [dataclasses.replace(evaluate, shared=self._shared, whole=self.source.shared, concrete=concrete)]
         for name in PRODUCTS:
             chosen = tuple(request for request in self.requests if request.function == name)
             if chosen:
@@ -302,14 +305,22 @@ class Derivatives:
 
     def _traced_values(self) -> dict[Selection, tf.TensorSpec]:
         keys: list[Selection] = []
+        results = [Selection(name) for name in sorted((*self.source.outputs, *self.layers))]
+        given = [Selection(spec.name) for spec in self.source.inputs]
 
-        def values(*tensors: Any) -> list[Any]:
+        def compute(*tensors: Any) -> Any:
             found = self._values(tensors, ())
             keys[:] = list(found)
+            if set(keys) == {*results, *given}:  # what ``evaluate`` is without derivatives
+                return {key.name: found[key] for key in results}
             return list(found.values())
 
-        traced = trace_function(values, self.source.inputs)
+        traced = trace_function(compute, self.source.inputs)
         outputs = traced.outputs
+        self._concrete = None
+        if isinstance(traced.structured_outputs, dict):
+            self._concrete, keys[:] = traced, [*results, *given]
+            outputs = [*outputs, *self.source.inputs]
         check_control_flow(traced.graph)
         check_stateless(traced.graph)
         self.vectorizable = is_vectorizable(traced.graph)

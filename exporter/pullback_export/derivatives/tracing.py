@@ -25,7 +25,7 @@ class Traced:
 
 
 def trace(function: Function) -> Traced:
-    """Traces with free sizes where the inputs have them.
+    """Traces with free sizes where the inputs have them; what was traced already is taken as it is.
 
     Raises :class:`ExportError` where an operator has no gradient in TensorFlow.
     """
@@ -33,6 +33,8 @@ def trace(function: Function) -> Traced:
     def compute(*tensors: Any) -> dict[str, Any]:
         return dict(zip(function.outputs, function.compute(vectorized, *tensors), strict=True))
 
+    if function.concrete is not None:
+        return Traced(function, function.concrete)
     try:
         return Traced(function, trace_function(compute, function.inputs))
     except LookupError as problem:  # of TensorFlow's gradient registry

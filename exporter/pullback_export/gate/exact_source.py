@@ -95,7 +95,7 @@ class HeldSource:
             wanted = Derivatives(self.source, [] if request is None else [request], "zero").functions()[-1]
             plain = Derivatives(self.source, [], "zero").functions()[0]
             tangents.clear()
-            values = trace(plain)
+            values = trace(dataclasses.replace(plain, concrete=None))  # anew: its tangents are counted
             nodes = [node for item in library_of(values.concrete).values() for node in item.node_def]
             if sum(map(is_custom, nodes)) > len(tangents):
                 raise NotHeldError("a gradient of its own is part of a graph that was traced before")

@@ -175,7 +175,7 @@ def _retyped(traced: Traced, exact: ExactFunction, variables: _Variables) -> Tra
         return [found[name] for name in old.outputs]
 
     values = None if old.values is None else _with_casts(old.values, old.inputs)
-    function = dataclasses.replace(old, inputs=inputs, compute=compute, values=values, beside=None)
+    function = dataclasses.replace(old, inputs=inputs, compute=compute, values=values, beside=None, concrete=None)
     return Traced(function, trace_function(graph, inputs))
 
 
