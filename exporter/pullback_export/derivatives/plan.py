@@ -319,8 +319,8 @@ class Derivatives:
         outputs = traced.outputs
         self._concrete = None
         if isinstance(traced.structured_outputs, dict):
-            self._concrete, keys[:] = traced, [*results, *given]
-            outputs = [*outputs, *self.source.inputs]
+            self._concrete, keys[:] = traced, [*given, *results]
+            outputs = [*self.source.inputs, *outputs]
         check_control_flow(traced.graph)
         check_stateless(traced.graph)
         self.vectorizable = is_vectorizable(traced.graph)
