@@ -19,9 +19,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from tensorflow.python.eager import cancellation
-
 from pullback_export.errors import ExportError
+from pullback_export.gate.supervision.cancellation import Cancellation
 from pullback_export.gate.supervision.interrupts import on_interrupt
 
 SECONDS = 60.0
@@ -85,7 +84,7 @@ class Limits:
         watch.start()
         try:
             try:
-                with cancellation.CancellationManagerContext(watch.cancellation):
+                with watch.cancellation.of_this_thread():
                     yield
             finally:
                 watch.end()
@@ -134,7 +133,7 @@ class _Watch:
 
     def __init__(self, seconds: float, stop: Callable[[], None] | None) -> None:
         self.exceeded = ""
-        self.cancellation = cancellation.CancellationManager()
+        self.cancellation = Cancellation()
         self._seconds, self._stop, self._computes = seconds, stop, threading.get_ident()
         self._memory = int(SHARE_OF_MEMORY * _available())
         self._done, self._abandoned, self._lock = threading.Event(), threading.Event(), threading.Lock()
@@ -173,7 +172,7 @@ class _Watch:
             if self._done.is_set():
                 return
             self.exceeded = said
-        self.cancellation.start_cancel()
+        self.cancellation.cancel()
         if self._stop is not None:
             self._stop()
         if self._done.wait(_GRACE) or not raises:  # Python itself interrupts the main thread
