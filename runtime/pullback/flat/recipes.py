@@ -30,7 +30,7 @@ class Recipe:
     ``seeds`` makes them of the arguments of the derivative, and ``read`` a new float64 array of the results, which
     have one row for each direction; without seeds there is one. ``samples`` reads the results of ``count`` samples or
     directions at once, where they are arrays and not products. ``beside_products`` is a first derivative that a
-    function of second-order products computes besides: one run costs several times what a value costs.
+    function of second-order products computes besides: a SavedModel computes all of it, for several times a value.
     """
 
     function: Function
