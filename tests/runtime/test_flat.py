@@ -202,6 +202,12 @@ def test_a_value_does_not_compute_products_of_second_order() -> None:
     assert [(run[0], run[2]) for run in model.runs] == [("evaluate", 1), ("evaluate", 1), ("hvp", 1)]
 
 
+def test_an_exported_jacobian_comes_before_what_is_beside_products() -> None:
+    f, model, x, _ = made(("jacobian(y, x)", "weighted_hessian(y, x)"), "y", ("x",), values=True)
+    f.vjp(x, [1, 2, 3]), f.jacobian(x + 1)
+    assert [run[0] for run in model.runs] == ["evaluate", "evaluate"]
+
+
 def test_unit_seeds_are_one_call() -> None:
     for requests, function, batch in (
         (("vjp(y, x)",), "vjp", 3),

@@ -109,7 +109,12 @@ def vjp(finder: Finder) -> Recipe | None:
 
 
 def vjp_beside_products(finder: Finder) -> Recipe | None:
-    """``(k, n)`` of weights ``(k, m)``, from the products with the Hessian of a weighted sum, which come with it."""
+    """``(k, n)`` of weights ``(k, m)``, from the products with the Hessian of a weighted sum, which come with it.
+
+    Not where the Jacobian itself was exported: that is one pass of a function that is open already.
+    """
+    if exported_jacobian(finder) is not None:
+        return None
     found = _first_vjp(finder, finder.find(("vjp",), 1, seeded=True, byproducts=True))
     return None if found is None else dataclasses.replace(found, beside_products=True)
 
