@@ -3,12 +3,14 @@
 The floor is the fastest of our value alone, tf2onnx's graph of the same model and one by hand with ONNX's ``LSTM``,
 ``GRU`` or ``RNN`` operator of the same sizes. All have one thread and are timed in turn with value and gradient, in one
 process: each number is the median of the ratios of neighbours, which a busy machine disturbs least. Times are processor
-time. ``before``: the same model without the rewrites of :mod:`pullback_export.optimize.recurrent`.
+time. ``before``: the same model without the rewrites of :mod:`pullback_export.optimize.recurrent`. Arguments, if any,
+are parts of the names of the networks to be measured.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -40,9 +42,12 @@ class Network:
     features: int
     hard: bool = False
     """Whether its gates are hard sigmoids."""
+    activation: str = "tanh"
+    """Of what the gates scale, as Keras spells it."""
 
     def __str__(self) -> str:
-        return f"{self.kind}({self.units}){', hard' if self.hard else ''}, {self.steps} x {self.features}"
+        names = [", hard"] * self.hard + [f", {self.activation}"] * (self.activation != "tanh")
+        return f"{self.kind}({self.units}){''.join(names)}, {self.steps} x {self.features}"
 
 
 NETWORKS = (
@@ -52,6 +57,9 @@ NETWORKS = (
     Network("SimpleRNN", 48, 120, 12),
     Network("LSTM", 64, 200, 16, hard=True),
     Network("GRU", 64, 200, 16, hard=True),
+    Network("LSTM", 64, 200, 16, activation="relu"),
+    Network("LSTM", 64, 200, 16, activation="elu"),
+    Network("GRU", 64, 200, 16, activation="relu"),
 )
 BATCHES = (1, 32)
 
@@ -59,7 +67,7 @@ BATCHES = (1, 32)
 def model(network: Network) -> Any:
     keras.utils.set_random_seed(0)
     x = keras.Input((network.steps, network.features), name="x")
-    options = {"recurrent_activation": "hard_sigmoid"} if network.hard else {}
+    options = {"activation": network.activation} | ({"recurrent_activation": "hard_sigmoid"} if network.hard else {})
     hidden = getattr(keras.layers, network.kind)(network.units, **options)(x)
     return keras.Model(x, keras.layers.Dense(1, name="y")(hidden))
 
@@ -76,9 +84,11 @@ def by_hand(network: Network) -> bytes:
     }
     weights = {name: (0.1 * rng.normal(size=shape)).astype(np.float32) for name, shape in shapes.items()}
     attributes: dict[str, Any] = {"linear_before_reset": 1} if operator == "GRU" else {}
+    if network.hard or network.activation != "tanh":
+        names = ["HardSigmoid" if network.hard else "Sigmoid", *[network.activation.capitalize()] * (gates // 2)]
+        attributes["activations"] = names
     if network.hard:
-        names = ["HardSigmoid", *["Tanh"] * (2 if operator == "LSTM" else 1)]
-        attributes |= {"activations": names, "activation_alpha": [1 / 6], "activation_beta": [0.5]}
+        attributes |= {"activation_alpha": [1 / 6], "activation_beta": [0.5]}
     nodes = [
         helper.make_node("Transpose", ["x"], ["rows"], perm=[1, 0, 2]),
         helper.make_node(operator, ["rows", "w", "r", "b"], ["", "last"], hidden_size=units, **attributes),
@@ -148,7 +158,8 @@ def measure(network: Network, batch: int, rounds: int) -> Iterator[tuple[str, fl
 
 
 def main() -> None:
-    for network in NETWORKS:
+    chosen = [network for network in NETWORKS if not sys.argv[1:] or any(item in str(network) for item in sys.argv[1:])]
+    for network in chosen:
         for batch in BATCHES:
             for name, least, ratio in measure(network, batch, 60 if batch == 1 else 15):
                 print(f"{network!s:26} batch {batch:3} {name:26} {least:8.0f} us {ratio:6.2f} x", flush=True)

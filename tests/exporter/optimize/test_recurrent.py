@@ -77,9 +77,11 @@ ROWS: list[tuple[str, Layer, dict[str, int]]] = [
     ("stacked", stacked, {"LSTM": 1, "GRU": 1}),
     # The kernel of a simple cell is slower than a loop but for one or two rows, which a free batch need not be.
     ("simple", layer("SimpleRNN", return_sequences=True), {}),
-    # An unbounded activation can overflow, and ONNX Runtime's ``relu`` makes 0 of a NaN: the loop stays.
-    ("lstm with relu", layer("LSTM", activation="relu"), {}),
+    ("lstm with relu", layer("LSTM", activation="relu"), {"LSTM": 1}),
     ("simple with relu", layer("SimpleRNN", activation="relu"), {}),
+    # A gate without a bound can make any number of a state in a few steps: the loop stays.
+    ("lstm with gates of relu", layer("LSTM", recurrent_activation="relu"), {}),
+    ("gru with gates of relu", layer("GRU", recurrent_activation="relu"), {}),
 ]
 
 

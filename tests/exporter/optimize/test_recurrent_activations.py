@@ -106,16 +106,28 @@ KNOWN: list[tuple[str, Layer, list[Any]]] = [
         own(clipped, stretched),
         [b"HardSigmoid", *[b"ScaledTanh"] * 2, 0.2, *[1.7159] * 2, 0.5, *[2 / 3] * 2],
     ),
+    ("relu", layer("LSTM", activation="relu"), [b"Sigmoid", b"Relu", b"Relu"]),
+    ("gru of relu", layer("GRU", activation="relu", return_sequences=True), [b"Sigmoid", b"Relu"]),
+    ("relu that resets before", layer("GRU", activation="relu", reset_after=False), [b"Sigmoid", b"Relu"]),
+    ("both directions of relu", both("LSTM", activation="relu"), [b"Sigmoid", b"Relu", b"Relu"]),
+    ("masked relu", masked(layer("LSTM", activation="relu")), [b"Sigmoid", b"Relu", b"Relu"]),
+    ("leaky relu", layer("LSTM", activation="leaky_relu"), [b"Sigmoid", b"LeakyRelu", b"LeakyRelu", 0.2, 0.2]),
+    ("elu", layer("LSTM", activation="elu"), [b"Sigmoid", b"Elu", b"Elu", 1, 1]),
+    ("gru of elu", layer("GRU", activation="elu"), [b"Sigmoid", b"Elu", 1]),
+    ("linear", layer("LSTM", activation="linear"), [b"Sigmoid", b"Affine", b"Affine", 1, 1, 0, 0]),
+    ("linear gru", layer("GRU", activation="linear"), [b"Sigmoid", b"Affine", 1, 0]),
+    ("hard outside, relu", layer("LSTM", activation="relu", **HARD), [b"HardSigmoid", b"Relu", b"Relu", 1 / 6, 0.5]),
 ]
 
-# No activation of ONNX has these values, or it has no bound: the loop stays.
+# No activation of ONNX has these values, or a gate has no bound: the loop stays.
 UNKNOWN: list[tuple[str, Layer]] = [
     ("hard tanh", layer("LSTM", activation="hard_tanh")),
     ("relu6", layer("LSTM", activation="relu6")),
-    ("relu", layer("GRU", activation="relu")),
-    ("elu", layer("LSTM", activation="elu")),
     ("softplus", layer("GRU", activation="softplus")),
-    ("linear", layer("LSTM", activation="linear")),
+    ("selu", layer("LSTM", activation="selu")),
+    ("gates of relu", own(tf.nn.relu)),
+    ("gates of elu", own(tf.nn.elu)),
+    ("linear gates", own(tf.identity)),
     ("up to two", own(lambda x: tf.clip_by_value(x + 1, 0, 2))),
     ("moved tanh", own(tf.sigmoid, lambda x: tf.tanh(x) + 0.25)),
 ]
@@ -135,7 +147,17 @@ def activations(node: onnx.NodeProto) -> list[Any]:
     return [item for key in ("activations", "activation_alpha", "activation_beta") for item in stored.get(key, [])]
 
 
-FAST = [("lstm", 6), ("gru", None), ("masked", 6), ("falling", 6), ("of two operators", 6), ("both kinds", None)]
+FAST = [
+    *(("lstm", 6), ("gru", None), ("masked", 6), ("falling", 6), ("of two operators", 6), ("both kinds", None)),
+    *(
+        ("relu", 6),
+        ("gru of relu", None),
+        ("masked relu", 6),
+        ("elu", 6),
+        ("linear", 6),
+        ("both directions of relu", None),
+    ),
+]
 
 
 def variants() -> list[Any]:
@@ -207,22 +229,51 @@ def test_kinks(kind: str) -> None:
     assert (slope == 0).any()
 
 
-def test_loop_for_many_rows() -> None:
+@pytest.mark.parametrize(("options", "most"), [(HARD, 512), ({"activation": "elu"}, 128)])
+def test_loop_for_many_rows(options: dict[str, Any], most: int) -> None:
     """The kernels call a function for each number of such an activation: the value alone has a limit, too."""
-    model = exported(network(layer("LSTM", **HARD), 6), "gradient(y, x)")
+    model = exported(network(layer("LSTM", **options), 6), "gradient(y, x)")
     alone = onnx.load_from_string(cut(model.SerializeToString(), {"y"}, "model"))
     whether = session_of(conditions(alone))
-    taken = [bool(whether.run(None, {"x": np.ones((rows, 6, 3), np.float32)})[0]) for rows in (1, 512, 513)]
+    taken = [bool(whether.run(None, {"x": np.ones((rows, 6, 3), np.float32)})[0]) for rows in (1, most, most + 1)]
     assert taken == [True, True, False]
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
-def test_what_the_operator_would_lose(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("options", [HARD, {"activation": "relu"}, {"activation": "elu"}], ids=["hard", "relu", "elu"])
+def test_what_the_operator_would_lose(kind: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """A NaN, an infinity and sums that overflow: the loop computes them."""
-    model = exported(network(layer(kind, **HARD), 6), "gradient(y, x)")
+    model = exported(network(layer(kind, **options), 6), "gradient(y, x)")
     without_operators(monkeypatch)
-    plain = exported(network(layer(kind, **HARD), 6), "gradient(y, x)")
-    for number in (np.nan, np.inf, -np.inf, 3e38):
+    plain = exported(network(layer(kind, **options), 6), "gradient(y, x)")
+    for number in (np.nan, np.inf, -np.inf, 3e38, 1e20, 1e14):
         x = np.random.default_rng(0).normal(size=(2, 6, 3)).astype(np.float32)
         x[0, 2, 1] = number
         assert_same(run_all(model, x), run_all(plain, x))
+
+
+def growing(kind: str) -> Callable[..., Any]:
+    """Recurrent weights with which states grow about ten thousand times in each step, and no sum cancels."""
+    signs = [-1, 1, 1] if kind == "GRU" else [1, 1, 1, 1]  # the update gate of a GRU would keep the state
+    return lambda shape, dtype: np.broadcast_to(np.repeat(3e3 * np.array(signs), 4), shape).astype(dtype)
+
+
+@pytest.mark.parametrize("activation", ["relu", "linear", "leaky_relu"])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_states_that_grow(kind: str, activation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inputs of usual size whose states grow up to infinities and NaNs: the numbers are those of the loop."""
+    build = layer(kind, activation=activation, kernel_initializer="ones", recurrent_initializer=growing(kind))
+    model = exported(network(build, None), "gradient(y, x)")
+    assert sum(found(model).values()) == 1
+    without_operators(monkeypatch)
+    plain = exported(network(build, None), "gradient(y, x)")
+    kinds = set()
+    for steps in range(1, 15):
+        x = np.random.default_rng(steps).uniform(0.1, 1, (2, steps, 3)).astype(np.float32)
+        expected = run_all(plain, x)
+        kinds.add("not finite" if not np.isfinite(expected[0]).all() else bool(np.abs(expected[0]).max() > 1e16))
+        assert_same(run_all(model, x), expected)
+        assert all(
+            np.array_equal(np.isfinite(a), np.isfinite(b)) for a, b in zip(run_all(model, x), expected, strict=True)
+        )
+    assert kinds == {"not finite", True, False}

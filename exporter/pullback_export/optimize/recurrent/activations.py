@@ -1,9 +1,11 @@
 """Which activation of ONNX's recurrent operators a value of a step is, by its equations.
 
-``sigmoid``, ``tanh`` and ``softsign`` are operators. A hard sigmoid is what clips and lies between 0 and 1: in Keras 3
-``relu6(x + 3) / 6``, elsewhere ``clip(0.2 x + 0.5, 0, 1)``. A scaled hyperbolic tangent is ``a tanh(b x)``.
+``sigmoid``, ``tanh``, ``softsign``, ``relu`` and leaky ``relu`` are operators, and no activation at all is ``Affine``.
+A hard sigmoid is what clips and lies between 0 and 1: in Keras 3 ``relu6(x + 3) / 6``, elsewhere
+``clip(0.2 x + 0.5, 0, 1)``. A scaled hyperbolic tangent is ``a tanh(b x)``, and ``elu`` what its rule makes of it.
 
-All of them are bounded, and no finite input gives a NaN: on the way to it the kernels clip, and a NaN would get lost.
+On the way to an activation the kernels clip, and a NaN would get lost: of the bounded ones no finite input gives a NaN,
+and of the others the states that the operator has given tell (see ``operator._stays_moderate``).
 Names and parameters are those of https://onnx.ai/onnx/operators/onnx__LSTM.html .
 """
 
@@ -20,7 +22,16 @@ import numpy as np
 from pullback_export.graph.values import Node, Value
 from pullback_export.optimize.rewrite import made_by, other_operand
 
-_PLAIN = ("Sigmoid", "Tanh", "Softsign")
+_PLAIN = ("Sigmoid", "Tanh", "Softsign", "Relu")
+_UNBOUNDED = ("Relu", "LeakyRelu", "Elu", "Affine")
+
+_FAST = ("Sigmoid", "Tanh", "Relu")
+
+# Measured with 64 and 256 units: a hard sigmoid at 2048, and one with an exponential.
+_LARGEST_STATE = {"Elu": 512}
+
+# The slope of a leaky relu without one: https://onnx.ai/onnx/operators/onnx__LeakyRelu.html
+_SLOPE = 0.01
 
 # So that no product with a sum of a gate overflows: see weights.operands_of.
 _LARGEST_FACTOR = 1e6
@@ -42,9 +53,17 @@ class Activation:
     beta: float | None = None
 
     @property
-    def is_slow(self) -> bool:
-        """Whether ONNX Runtime's kernels call a function for each number (``composed_m`` in ``rnn_helpers.cc``)."""
-        return self.name not in ("Sigmoid", "Tanh")
+    def largest_state(self) -> float:
+        """Up to so many numbers in a state ONNX Runtime's kernels are as fast as a loop that collects nothing.
+
+        They call a function for each number of all but three activations (``composed_m`` in ``rnn_helpers.cc``).
+        """
+        return float("inf") if self.name in _FAST else _LARGEST_STATE.get(self.name, 2048)
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether there is a number that no result is larger than in size."""
+        return self.name not in _UNBOUNDED
 
     @property
     def is_within_one(self) -> bool:
@@ -62,14 +81,20 @@ def attributes_of(activations: Sequence[Activation]) -> dict[str, object]:
     return attributes
 
 
-def activation_of(value: Value | None) -> tuple[Activation, Value] | None:
-    """The activation whose result ``value`` is, and what it is applied to."""
-    if value is None:
+def activation_of(value: Value) -> tuple[Activation, Value]:
+    """The activation whose result ``value`` is, and what it is applied to; ``Affine`` of itself where none is known."""
+    known = _operator(value) or _hard_sigmoid(value) or _scaled_tanh(value) or _elu(value)
+    return known or (Activation("Affine", 1.0, 0.0), value)
+
+
+def _operator(value: Value) -> tuple[Activation, Value] | None:
+    """An activation that is one operator."""
+    node = made_by(value, *_PLAIN, "LeakyRelu")
+    if node is None or node.inputs[0] is None:
         return None
-    node = made_by(value, *_PLAIN)
-    if node is not None and node.inputs[0] is not None:
+    if node.op_type in _PLAIN:
         return Activation(node.op_type), node.inputs[0]
-    return _hard_sigmoid(value) or _scaled_tanh(value)
+    return _with(Activation(node.op_type, float(node.attributes.get("alpha", _SLOPE))), node.inputs[0], value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,9 +209,23 @@ def _scaled_tanh(value: Value) -> tuple[Activation, Value] | None:
     return _with(Activation("ScaledTanh", outside.factor, inside.factor), inside.source, value)
 
 
+def _elu(value: Value) -> tuple[Activation, Value] | None:
+    """``relu(x) + (exp(min(x, 0)) - 1)``"""
+    whole = made_by(value, "Add")
+    for positive, negative in other_operand(whole) if whole is not None else ():
+        relu, less = made_by(positive, "Relu"), made_by(negative, "Sub")
+        exp = made_by(less.inputs[0], "Exp") if less is not None else None
+        if relu is None or less is None or exp is None or less.inputs[1] is None or less.inputs[1].fill != 1:
+            continue
+        clipped, source = made_by(exp.inputs[0], "Clip", "Min"), relu.inputs[0]
+        if clipped is not None and source is not None and _bounds(clipped) == (source, -np.inf, 0):
+            return _with(Activation("Elu", 1.0), source, value)
+    return None
+
+
 def _with(found: Activation, source: Value, value: Value) -> tuple[Activation, Value] | None:
     """``found`` with moderate parameters, of a source that has a number for each one of ``value``."""
-    numbers = np.array([found.alpha, found.beta], float)
+    numbers = np.array([number for number in (found.alpha, found.beta) if number is not None], float)
     if source.shape != value.shape or not (np.abs(numbers) < _LARGEST_FACTOR).all() or found.alpha == 0:
         return None
     return found, source

@@ -80,9 +80,14 @@ class Body:
 
     def gate(self, value: Value, state: Value) -> Gate | None:
         """``value`` as an activation of rows, one product of ``state`` and constants."""
-        found = activation_of(value)
-        terms = self.terms(found[1]) if found is not None else None
-        return None if found is None or terms is None else self.gate_of(found[0], terms, state)
+        activation, source = activation_of(value)
+        terms = self.terms(source)
+        return None if terms is None else self.gate_of(activation, terms, state)
+
+    def opening(self, value: Value, state: Value) -> Gate | None:
+        """The same for a gate that multiplies: only its bounds keep products of many steps finite."""
+        found = self.gate(value, state)
+        return found if found is not None and found.activation.is_bounded else None
 
     def terms(self, value: Value) -> list[Term] | None:
         return terms_of(value, lambda item: any(item is row for row in self.rows))
@@ -139,10 +144,10 @@ def _lstm(body: Body, hidden: int, cell: int) -> Cell | None:
             for i_value, g_value in _factors(added):
                 for o_value, shown in _factors(after):
                     output = activation_of(shown)
-                    if state is not c or output is None or output[1] is not c_after:
+                    if state is not c or output[1] is not c_after:
                         continue
-                    gates = [body.gate(value, h) for value in (i_value, o_value, f_value, g_value)]
-                    found = [gate for gate in gates if gate is not None]
+                    gates = [body.opening(value, h) for value in (i_value, o_value, f_value)]
+                    found = [gate for gate in (*gates, body.gate(g_value, h)) if gate is not None]
                     if len(found) < 4 or len({gate.activation for gate in found[:3]}) > 1:
                         continue
                     names = (found[0].activation, found[3].activation, output[0])
@@ -155,7 +160,7 @@ def _gru(body: Body) -> Cell | None:
     for kept, new in _summands(after):
         for z_value, state in _factors(kept):
             for rest, g_value in _factors(new):
-                update = body.gate(z_value, h)
+                update = body.opening(z_value, h)
                 if state is not h or update is None or not _is_rest(rest, z_value):
                     continue
                 cell = _candidate(body, h, g_value, update, after)
@@ -172,8 +177,6 @@ def _is_rest(value: Value, gate: Value) -> bool:
 
 def _candidate(body: Body, h: Value, value: Value, update: Gate, after: Value) -> Cell | None:
     found = activation_of(value)
-    if found is None:
-        return None
     reset_candidate = _reset_after(body, h, *found) or _reset_before(body, h, *found)
     if reset_candidate is None:
         return None

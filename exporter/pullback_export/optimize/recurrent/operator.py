@@ -10,10 +10,11 @@ from pullback_export.graph.graph import Graph
 from pullback_export.graph.values import Node, Value
 from pullback_export.optimize.recurrent.activations import Activation, attributes_of
 from pullback_export.optimize.recurrent.all_steps import AllSteps
+from pullback_export.optimize.recurrent.bodies import copy_into, moved
 from pullback_export.optimize.recurrent.cells import Cell, through
 from pullback_export.optimize.recurrent.loop_view import LoopView
 from pullback_export.optimize.recurrent.masks import Mask
-from pullback_export.optimize.recurrent.series import before, moved, rows_of_sums, turned
+from pullback_export.optimize.recurrent.series import before, rows_of_sums, turned
 from pullback_export.optimize.recurrent.weights import Operands
 from pullback_export.optimize.rewrite import made_by, other_operand
 
@@ -24,10 +25,6 @@ _LARGEST_MEAN = 1e15
 # than a loop that collects them; measured with 48 and 64 units.
 _SMALL_STATE = 384
 _FEW_ROWS = 4
-
-# Where the operator calls a function for each number, it is as fast as the loop up to so many numbers in a state, even
-# without anything collected; measured with 64 and 256 units.
-_STATE_OF_SLOW = 2048
 
 _FLOAT = np.dtype(np.float32)
 _SIGMOID, _TANH = Activation("Sigmoid"), Activation("Tanh")
@@ -40,29 +37,42 @@ def beside_loop(graph: Graph, loop: LoopView, cell: Cell, operands: Operands, si
     None where the operator's hidden states do not suffice for what the loop collects.
     """
     some, none = Graph(graph), Graph(graph)
+    mask = None if cell.mask is None else Mask(loop.series[id(cell.mask)])
     with some.writing():
-        mask = None if cell.mask is None else Mask(loop.series[id(cell.mask)])
         hidden, results = _call(some, loop, cell, operands, mask)
+        bounded = all(item.is_bounded for item in cell.activations)
+        moderate = None if bounded else _stays_moderate(some, hidden)
+    inside = some if moderate is None else Graph(some)
+    with inside.writing():
         copies: dict[int, Value] = {}
-        series = {key: _copied(value, operands.x, some, copies) for key, value in loop.series.items()}
-        for row in _rows(some, loop, cell, hidden, series):
+        series = {key: _copied(value, operands.x, inside, copies) for key, value in loop.series.items()}
+        for row in _rows(inside, loop, cell, hidden, series):
             if row is None:
                 return None
             results.append(row)
-    some.outputs = [("result", value) for value in results]
-    safe = _safe(graph, loop, operands)
-    if any(item.is_slow for item in cell.activations):
-        safe = graph.emit("And", [safe, _at_most(graph, operands.x, max(_FEW_ROWS, _STATE_OF_SLOW // size))])
-    if mask is not None:
-        safe = graph.emit("And", [safe, mask.ends_rows(graph)])
+    inside.outputs = [("result", value) for value in results]
+    safe = _takes_operator(graph, loop, cell, operands, mask, size)
     collects = len(results) > loop.states
     few = _at_most(graph, operands.x, max(_FEW_ROWS, _SMALL_STATE // size))
     condition = graph.emit("And", [safe, few]) if collects else safe
     outputs = loop.holder.outputs
     _move_loop(none, loop, operands)
+    if moderate is not None:
+        _unless_it_overflows(some, moderate, inside, none)
     node = graph.place("If", [condition], {"then_branch": some, "else_branch": none}, outputs)
     node.condition_of_some = safe if collects else None
     return node
+
+
+def _takes_operator(
+    graph: Graph, loop: LoopView, cell: Cell, operands: Operands, mask: Mask | None, size: int
+) -> Value:
+    """Whether the operator is right, and not slower than the loop."""
+    taken = _safe(graph, loop, operands)
+    largest = min(item.largest_state for item in cell.activations)
+    if largest < np.inf:
+        taken = graph.emit("And", [taken, _at_most(graph, operands.x, max(_FEW_ROWS, int(largest) // size))])
+    return taken if mask is None else graph.emit("And", [taken, mask.ends_rows(graph)])
 
 
 def _safe(graph: Graph, loop: LoopView, operands: Operands) -> Value:
@@ -75,6 +85,25 @@ def _safe(graph: Graph, loop: LoopView, operands: Operands) -> Value:
         if value.fill is None:
             total = graph.emit("Add", [total, graph.emit("ReduceL1", [value], {"keepdims": 0})])
     return graph.emit("Less", [total, graph.constant(_LARGEST_MEAN, _FLOAT)])
+
+
+def _stays_moderate(graph: Graph, hidden: Value) -> Value:
+    """Whether no sum of a gate was anything but finite, by the ``hidden`` states (T, B, H) that the operator gave.
+
+    An unbounded activation lets them grow. The first state that is too large, or not a number, comes from states that
+    were not, and the operator gives it as it is; what it gives after that does not matter.
+    """
+    total = graph.emit("ReduceL1", [hidden], {"keepdims": 0})
+    return graph.emit("Less", [total, graph.constant(_LARGEST_MEAN, _FLOAT)])
+
+
+def _unless_it_overflows(graph: Graph, moderate: Value, results: Graph, loop: Graph) -> None:
+    """Ends ``graph`` with the ``results`` of the operator, or else with a copy of the ``loop``."""
+    again = Graph(graph)
+    copy_into(again, loop)
+    outputs = [Value(graph, value.dtype, value.shape) for _, value in loop.outputs]
+    graph.place("If", [moderate], {"then_branch": results, "else_branch": again}, outputs)
+    graph.outputs = [("result", value) for value in outputs]
 
 
 def _at_most(graph: Graph, x: Value, most: int) -> Value:

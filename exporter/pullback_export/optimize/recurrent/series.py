@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pullback_export.graph.graph import Graph
-from pullback_export.graph.values import Node, Value
+from pullback_export.graph.values import Value
 
 _END = 2**62
 
@@ -127,12 +127,3 @@ def _whole_chunks(graph: Graph, kept: Value, added: Value, reverse: bool) -> tup
     factors, totals = Value(graph, kept.dtype, shape), Value(graph, kept.dtype, shape)
     graph.place("Scan", [*starts, kept, added], attributes, [factors, totals])
     return factors, totals
-
-
-def moved(node: Node, graph: Graph) -> None:
-    """Takes the bodies of ``node`` along to ``graph``, deeper inside."""
-    for body in node.bodies():
-        assert isinstance(body, Graph)
-        body.parent, body.depth = graph, graph.depth + 1
-        for inner in body.nodes:
-            moved(inner, body)
