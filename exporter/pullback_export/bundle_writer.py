@@ -18,6 +18,7 @@ from pullback.features import Features
 from pullback.manifest import FileSpec, FunctionSpec, GraphSpec, Manifest, Tolerance, parse
 from pullback.parity import Report
 
+from pullback_export.artifacts.onnx_model import BESIDE
 from pullback_export.errors import ExportError
 from pullback_export.gate.check import Checked
 
@@ -52,7 +53,8 @@ class Staging:
         golden.write(self.path / "golden.npz", checked.golden)
         graphs = []
         for spec in specs:
-            graphs.append(GraphSpec(spec, self._file(self.path / f"{spec.name}.onnx"), opset))
+            graph, weights = (self._file(self.path / f"{spec.name}{end}") for end in (".onnx", BESIDE))
+            graphs.append(GraphSpec(spec, graph, opset, weights))
         folder = self.path / "saved_model"
         saved = [self._file(item) for item in sorted(folder.rglob("*")) if item.is_file()]
         golden_file = self._file(self.path / "golden.npz")

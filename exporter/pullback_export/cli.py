@@ -112,6 +112,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="float64: a float32 model as a float64 bundle; float32: one that computes in half precision",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
+    parser.add_argument(
+        "--external-data",
+        action="store_true",
+        default=None,
+        help="weights from 1 MB on in files beside the ONNX graphs; without it where a graph cannot hold them",
+    )
     _shared(parser)
     return _run(parser, arguments, _export)
 
@@ -237,6 +243,7 @@ def _export(options: argparse.Namespace) -> None:
         scaling=scaling(options.scaling),
         signature=options.signature,
         overwrite=options.overwrite,
+        external_data=options.external_data,
         time_limit=options.time_limit,
         progress=_silent if options.quiet else print,
     )

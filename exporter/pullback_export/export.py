@@ -86,6 +86,7 @@ def export(
     precision: str | None = None,
     signature: str | None = None,
     overwrite: bool = False,
+    external_data: bool | None = None,
     time_limit: float = limits.SECONDS,
     progress: Callable[[str], None] | None = None,
 ) -> pullback.Bundle:
@@ -128,6 +129,8 @@ def export(
         signature: which signature of a SavedModel, or which ``tf.function`` of the saved object; None for
             ``serving_default``, or the only one.
         overwrite: replaces a bundle at ``path``; without it an existing path is an error.
+        external_data: True writes weights from 1 MB on into a file beside each ONNX graph, which is mapped into memory,
+            not copied; None does so where one ONNX file cannot hold them (2 GB), and False never.
         time_limit: seconds for one evaluation of a sample by the live model or by a written file; each may also take
             half of the free memory. A drawn sample that exceeds either is skipped; one of the caller's is an error.
         progress: called with one line at each stage.
@@ -163,6 +166,8 @@ def export(
         conventions = Conventions(first[0])
         retyped = in_precision(source, first, precision)
         traced = retyped.traced
+        if "saved_model" in chosen:
+            saved_model.check_size(traced)
         drawn = open_samples(retyped.source, samples, aborting_kernel(traced[0].concrete.graph))
         source = drawn.source
         say("lowering to ONNX")
@@ -175,13 +180,15 @@ def export(
             foreign: dict[str, str] = {}
             columns: dict[str, tuple[str, ...]] = {}
             for one in traced:
-                built = onnx_model.build(one, source.batched, opset, limit, batch, named, owners)
+                built = onnx_model.build(one, source.batched, opset, limit, batch, named, owners, external_data)
                 owners = {**built.shapes, **owners}  # ``evaluate`` comes first and has all that seeds belong to
                 foreign |= built.foreign
                 specs.append(built.spec)
                 columns = features_of(specs[0], features)
                 if "onnx" in chosen:
                     staging.write_bytes(f"{built.spec.name}.onnx", *built.pieces)
+                    if built.beside.pieces:
+                        staging.write_bytes(built.beside.name, *built.beside.pieces)
             del built  # as large as the weights
             if "saved_model" in chosen:
                 say("writing the SavedModel")

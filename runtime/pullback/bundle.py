@@ -190,10 +190,16 @@ class Bundle:
         return golden.read(self._opened.golden(), self._opened.functions, str(self.path / "golden.npz"))
 
     def graph(self, function: str = "evaluate") -> bytes:
-        """The ONNX file of a function; raises ``NotExportedError`` if the bundle has none."""
+        """The ONNX file of a function, weights and all; raises ``NotExportedError`` if the bundle has no such file."""
         chosen = self.function(function)
         if (found := self._opened.graphs.get(chosen.spec.name)) is None:
             raise NotExportedError(f"{self.path}: it holds no ONNX graphs; export it with formats=('onnx',)")
+        if found.weights is not None:
+            raise NotExportedError(
+                f"{self.path}: {chosen.spec.name}.onnx has its weights beside it ({found.weights.file.path},"
+                f" {found.weights.file.size:,} bytes), and one file with both is wanted here; open that graph where it"
+                " is, or export with external_data=False, which goes up to 2 GB"
+            )
         return found.read()
 
     def pack(self, path: str | os.PathLike[str]) -> None:

@@ -5,7 +5,8 @@ Format versions (a version never changes once it has been released; new ones are
 * 1 (2026-11-23): first version.
 * 1 (2026-11-28): the kind and function ``weighted_hessian``, a second seed of ``hvp``, outputs of products besides
   the products. A reader of the first date refuses a bundle that holds a ``weighted_hessian``, and reads all others.
-* 1 (2026-11-29): an ``hvp`` by two inputs, the direction of which is in the last one.
+* 1 (2026-11-29): an ``hvp`` by two inputs, the direction of which is in the last one. Large weights in a file beside
+  their graph, which readers of earlier dates refuse.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ MAX_SIZE = 2**48
 METADATA_FUNCTION = "pullback.function"
 METADATA_FORMAT_VERSION = "pullback.format_version"
 METADATA_TOLERANCE = "pullback.tolerance"
+METADATA_WEIGHTS = "pullback.weights"  # only where large weights are in a file beside the graph
 SAVED_MODEL_SPEC = "assets.extra/pullback.json"
 
 # The batch among free sizes: "B" where rows are computed apart from each other, "N" where they may not be.
@@ -184,11 +186,15 @@ class FileSpec:
 
 @dataclasses.dataclass(frozen=True)
 class GraphSpec:
-    """A function together with the ONNX file that computes it (None: SavedModel only) and its opset."""
+    """A function together with the ONNX file that computes it (None: SavedModel only) and its opset.
+
+    ``weights``: the file beside it that holds its large weights; None where they are in the graph.
+    """
 
     function: FunctionSpec
     file: FileSpec | None
     opset: int
+    weights: FileSpec | None = dataclasses.field(default=None, metadata=schema.OMITTED_WHERE_NONE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,8 +235,8 @@ class Manifest:
     @property
     def files(self) -> tuple[FileSpec, ...]:
         """Every file of the bundle except the manifest itself."""
-        graphs = tuple(graph.file for graph in self.functions if graph.file is not None)
-        return (*graphs, self.golden, *self.saved_model)
+        both = (file for graph in self.functions for file in (graph.file, graph.weights))
+        return (*(file for file in both if file is not None), self.golden, *self.saved_model)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -306,6 +312,22 @@ def from_metadata_props(props: dict[str, str], where: str) -> tuple[FunctionSpec
     return spec, tolerance_from_json(props[METADATA_TOLERANCE], f"{where}: {METADATA_TOLERANCE}")
 
 
+def weights_to_json(file: FileSpec) -> str:
+    """One line of JSON, for ``metadata_props[METADATA_WEIGHTS]``; the path is relative to the graph's folder."""
+    _check_file(file, METADATA_WEIGHTS)
+    return schema.write_compact_json(file)
+
+
+def weights_from_metadata_props(props: dict[str, str], where: str) -> FileSpec | None:
+    """The file with a graph's large weights, None where it has none; raises ``BundleError``."""
+    if METADATA_WEIGHTS not in props:
+        return None
+    place = f"{where}: {METADATA_WEIGHTS}"
+    file = schema.decode(FileSpec, schema.read_json(props[METADATA_WEIGHTS], place), place)
+    _check_file(file, place)
+    return file
+
+
 def functions_to_json(functions: Iterable[FunctionSpec], tolerance: Tolerance) -> str:
     """The text of a SavedModel's ``assets.extra/pullback.json``."""
     found = FunctionSet(tuple(functions), tolerance)
@@ -344,6 +366,8 @@ def _check_manifest(manifest: Manifest, where: str) -> None:
         place = f"{where}: {graph.function.name}"
         if graph.file is None and not manifest.saved_model:
             raise DamagedError(f"{place} has neither an ONNX file nor a SavedModel")
+        if graph.file is None and graph.weights is not None:
+            raise DamagedError(f"{place} has weights of an ONNX file, but no such file")
         if not 1 <= graph.opset <= 1000:
             raise DamagedError(f"{place}: opset {graph.opset} does not exist")
     for file in manifest.files:

@@ -19,6 +19,9 @@ from pullback.errors import DamagedError
 MAX_BYTES = 16 * 2**20
 MAX_DEPTH = 32
 
+# Metadata of a field that was added to a released format: readers of before take what does not have it.
+OMITTED_WHERE_NONE = {"omitted": True}
+
 T = TypeVar("T")
 
 _NO_BRACKETS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[^\[\]{}"]+|"', re.DOTALL)
@@ -76,7 +79,8 @@ def write_compact_json(value: object) -> str:
 def plain(value: object) -> object:
     """Dataclasses and tuples as dicts and lists, all the way down; a field that follows from others is omitted."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+        fields = ((f, getattr(value, f.name)) for f in dataclasses.fields(value) if f.init)
+        return {f.name: plain(item) for f, item in fields if item is not None or not f.metadata.get("omitted")}
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

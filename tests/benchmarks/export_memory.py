@@ -3,6 +3,8 @@
 ``python -m tests.benchmarks.export_memory`` exports a model of ``--megabytes`` of weights in a process of its own, and
 prints its resident memory, without files that are only mapped: the peak of each stage over what was there before.
 ``--kind`` chooses dense layers, or one embedding; ``--limit`` makes a peak above 3 times the weights and 1 GB an error.
+A second process, without TensorFlow, loads the bundle and verifies it; ``--megabytes 2200`` are weights that no ONNX file
+can hold.
 """
 
 from __future__ import annotations
@@ -70,8 +72,23 @@ def measure(kind: str, megabytes: int, format: str) -> Mapping[str, Any]:
         formats = ("onnx", "saved_model") if format == "both" else (format,)
         export(model, path, [request], samples=sample, formats=formats, progress=progress)
         progress("done")
+        watch.stop()
+        after = resident() - before
+        loaded = _child("--load", str(path), "onnx" if "onnx" in formats else "saved_model")
+    return {"kind": kind, "weights": weights, "before": before, "after": after, "peaks": peaks, "loaded": loaded}
+
+
+def load(path: str, backend: str) -> Mapping[str, Any]:
+    """What loading a bundle and one run of its golden samples take in this process, in bytes."""
+    import numpy
+    import pullback
+
+    assert numpy
+    before, watch = resident(), Watch()
+    pullback.load(path, backend=backend).verify()
+    taken = watch.take() - before
     watch.stop()
-    return {"kind": kind, "weights": weights, "before": before, "after": resident() - before, "peaks": peaks}
+    return {"taken": taken, "mapped": resident("RssFile")}
 
 
 class Watch(threading.Thread):
@@ -96,20 +113,24 @@ class Watch(threading.Thread):
         self.join()
 
 
-def resident() -> int:
-    """Bytes of this process in memory, without files that are only mapped."""
+def resident(kind: str = "RssAnon") -> int:
+    """Bytes of this process in memory, without files that are only mapped; ``RssFile``: those alone."""
     fields = dict(
         line.split(":") for line in pathlib.Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     )
-    return 1024 * int(fields["RssAnon"].split()[0])
+    return 1024 * int(fields[kind].split()[0])
 
 
 def in_process(kind: str, megabytes: int, format: str) -> Mapping[str, Any]:
     """The same in a process of its own."""
-    command = [sys.executable, "-m", "tests.benchmarks.export_memory", "--child", kind, str(megabytes), format]
+    return _child("--child", kind, str(megabytes), format)
+
+
+def _child(*arguments: str) -> Mapping[str, Any]:
+    command = [sys.executable, "-m", "tests.benchmarks.export_memory", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, env=os.environ)
     if done.returncode:
-        raise RuntimeError(f"{kind}: {done.stderr[-2000:]}")
+        raise RuntimeError(f"{arguments}: {done.stderr[-2000:]}")
     found: Mapping[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -135,6 +156,8 @@ def report(row: Mapping[str, Any]) -> str:
             *lines,
             f"left after it: {row['after'] / 1e6:.0f} MB",
             f"peak of the process {peak(row) / 1e6:.0f} MB, {(TIMES * weights + BYTES) / 1e6:.0f} MB are promised",
+            f"loading and verifying: {row['loaded']['taken'] / 1e6:.0f} MB, beside files of"
+            f" {row['loaded']['mapped'] / 1e6:.0f} MB that are only mapped",
         )
     )
 
@@ -146,7 +169,11 @@ def main() -> int:
     parser.add_argument("--format", choices=("both", "onnx", "saved_model"), default="both")
     parser.add_argument("--limit", action="store_true", help="fail where the peak is above the promise")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--load", nargs=2, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
+    if chosen.load:
+        print(json.dumps(load(*chosen.load)))
+        return 0
     if chosen.child:
         print(json.dumps(measure(chosen.child[0], int(chosen.child[1]), chosen.child[2])))
         return 0

@@ -20,6 +20,7 @@ def test_within_the_promise(kind: str) -> None:
 
 def test_what_the_promise_means() -> None:
     row = {"kind": "dense", "weights": 10**9, "before": 2 * 10**9, "after": 0, "peaks": {"a": 10**9, "b": 2 * 10**9}}
+    row["loaded"] = {"taken": 0, "mapped": 0}
     assert peak(row) == 4 * 10**9 and is_within(row)
     assert not is_within({**row, "before": 2 * 10**9 + 1})
     assert "4000 MB are promised" in report(row)

@@ -83,10 +83,15 @@ def retype(kind: int, change: Callable[[list[tuple[int, Any]]], list[tuple[int, 
     return lambda content: edit(content, GRAPH, lambda graph: edit(graph, kind, value_info))
 
 
+def sha256(content: bytes) -> str:
+    """In hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def replace(folder: Path, path: str, content: bytes) -> None:
     """Write a file of the bundle and mend its entry in the manifest."""
     (folder / path).write_bytes(content)
-    digest = hashlib.sha256(content).hexdigest()
+    digest = sha256(content)
 
     def mend(value: Any) -> None:
         if isinstance(value, dict) and value.get("path") == path:

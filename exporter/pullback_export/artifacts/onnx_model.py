@@ -15,7 +15,8 @@ from pullback_export.derivatives.tracing import Traced
 from pullback_export.errors import ExportError
 from pullback_export.graph.dims import Dim, Shape, Size
 from pullback_export.graph.graph import Graph
-from pullback_export.graph.serialization import to_pieces
+from pullback_export.graph.large_weights import Beside
+from pullback_export.graph.serialization import to_files
 from pullback_export.graph.values import Value
 from pullback_export.graph.wire import Piece
 from pullback_export.lowering.converter import Converter
@@ -23,16 +24,21 @@ from pullback_export.optimize.pipeline import finish, new_graph
 
 OPSETS = range(18, 24)
 
+# What the name of the file with large weights has after the function's; torch.onnx names such files so.
+BESIDE = ".onnx.data"
+
 
 @dataclasses.dataclass(frozen=True)
 class OnnxFunction:
     """The ``.onnx`` file of one function, what the manifest says of it, and the shapes of its inputs and outputs.
 
     ``pieces`` are the file, one after the other; most of those that are weights are the live model's own memory.
+    ``beside`` is the file with its large weights, empty where they are in the graph.
     ``foreign`` names the operators that no rule of ours converted, each with what did.
     """
 
     pieces: Sequence[Piece]
+    beside: Beside
     spec: FunctionSpec
     shapes: Mapping[str, Shape]
     foreign: Mapping[str, str]
@@ -51,11 +57,13 @@ def build(
     batch: str = "B",
     shapes: Mapping[str, Sequence[int | str]] | None = None,
     owners: Mapping[str, Shape] | None = None,
+    external_data: bool | None = None,
 ) -> OnnxFunction:
     """The function's file; ``batch`` names its batch axis, ``B`` where rows may be computed apart from each other.
 
     ``shapes`` holds the sizes of the inputs and the names of their free axes; what it lacks gets names of its own.
     ``owners`` holds the shapes of what seeds may belong to, as :attr:`OnnxFunction.shapes` of ``evaluate`` gives them.
+    ``external_data``: whether weights from 1 MB on go into a file beside; None: where one file cannot hold all.
 
     Raises :class:`UnsupportedOpsError` with every op that has no exact form, and where it comes from.
     """
@@ -73,10 +81,11 @@ def build(
     )
     graph.outputs = list(zip(function.outputs, outputs, strict=True))
     finish(graph)
-    written = to_pieces(graph, opset, metadata_props(spec, tolerance))
+    props = metadata_props(spec, tolerance)
+    written, large = to_files(graph, opset, props, f"{function.name}{BESIDE}", external_data)
     dims = {name: value.dims for name, value in (*graph.inputs, *graph.outputs)}
     graph.forget_constants()
-    return OnnxFunction(written, spec, dims, converter.foreign)
+    return OnnxFunction(written, large, spec, dims, converter.foreign)
 
 
 def lower(

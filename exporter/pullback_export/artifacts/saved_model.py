@@ -12,7 +12,32 @@ from pullback.manifest import SAVED_MODEL_SPEC, FunctionSpec, Tolerance, functio
 from pullback_export.artifacts.lookup_tables import kept_tables
 from pullback_export.derivatives.tracing import Traced
 from pullback_export.errors import ExportError
+from pullback_export.graph.large_weights import LARGEST_FILE
 from pullback_export.overrides.letter_case import exact_names
+
+
+def check_size(traced: Sequence[Traced], limit: int = LARGEST_FILE) -> None:
+    """Raises ``ExportError`` where constants take more than ``limit`` bytes, which the graph's one file cannot hold.
+
+    Variables are files of their own of any size, stored once; constants are in ``saved_model.pb``.
+    """
+    captured = {
+        id(tensor): tensor.shape.num_elements() * tensor.dtype.size
+        for one in traced
+        for tensor in one.concrete.captured_inputs
+        if tensor.dtype not in (tf.resource, tf.variant)
+    }
+    inside = sum(
+        operation.outputs[0].shape.num_elements() * operation.outputs[0].dtype.size
+        for one in traced
+        for operation in one.concrete.graph.get_operations()
+        if operation.type == "Const" and operation.outputs[0].shape.is_fully_defined()
+    )
+    if (total := sum(captured.values()) + inside) > limit:
+        raise ExportError(
+            f"the SavedModel would hold constants of {total:,} bytes in one file, and {limit:,} is the most that it can"
+            " hold; keep them in a tf.Variable, which is a file of its own, or export with formats=('onnx',)"
+        )
 
 
 def write(

@@ -10,8 +10,10 @@ from pullback_export.graph.values import Array, Node, Value
 
 def is_moderate(factor: Array) -> bool:
     """Whether a constant factor is small in number and of a size that any place of a product can bear."""
+    if not 0 < factor.size <= LARGEST_CONSTANT:
+        return False
     size = np.abs(factor)
-    return 0 < factor.size <= LARGEST_CONSTANT and bool((size > 1 / LARGEST_SCALE).all() and size.max() < LARGEST_SCALE)
+    return bool((size > 1 / LARGEST_SCALE).all() and size.max() < LARGEST_SCALE)
 
 
 def weights_of(node: Node | None) -> Value | None:
@@ -29,7 +31,7 @@ def largest(value: Value | None) -> float | None:
     if value is None:
         return None
     if value.const is not None:
-        return float(np.abs(value.const).max()) if value.const.size else None
+        return _largest(value.const) if value.const.size else None
     node = value.node
     if node is None or node.op_type not in ("Mul", "Reshape", "Transpose"):
         return None
@@ -61,7 +63,7 @@ def bound(value: Value | None, depth: int = 12) -> float:
     if value is None or depth == 0:
         return np.inf
     if value.const is not None:
-        return float(np.abs(value.const).max()) if value.const.size else 0.0
+        return _largest(value.const) if value.const.size else 0.0
     node = value.node
     if node is None:
         return np.inf
@@ -75,6 +77,11 @@ def bound(value: Value | None, depth: int = 12) -> float:
     if not bounds:
         return np.inf
     return float(np.prod(bounds) if node.op_type == "Mul" else np.sum(bounds))
+
+
+def _largest(array: Array) -> float:
+    """The largest size of an element of real numbers, without a copy of the array; NaN where one is."""
+    return max(float(array.max()), -float(array.min()))
 
 
 def _is_minus_square(value: Value | None) -> bool:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
+from pullback.manifest import METADATA_WEIGHTS, weights_to_json
 from pullback.storage.onnx_cut import CONDITION_OF_SOME
 
-from pullback_export.errors import ExportError
 from pullback_export.graph.graph import Graph
+from pullback_export.graph.large_weights import Beside, beside
 from pullback_export.graph.notes import Notes
 from pullback_export.graph.pruning import prune
 from pullback_export.graph.values import Node, Value
@@ -21,10 +22,6 @@ from pullback_export.graph.wire import Piece, Weight, pieces
 # Operators of ONNX's second standard domain, and its version; see https://onnx.ai/onnx/operators/index.html
 _ML = frozenset({"LabelEncoder"})
 ML_OPSET = ("ai.onnx.ml", 3)
-
-# Protobuf writes messages below 2 GiB; a hundredth is left for nodes and names.
-LARGEST_FILE = 2**31 - 2**31 // 100
-
 
 # Weights that the checker is not shown: what they hold says nothing of shapes.
 _LEAST_UNSEEN = 1024
@@ -37,14 +34,21 @@ def to_model(graph: Graph, opset: int, metadata: Mapping[str, str]) -> onnx.Mode
     return model
 
 
-def to_pieces(graph: Graph, opset: int, metadata: Mapping[str, str]) -> list[Piece]:
-    """The file of :func:`to_model`, checked; the pieces hold the memory of the graph's constants.
+def to_files(
+    graph: Graph, opset: int, metadata: Mapping[str, str], name: str, external: bool | None
+) -> tuple[list[Piece], Beside]:
+    """The file of :func:`to_model`, checked, and the file ``name`` with its large weights, see :func:`beside`.
+
+    The pieces hold the memory of the graph's constants.
 
     Raises ``onnx.checker.ValidationError`` or ``onnx.shape_inference.InferenceError`` where ONNX says that it is wrong.
     """
     model, weights = _without_weights(graph, opset, metadata)
+    large = beside(weights, name, external)
+    if (file := large.described()) is not None:
+        model.metadata_props.add(key=METADATA_WEIGHTS, value=weights_to_json(file))
     _check(model, weights)
-    return pieces(model, weights)
+    return pieces(model, weights, large.places), large
 
 
 def _check(model: onnx.ModelProto, weights: Sequence[Weight]) -> None:
@@ -84,27 +88,16 @@ class _Writer:
         self.around: Node | None = None
         self.names: dict[int, str] = {}
         self.counts: dict[str, int] = {}
-        self.bytes = 0
         self.domains: set[tuple[str, int]] = set()
 
     def name(self, value: Value) -> str:
         if id(value) not in self.names:
             if value.const is None:
                 raise AssertionError(f"{value} is used before it is made")
-            self._make_room(value.const.nbytes)
             name = self._new("weight" if value.const.size > 64 else "constant")
             self.weights.append((name, value.const))
             self.names[id(value)] = name
         return self.names[id(value)]
-
-    def _make_room(self, count: int) -> None:
-        """Stops before a file is built that protobuf could not write, which would end in an error of its own."""
-        self.bytes += count
-        if self.bytes > LARGEST_FILE:
-            raise ExportError(
-                f"the weights take more than {LARGEST_FILE:,} bytes, which one ONNX file cannot hold; export a part of"
-                " the model (an inner layer as output, a smaller table), or weights of a shorter dtype"
-            )
 
     def _new(self, stem: str) -> str:
         self.counts[stem] = self.counts.get(stem, 0) + 1

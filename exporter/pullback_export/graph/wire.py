@@ -7,8 +7,9 @@ message after its length. See https://protobuf.dev/programming-guides/encoding/ 
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,23 +22,52 @@ Array = np.ndarray[Any, Any]
 Weight = tuple[str, Array]
 
 
-def pieces(model: onnx.ModelProto, weights: Sequence[Weight]) -> list[Piece]:
-    """The file of ``model`` with ``weights`` for the initializers of its graph, where it has none."""
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a weight is in another file: the file's name, and the first byte."""
+
+    file: str
+    start: int
+
+
+NONE: Mapping[str, Place] = {}
+
+
+def pieces(model: onnx.ModelProto, weights: Sequence[Weight], beside: Mapping[str, Place] = NONE) -> list[Piece]:
+    """The file of ``model`` with ``weights`` for the initializers of its graph, where it has none.
+
+    Of those that are ``beside`` it, in another file, it holds the places.
+    """
     initializers: list[Piece] = []
     for name, array in weights:
-        tensor = _tensor(name, array)
+        tensor = [_elsewhere(name, array, beside[name])] if name in beside else _tensor(name, array)
         initializers += [_head(onnx.GraphProto, "initializer", _size(tensor)), *tensor]
     graph = _around(model.graph, "initializer", initializers)
     return _around(model, "graph", [_head(onnx.ModelProto, "graph", _size(graph)), *graph])
+
+
+def contents(array: Array) -> memoryview:
+    """The numbers of an array as ``raw_data`` has them: little-endian, in C order, without a copy where possible."""
+    little = array if sys.byteorder == "little" else array.astype(array.dtype.newbyteorder("<"))
+    return np.ascontiguousarray(little).reshape(-1).view(np.uint8).data
+
+
+def _elsewhere(name: str, array: Array, place: Place) -> bytes:
+    """A ``TensorProto`` without numbers; see https://github.com/onnx/onnx/blob/main/docs/ExternalData.md ."""
+    kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+    tensor = onnx.TensorProto(dims=array.shape, data_type=kind, name=name)
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in {"location": place.file, "offset": str(place.start), "length": str(array.nbytes)}.items():
+        tensor.external_data.add(key=key, value=value)
+    return bytes(tensor.SerializeToString(deterministic=True))
 
 
 def _tensor(name: str, array: Array) -> list[Piece]:
     """A ``TensorProto`` as ``numpy_helper.from_array`` makes it, for numbers and truth values."""
     kind = helper.np_dtype_to_tensor_dtype(array.dtype)
     start = onnx.TensorProto(dims=array.shape, data_type=kind, name=name).SerializeToString(deterministic=True)
-    little = array if sys.byteorder == "little" else array.astype(array.dtype.newbyteorder("<"))
-    contents = np.ascontiguousarray(little).reshape(-1).view(np.uint8)
-    return [start, _head(onnx.TensorProto, "raw_data", contents.nbytes), contents.data]
+    numbers = contents(array)
+    return [start, _head(onnx.TensorProto, "raw_data", numbers.nbytes), numbers]
 
 
 def _around(message: Any, field: str, content: Sequence[Piece]) -> list[Piece]:

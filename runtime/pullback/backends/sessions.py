@@ -21,6 +21,9 @@ LEVELS = {"disabled": 0, "basic": 1, "extended": 2, "all": 99}
 # cores to their neighbours. Where the border lies depends on the machine; ``threads=`` overrides it.
 ONE_THREAD_BYTES = 4 * 2**20
 
+# Where weights are that a graph keeps in another file.
+_FOLDER = "session.model_external_initializers_file_folder_path"
+
 # Weights from 1 MB on go into a file that is mapped into memory: ONNX Runtime writes those to whole pages, so that they
 # lie there as they would in its own memory (kernels may sum in another order where a number is not aligned).
 _EXTERNAL = {"file_name": WEIGHTS, "min_size_in_bytes": str(2**20)}
@@ -40,7 +43,7 @@ class Opener:
         """A session of what leads to ``outputs`` of the function ``name`` (None: to all); raises ``BundleError``."""
         if self._cache is None:
             content = _content(graph, name, outputs)
-            return self._checked(name, content, self._options(len(content), threads))
+            return self._checked(name, content, self._options(graph, content, threads))
         stored = self._cache.read(name, outputs)
         if stored is not None:
             try:
@@ -50,44 +53,50 @@ class Opener:
             else:
                 graph.forget()
                 return session
-        return self._open_and_store(self._cache, name, outputs, _content(graph, name, outputs), threads)
+        return self._open_and_store(self._cache, graph, name, outputs, threads)
 
     def open_profiling(
         self, graph: GraphFile, name: str, outputs: frozenset[str] | None, threads: int | None, prefix: str
     ) -> onnxruntime.InferenceSession:
         """The same, not of a stored graph, with a profile in a file that starts with ``prefix``."""
         content = _content(graph, name, outputs)
-        options = self._options(len(content), threads)
+        options = self._options(graph, content, threads)
         options.enable_profiling = True
         options.profile_file_prefix = prefix
         return self._checked(name, content, options)
 
     def _open_and_store(
-        self, cache: SessionCache, name: str, outputs: frozenset[str] | None, content: bytes, threads: int | None
+        self, cache: SessionCache, graph: GraphFile, name: str, outputs: frozenset[str] | None, threads: int | None
     ) -> onnxruntime.InferenceSession:
         """A session that writes its graph; one that does not, where that fails."""
         made: list[onnxruntime.InferenceSession] = []
+        content = _content(graph, name, outputs)
+        size = _size(graph, content)
 
         def save(folder: Path) -> None:
-            options = self._options(len(content), threads)
+            options = self._options(graph, content, threads)
             options.optimized_model_filepath = str(folder / GRAPH)
             for key, value in _EXTERNAL.items():
                 options.add_session_config_entry(f"session.optimized_model_external_initializers_{key}", value)
             made.append(self._session(content, options))
             # A disk that is full may end a file early without an error.
-            self._of_stored(Stored((folder / GRAPH).read_bytes(), folder, len(content)), threads)
+            self._of_stored(Stored((folder / GRAPH).read_bytes(), folder, size), threads)
 
-        cache.write(name, outputs, len(content), save)
-        return made[0] if made else self._checked(name, content, self._options(len(content), threads))
+        cache.write(name, outputs, size, save)
+        return made[0] if made else self._checked(name, content, self._options(graph, content, threads))
 
     def _of_stored(self, stored: Stored, threads: int | None) -> onnxruntime.InferenceSession:
         """Of a graph that was optimised already."""
         options = session_options(stored.size, threads=threads, optimization="disabled")
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(stored.folder))
+        options.add_session_config_entry(_FOLDER, str(stored.folder))
         return self._session(stored.graph, options)
 
-    def _options(self, size: int, threads: int | None) -> onnxruntime.SessionOptions:
-        return session_options(size, threads=threads, optimization=self._optimization)
+    def _options(self, graph: GraphFile, content: bytes, threads: int | None) -> onnxruntime.SessionOptions:
+        """For ``content``, the whole of a graph or a part; raises ``BundleError`` where its weights were changed."""
+        options = session_options(_size(graph, content), threads=threads, optimization=self._optimization)
+        if graph.weights is not None:
+            options.add_session_config_entry(_FOLDER, str(graph.weights.folder()))
+        return options
 
     def _checked(self, name: str, content: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
         try:
@@ -128,6 +137,10 @@ def load_onnxruntime() -> Any:
     import onnxruntime
 
     return onnxruntime
+
+
+def _size(graph: GraphFile, content: bytes) -> int:
+    return len(content) + (graph.weights.file.size if graph.weights is not None else 0)
 
 
 def _content(graph: GraphFile, name: str, outputs: frozenset[str] | None) -> bytes:

@@ -1,7 +1,8 @@
 """What an ONNX file requires, found before ONNX Runtime parses it: nothing but plain graphs gets through.
 
-Refused with ``BundleError``: operators outside ``ai.onnx`` and ``ai.onnx.ml``, weights outside of the file, functions
-and training graphs inside of it, graphs nested too deeply, and a signature that is not the promised one.
+Refused with ``BundleError``: operators outside ``ai.onnx`` and ``ai.onnx.ml``, weights outside of the file that the
+metadata do not promise (see :mod:`pullback.storage.external`), functions and training graphs inside of it, graphs
+nested too deeply, and a signature that is not the promised one.
 Field numbers are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto .
 """
 
@@ -13,8 +14,8 @@ import math
 import numpy as np
 
 from pullback.errors import DamagedError
-from pullback.manifest import FunctionSpec, TensorSpec, shape_text
-from pullback.storage import wire
+from pullback.manifest import FileSpec, FunctionSpec, TensorSpec, shape_text, weights_from_metadata_props
+from pullback.storage import external, wire
 
 MAX_DEPTH = 16
 STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
@@ -25,19 +26,23 @@ _DTYPES = {
     **{9: "bool", 10: "float16", 11: "float64", 12: "uint32", 13: "uint64"},
 }
 
+_ELSEWHERE = "{}: it keeps weights in another file, which its metadata do not promise; it is damaged, or forged"
+
 # A dimension as the file has it: a size, or None for any kind of free one. A shape may be absent.
 Signature = tuple[str, str, "tuple[int | None, ...] | None"]
 
 
 @dataclasses.dataclass
 class Screened:
-    """Signature and metadata of a file that passed."""
+    """Signature and metadata of a file that passed; ``beside``: the file with its large weights, where it has one."""
 
     inputs: list[Signature]
     outputs: list[Signature]
     metadata: dict[str, str]
     values: list[Signature] = dataclasses.field(default_factory=list)
     weights: list[tuple[str, tuple[int, ...]]] = dataclasses.field(default_factory=list)
+    parts: list[external.Part] = dataclasses.field(default_factory=list)
+    beside: FileSpec | None = None
 
     @property
     def row_bytes(self) -> int:
@@ -68,6 +73,12 @@ def screen(content: bytes, where: str) -> Screened:
             raise DamagedError(f"{where}: it holds {what}, which no bundle needs; Pullback did not write it")
     if graphs != 1:
         raise DamagedError(f"{where}: it holds {graphs} graphs instead of one; it is damaged or not an ONNX file")
+    found.beside = weights_from_metadata_props(found.metadata, where)
+    if found.beside is not None:
+        external.check_path(found.beside, where)
+        external.check(found.parts, found.beside, where)
+    elif found.parts:
+        raise DamagedError(_ELSEWHERE.format(where))
     return found
 
 
@@ -147,17 +158,19 @@ def _sparse_tensor(tensor: memoryview, where: str) -> None:
 
 def _tensor(tensor: memoryview, where: str, found: Screened | None = None) -> None:
     dims: list[int] = []
-    code = 0
+    code, elsewhere = 0, False
     for number, _, value in wire.fields(tensor, where):
         if number == 1:
             dims += [wire.number(value, where)] if isinstance(value, int) else wire.varints(value, where)
         elif number == 2:
             code = wire.number(value, where)
-        if number == 13 or (number == 14 and wire.number(value, where) != 0):
-            raise DamagedError(f"{where}: it keeps weights in another file; a bundle holds them in the graph itself")
-
+        elsewhere = elsewhere or external.is_elsewhere(number, value, where)
+    if elsewhere and found is None:
+        raise DamagedError(_ELSEWHERE.format(where))
     if found is not None:
         found.weights.append((_DTYPES.get(code, ""), tuple(dims)))
+        if elsewhere:
+            found.parts.append(external.Part(_DTYPES.get(code, ""), tuple(dims), tensor))
 
 
 def _opset_import(entry: memoryview, where: str) -> None:

@@ -9,13 +9,14 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pullback import manifest
 from pullback.errors import BundleError, NotExportedError
-from pullback.manifest import FileSpec, FunctionSpec, Manifest, Tolerance
+from pullback.manifest import FileSpec, FunctionSpec, GraphSpec, Manifest, Tolerance
 from pullback.storage import Place, content, onnx_file
 from pullback.storage.archive import MAGIC, MANIFEST, Archive, write
+from pullback.storage.external import Weights
 from pullback.storage.folder import Folder, open_regular
 from pullback.storage.program import Program
 from pullback.storage.remote import Remote
@@ -31,16 +32,17 @@ _PATIENCE_SECONDS = 10.0  # with a bundle that is replaced again and again while
 
 @dataclasses.dataclass(frozen=True)
 class GraphFile:
-    """The ONNX file of a function: ``size`` bytes, which ``read`` gives.
+    """The ONNX file of a function, which ``read`` gives: ``size`` bytes, those of the weights beside it among them.
 
     ``row_bytes``: bytes per row of its widest intermediate value; 0: unknown. ``forget`` lets go of what is in memory
-    for the first ``read`` alone, where there will be none.
+    for the first ``read`` alone, where there will be none. ``weights``: the file with its large weights, if any.
     """
 
     size: int
     read: Callable[[], bytes]
     row_bytes: int = 0
     forget: Callable[[], None] = lambda: None
+    weights: Weights | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,8 +151,9 @@ def _check_bundle(place: Place, text: bytes, saved_model: bool) -> Opened:
     for graph in found.functions:
         if graph.file is not None:
             whole = content.read(place, graph.file)
-            row_bytes = _check_graph(whole, graph.function, found.tolerance, place.where(graph.file.path))
-            graphs[graph.function.name] = _graph_file(place, graph.file, whole, row_bytes)
+            row_bytes = _check_graph(whole, graph, found.tolerance, place.where(graph.file.path))
+            weights = Weights(place, graph.weights) if graph.weights is not None else None
+            graphs[graph.function.name] = _graph_file(place, graph.file, whole, row_bytes, weights)
     content.check(place, found.golden)
     for file in found.saved_model:
         content.check(place, file)
@@ -173,16 +176,19 @@ def _check_bundle(place: Place, text: bytes, saved_model: bool) -> Opened:
     )
 
 
-def _check_graph(whole: bytes, spec: FunctionSpec, tolerance: Tolerance, where: str) -> int:
+def _check_graph(whole: bytes, graph: GraphSpec, tolerance: Tolerance, where: str) -> int:
     """Bytes per row of the widest intermediate value of a graph that passed; raises ``BundleError``."""
     screened = onnx_file.screen(whole, where)
     inside = manifest.from_metadata_props(screened.metadata, where)
-    if inside != (spec, tolerance):
+    beside = screened.beside
+    if beside is not None and graph.file is not None:
+        beside = dataclasses.replace(beside, path=str(PurePosixPath(graph.file.path).parent / beside.path))
+    if inside != (graph.function, tolerance) or beside != graph.weights:
         raise BundleError(
             f"{where}: its specification differs from the manifest's, so it belongs to another bundle;"
             " copy or export the bundle again"
         )
-    onnx_file.check_signature(screened, spec, where)
+    onnx_file.check_signature(screened, graph.function, where)
     return screened.row_bytes
 
 
@@ -193,7 +199,10 @@ def _open_onnx(place: Place, name: str, path: Path) -> Opened:
     spec, tolerance = manifest.from_metadata_props(screened.metadata, where)
     onnx_file.check_signature(screened, spec, where)
     file = FileSpec(name, hashlib.sha256(whole).hexdigest(), len(whole))
-    graph = _graph_file(place, file, whole, screened.row_bytes)
+    if screened.beside is not None and not name:
+        raise BundleError(f"{where}: its weights are in another file; load the bundle that it belongs to")
+    weights = Weights(place, screened.beside) if screened.beside is not None else None
+    graph = _graph_file(place, file, whole, screened.row_bytes, weights)
     return Opened(path, file.sha256, (spec,), tolerance, {spec.name: graph}, None)
 
 
@@ -216,7 +225,7 @@ def _open_saved_model(path: Path) -> Opened:
     return Opened(path, digest.hexdigest(), found.functions, found.tolerance, {}, program)
 
 
-def _graph_file(place: Place, file: FileSpec, whole: bytes, row_bytes: int) -> GraphFile:
+def _graph_file(place: Place, file: FileSpec, whole: bytes, row_bytes: int, weights: Weights | None) -> GraphFile:
     """Gives ``whole``; a large one only once, and from the file again after that."""
     kept = [whole]
 
@@ -230,7 +239,8 @@ def _graph_file(place: Place, file: FileSpec, whole: bytes, row_bytes: int) -> G
             kept.clear()
 
     del whole
-    return GraphFile(file.size, read, row_bytes, forget)
+    size = file.size + (weights.file.size if weights is not None else 0)
+    return GraphFile(size, read, row_bytes, forget, weights)
 
 
 def _read_again(place: Place, file: FileSpec) -> bytes:

@@ -15,7 +15,7 @@ from pullback_export.artifacts import onnx_model
 from pullback_export.derivatives.plan import Derivatives
 from pullback_export.derivatives.requests import parse_request
 from pullback_export.derivatives.tracing import trace
-from pullback_export.graph.serialization import to_model, to_pieces
+from pullback_export.graph.serialization import to_files, to_model
 from pullback_export.graph.wire import pieces
 from pullback_export.lowering.flows.handles import contents
 from pullback_export.optimize.pipeline import finish
@@ -58,7 +58,7 @@ def test_equal_to_the_message_of_a_network() -> None:
     graph.outputs = list(zip(traced.function.outputs, outputs, strict=True))
     finish(graph)
     whole = to_model(graph, 18, {"a": "b"}).SerializeToString(deterministic=True)
-    assert b"".join(to_pieces(graph, 18, {"a": "b"})) == whole
+    assert b"".join(to_files(graph, 18, {"a": "b"}, "w", None)[0]) == whole
 
 
 def test_a_wrong_model_is_still_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ def test_a_wrong_model_is_still_refused(monkeypatch: pytest.MonkeyPatch) -> None
     wrong = graph.constant(np.ones((777, 778), np.float32))
     node.inputs = [node.inputs[0], wrong, *node.inputs[2:]]
     with pytest.raises((onnx.checker.ValidationError, onnx.shape_inference.InferenceError)):
-        to_pieces(graph, 18, {})
+        to_files(graph, 18, {}, "w", None)
 
 
 def test_weights_are_not_copied() -> None:

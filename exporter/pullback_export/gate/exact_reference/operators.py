@@ -72,6 +72,11 @@ def is_large_constant(op: Any, attributes: Mapping[str, Any]) -> bool:
     return max(len(tensor.tensor_content), 4 * len(tensor.float_val)) >= _LARGE
 
 
+def reads_weights_as_they_are(op: Any) -> bool:
+    """Whether an operator picks rows of its first operand, or tells its shape: a cast of all of it would be a waste."""
+    return op.name in ("Gather", "GatherV2", "GatherNd", "Shape", "Size")
+
+
 def holds_weights(node: Any) -> bool:
     """Whether a node gives all of a variable, or a constant."""
     return node.op in ("ReadVariableOp", "Const")

@@ -137,7 +137,7 @@ class _Rewriter:
             body.add(node)
         for node in body.nodes:
             for index, name in enumerate(node.input):
-                if node.name not in body.made:
+                if node.name not in body.made and (node.name, index) not in body.raw:
                     node.input[index] = body.replaced.get(name, name)
         for key, name in new.ret.items():
             new.ret[key] = body.replaced.get(name, name)
@@ -155,6 +155,7 @@ class _Body:
         self.made: set[str] = set()
         self.replaced: dict[str, str] = {}
         self.weights: set[str] = set()  # the casts of what variables hold
+        self.raw: set[tuple[str, int]] = set()  # operands, by node and number, for which no cast stands
 
     def add(self, old: Any) -> None:
         """The node in its new form, and casts around it where it does not take part."""
@@ -179,11 +180,16 @@ class _Body:
         if made is not None:
             self._compose(node, op, attributes, made, before[1])
             return
-        retyping = self._retyping(op, attributes)
+        if operators.reads_weights_as_they_are(op) and self._is_of_weights(node.input[0]):
+            self.raw.add((node.name, 0))
+        raw = (node.name, 0) in self.raw
+        retyping = {} if raw else self._retyping(op, attributes)
         _retype(node, attributes, retyping, op)
         attributes = _with_defaults(op, node.attr)
         after = operators.operand_types(op.input_arg, attributes), operators.operand_types(op.output_arg, attributes)
-        if touched:
+        if raw:
+            self.rewriter.operators += 1
+        elif touched:
             self._count(op, before, after)
         self._cast_inputs(node, before[0], after[0])
         self.nodes.append(node)
@@ -215,6 +221,10 @@ class _Body:
         node.op = self.rewriter.called(node.op)
         self._rename_functions(node)
         self.nodes.append(node)
+
+    def _is_of_weights(self, tensor: str) -> bool:
+        """Whether a cast of what a variable or a constant holds stands in the place of ``tensor``."""
+        return self.replaced.get(tensor, "").split(":")[0] in self.weights
 
     def _rename_functions(self, node: Any) -> None:
         for value in node.attr.values():
@@ -257,7 +267,7 @@ class _Body:
     def _cast_inputs(self, node: Any, before: list[int], after: list[int]) -> None:
         for index, (old, needed) in enumerate(zip(before, after, strict=True)):
             flowing = self.rewriter.retyping.get(old, old)
-            if flowing != needed:
+            if flowing != needed and (node.name, index) not in self.raw:
                 node.input[index] = self._cast(f"{node.name}/input_{index}", node.input[index], flowing, needed)
 
     def _cast_outputs(self, node: Any, names: list[tuple[str, int]], before: list[int], after: list[int]) -> None:
