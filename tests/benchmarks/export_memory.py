@@ -3,8 +3,8 @@
 ``python -m tests.benchmarks.export_memory`` exports a model of ``--megabytes`` of weights in a process of its own, and
 prints its resident memory, without files that are only mapped: the peak of each stage over what was there before.
 ``--kind`` chooses dense layers, or one embedding; ``--limit`` makes a peak above 3 times the weights and 1 GB an error.
-A second process, without TensorFlow, loads the bundle and verifies it; ``--megabytes 2200`` are weights that no ONNX file
-can hold.
+A second process, without TensorFlow, loads the bundle and verifies it; ``--megabytes 2200`` are weights that no ONNX
+file can hold.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pullback
 import pytest
+from pullback.serving import triton
+from pullback.web import description
 
 from tests.runtime import forge
 from tests.runtime.forge import GRAPH, INITIALIZER, METADATA, field
@@ -99,6 +101,11 @@ def test_one_file_is_refused_by_name(moved: Path) -> None:
     ):
         bundle.graph()
     assert bundle.graph("vjp")
+    with pytest.raises(pullback.NotExportedError, match="has its weights beside it"):
+        triton.write(bundle, moved.parent / "repository")
+    assert not (moved.parent / "repository").exists()
+    with pytest.raises(pullback.NotExportedError, match="has its weights beside it"):
+        description.describe(bundle)
 
 
 def test_changed_after_load(moved: Path) -> None:

@@ -15,10 +15,9 @@ from pullback_export.derivatives.tracing import Traced
 from pullback_export.errors import ExportError
 from pullback_export.graph.dims import Dim, Shape, Size
 from pullback_export.graph.graph import Graph
-from pullback_export.graph.large_weights import Beside
 from pullback_export.graph.serialization import to_files
 from pullback_export.graph.values import Value
-from pullback_export.graph.wire import Piece
+from pullback_export.graph.wire import Beside, Piece
 from pullback_export.lowering.converter import Converter
 from pullback_export.optimize.pipeline import finish, new_graph
 

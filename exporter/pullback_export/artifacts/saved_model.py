@@ -12,7 +12,7 @@ from pullback.manifest import SAVED_MODEL_SPEC, FunctionSpec, Tolerance, functio
 from pullback_export.artifacts.lookup_tables import kept_tables
 from pullback_export.derivatives.tracing import Traced
 from pullback_export.errors import ExportError
-from pullback_export.graph.large_weights import LARGEST_FILE
+from pullback_export.graph.wire import LARGEST_FILE
 from pullback_export.overrides.letter_case import exact_names
 
 

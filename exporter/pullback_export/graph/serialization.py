@@ -13,11 +13,10 @@ from pullback.manifest import METADATA_WEIGHTS, weights_to_json
 from pullback.storage.onnx_cut import CONDITION_OF_SOME
 
 from pullback_export.graph.graph import Graph
-from pullback_export.graph.large_weights import Beside, beside
 from pullback_export.graph.notes import Notes
 from pullback_export.graph.pruning import prune
 from pullback_export.graph.values import Node, Value
-from pullback_export.graph.wire import Piece, Weight, pieces
+from pullback_export.graph.wire import Beside, Piece, Weight, beside, pieces
 
 # Operators of ONNX's second standard domain, and its version; see https://onnx.ai/onnx/operators/index.html
 _ML = frozenset({"LabelEncoder"})

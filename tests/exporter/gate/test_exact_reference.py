@@ -362,3 +362,34 @@ def test_large_constants_stay_in_float32() -> None:
     given = dict(zip([spec.name for spec in traced.function.inputs], (x, seed), strict=True))
     found = exact(given)[traced.function.outputs[0]]
     np.testing.assert_allclose(found, ((seed @ wide) * slope) @ wide.T, rtol=1e-12, atol=1e-9)
+
+
+@pytest.mark.parametrize("pick", ["gather", "gather_nd"])
+@pytest.mark.parametrize("constant", [False, True], ids=["variable", "constant"])
+def test_picked_rows_are_cast_and_not_the_table(pick: str, constant: bool) -> None:
+    rows = np.random.default_rng(0).normal(size=(70_000, 4)).astype(np.float32)
+    table = tf.constant(rows) if constant else tf.Variable(rows)
+
+    def function(i: Any, x: Any) -> Any:
+        held = tf.constant(rows) if constant else table
+        found = tf.gather(held, i) if pick == "gather" else tf.gather_nd(held, i[:, None])
+        return tf.sin(found * x) * tf.cast(tf.shape(held)[0], tf.float32)
+
+    specs = [tf.TensorSpec([None], tf.int32, name="i"), tf.TensorSpec([None, 4], name="x")]
+    source = open_source(function, specs, ["y"], None, False, None)
+    traced = trace(Derivatives(source, [parse_request("vjp(y, x)")], "error").functions()[-1])
+    exact, library = ExactFunction(traced), library_of(traced.concrete)
+    assert exact.coverage.exact
+    for definition in rewrite(traced.concrete.function_def, library.get, TO_FLOAT64).definitions:
+        held = {node.name for node in definition.node_def if node.op == "ReadVariableOp" or _is_table(node, rows)}
+        readers = {node.op for node in definition.node_def if {item.split(":")[0] for item in node.input} & held}
+        assert "Cast" not in readers
+    i, x, seed = np.array([69_999, 3], np.int32), np.ones((2, 4), np.float32) / 3, np.ones((2, 4), np.float32)
+    given = dict(zip([spec.name for spec in traced.function.inputs], (i, x, seed), strict=True))
+    wide = rows[i].astype(np.float64)
+    expected = np.cos(wide * x.astype(np.float64)) * wide * len(rows)
+    np.testing.assert_allclose(exact(given)[traced.function.outputs[0]], expected, rtol=1e-13)
+
+
+def _is_table(node: Any, rows: Any) -> bool:
+    return node.op == "Const" and len(node.attr["value"].tensor.tensor_content) == rows.nbytes

@@ -14,8 +14,8 @@ from pullback_export import ExportError, export
 from pullback_export.artifacts.saved_model import check_size
 from pullback_export.derivatives.plan import Derivatives
 from pullback_export.derivatives.tracing import trace
-from pullback_export.graph import large_weights
-from pullback_export.graph.large_weights import LEAST_BESIDE, beside
+from pullback_export.graph import wire
+from pullback_export.graph.wire import LEAST_BESIDE, beside
 from pullback_export.sources.opening import open_source
 
 INPUTS = [tf.TensorSpec([None, 8], tf.float32, name="x")]
@@ -65,7 +65,7 @@ def test_the_same_model_gives_the_same_bytes(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_file_that_cannot_hold_them_has_them_beside(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(large_weights, "LARGEST_FILE", LEAST_BESIDE - 1)
+    monkeypatch.setattr(wire, "LARGEST_FILE", LEAST_BESIDE - 1)
     bundle = export(_model, tmp_path / "m.pullback", ["gradient(y, x)"], inputs=INPUTS, formats="onnx")
     assert (bundle.path / "evaluate.onnx.data").exists()
     with pytest.raises(pullback.NotExportedError, match="weights beside it"):
@@ -76,7 +76,7 @@ def test_a_file_that_cannot_hold_them_has_them_beside(tmp_path: pathlib.Path, mo
 
 
 def test_many_small_weights_are_refused(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(large_weights, "LARGEST_FILE", LEAST_BESIDE // 2)
+    monkeypatch.setattr(wire, "LARGEST_FILE", LEAST_BESIDE // 2)
     with pytest.raises(ExportError, match=r"weights of less than .* bytes each take .*; export a part of the model"):
         export(_slightly_smaller, tmp_path / "m.pullback", inputs=INPUTS, formats="onnx")
     assert list(tmp_path.iterdir()) == []
@@ -106,4 +106,4 @@ def test_places_of_weights(dtype: str) -> None:
 
 
 def test_the_limit_is_below_that_of_protobuf() -> None:
-    assert 0.98 * 2**31 < large_weights.LARGEST_FILE < 2**31
+    assert 0.98 * 2**31 < wire.LARGEST_FILE < 2**31
