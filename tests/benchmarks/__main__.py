@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import importlib.metadata
 import json
 import os
@@ -14,10 +13,23 @@ import sys
 import time
 from typing import Any
 
-from tests.benchmarks import causes, engines, footprint, regions, report, rounds, start, work
+from tests.benchmarks import causes, engines, footprint, picture, regions, report, results, rounds, start, work
+from tests.benchmarks.rows import REFERENCE, Row
 
 ROOT = rounds.ROOT
-PACKAGES = ("onnxruntime", "tensorflow", "keras", "jax", "torch", "onnx-ad", "numpy")
+RUN = "results.json"
+PACKAGES = (
+    "onnxruntime",
+    "tensorflow",
+    "keras",
+    "jax",
+    "torch",
+    "tf2onnx",
+    "onnxscript",
+    "onnx-ad",
+    "openvino",
+    "numpy",
+)
 START = "bowl"
 GROWTH = ("bowl", "surrogate")
 GROWTH_BATCHES = (1, 10, 100, 1000, 10_000, 100_000, 1_000_000)
@@ -27,87 +39,67 @@ def main() -> int:
     options = _options()
     if options.agree:
         return _agree(options)
-    found = _load(options.folder / "results.json") if options.keep or options.report else Results()
+    found = results.load(options.folder / RUN) if options.keep or options.report else results.Results()
     if not options.report:
         _measure(options, found)
-    head = header()
-    measured = {row.work for row in found.rows}
-    names = [item.name for item in work.ROWS if item.name in measured]
-    facts = {name: facts for name in names if (facts := _facts(options.folder / name))}
-    text = report.page(found.rows, head, found.starts, facts, found.growth, found.profiles)
-    for place in (options.folder, *([ROOT / "docs"] if options.publish else [])):
-        path = place / "benchmarks.md"
-        old = path.read_text(encoding="utf-8") if path.exists() else ""
-        path.write_text(regions.keep(text, old), encoding="utf-8")
-        report.picture(place / report.PICTURE, found.rows, found.growth)
+    _write(found, options.folder)
     if options.publish:
-        report.into_readme(ROOT / "README.md", found.rows, head)
-    print(text)
+        published = results.load(results.PUBLISHED)
+        published.merge(found)
+        published.save(results.PUBLISHED)
+        _write(published, ROOT / "docs")
+        report.into_readme(ROOT / "README.md", published.rows, published.header)
+    print("\n".join(report.table(found.rows)))
     return 0
 
 
-@dataclasses.dataclass
-class Results:
-    """Everything that was measured, in the order of the tables; a row that is measured again takes its old place."""
-
-    rows: list[rounds.Row] = dataclasses.field(default_factory=list)
-    starts: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    growth: dict[str, list[dict[str, float]]] = dataclasses.field(default_factory=dict)
-    profiles: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
-
-    def add(self, row: rounds.Row) -> None:
-        places = {(r.work, r.batch, r.threads): r for r in self.rows} | {(row.work, row.batch, row.threads): row}
-        names = [item.name for item in work.ROWS]
-        self.profiles.pop(causes.key(row), None)
-        self.rows = sorted(places.values(), key=lambda r: (r.threads, names.index(r.work), r.batch))
-
-
-def _load(path: pathlib.Path) -> Results:
-    if not path.exists():
-        return Results()
-    saved = json.loads(path.read_text())
-    rows = [
-        rounds.Row(
-            **{**row, "results": tuple(rounds.Result(**{**r, "seconds": tuple(r["seconds"])}) for r in row["results"])}
-        )
-        for row in saved["rows"]
-    ]
-    return Results(rows, saved["starts"], saved["growth"], saved.get("profiles", {}))
+def _write(found: results.Results, folder: pathlib.Path) -> None:
+    """The page and its picture; sections that other commands made stay."""
+    path = folder / "benchmarks.md"
+    old = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = report.page(found.rows, found.header, found.starts, found.facts, found.growth, found.profiles)
+    path.write_text(regions.keep(text, old), encoding="utf-8")
+    picture.draw(folder / report.PICTURE, found.rows, found.growth)
 
 
 def _facts(folder: pathlib.Path) -> dict[str, Any]:
-    path = folder / "facts.json"
-    if not path.exists():
-        return {}
     saved_model = footprint.folder_bytes(folder / "derivative.pullback" / "saved_model")
     sizes = {"saved_model_bytes": saved_model, "keras_bytes": (folder / "model.keras").stat().st_size}
-    facts: dict[str, Any] = {**json.loads(path.read_text()), **sizes}
+    facts: dict[str, Any] = {**json.loads((folder / "facts.json").read_text()), **sizes}
     return facts
 
 
-def _measure(options: argparse.Namespace, found: Results) -> None:
+def _measure(options: argparse.Namespace, found: results.Results) -> None:
+    found.header = header()
     for item in options.work:
         folder = options.folder / item.name
         if not _prepare(item.name, folder, options.keep):
             continue
+        found.facts[item.name] = _facts(folder)
         for threads in options.threads:
-            batches = item.quick if options.quick else item.batches
+            batches = _batches(options, item)
             for row in rounds.run(item, folder, batches, threads, options.engines, options.rounds, options.slice):
                 found.add(row)
                 print("\n".join(report.table([row])[2:]), f"[{threads}]", flush=True)
-                _save(options.folder / "results.json", found)
+                found.save(options.folder / RUN)
     _profile_those_behind(options.folder, found)
     if options.resources:
         _measure_resources(options, found)
 
 
-def _measure_resources(options: argparse.Namespace, found: Results) -> None:
+def _batches(options: argparse.Namespace, item: work.Work) -> tuple[int, ...]:
+    of_row = item.quick if options.quick else item.batches
+    return tuple(batch for batch in of_row if not options.batches or batch in options.batches)
+
+
+def _measure_resources(options: argparse.Namespace, found: results.Results) -> None:
     if not all(_prepare(name, options.folder / name, True) for name in (START, *GROWTH)):
         return
-    started = [item.name for item in options.engines if item.name != engines.FLOOR]
+    values = (*engines.FLOORS, *engines.BOUNDS)
+    started = [item.name for item in options.engines if item.name not in values]
     found.starts = [start.measure(name, START, options.folder / START, 5) for name in started]
     found.growth = {name: _growth(name, options.folder / name) for name in GROWTH}
-    _save(options.folder / "results.json", found)
+    found.save(options.folder / RUN)
 
 
 def _agree(options: argparse.Namespace) -> int:
@@ -118,7 +110,8 @@ def _agree(options: argparse.Namespace) -> int:
         if not _prepare(item.name, folder, options.keep):
             wrong = True
             continue
-        for engine_is_wrong, line in rounds.agree(item, folder, options.threads[0], options.engines):
+        answering = tuple(engine for engine in options.engines if engine.name not in engines.BOUNDS)
+        for engine_is_wrong, line in rounds.agree(item, folder, options.threads[0], answering):
             wrong |= engine_is_wrong
             print(line, flush=True)
     return int(wrong)
@@ -135,12 +128,13 @@ def _options() -> argparse.Namespace:
         metavar="ENGINE",
         choices=all_engines,
         default=all_engines,
-        help=f"of {', '.join(all_engines)}; the first two are always measured",
+        help=f"of {', '.join(all_engines)}; {' and '.join(engines.ALWAYS)} are always measured",
     )
     cores = len(os.sched_getaffinity(0))
     parser.add_argument(
         "--threads", nargs="+", type=int, default=list(range(1, 1 + min(cores, 2))), help="default: 1 2"
     )
+    parser.add_argument("--batches", nargs="+", type=int, help="of the rows' batch sizes only these (default: all)")
     parser.add_argument("--rounds", type=int, default=11, help="how often each engine has its turn (default: 11)")
     parser.add_argument("--slice", type=float, default=0.1, help="seconds of a turn (default: 0.1; one call at least)")
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "build" / "benchmarks")
@@ -159,7 +153,7 @@ def _options() -> argparse.Namespace:
     options.resources |= not (options.quick or options.work)
     chosen = [item for item in work.ROWS if item.name in (options.work or rows)]
     options.work = [item for item in chosen if item.quick or not options.quick]
-    wanted = {*options.engines, engines.FLOOR, rounds.REFERENCE}
+    wanted = {*options.engines, *engines.ALWAYS}
     options.engines = tuple(item for item in engines.ENGINES if item.name in wanted)
     options.folder = options.folder.absolute()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -174,7 +168,7 @@ def _wrong_option(options: argparse.Namespace, rows: list[str], cores: int) -> s
         return f"--quick excludes {', '.join(large)}: measure it without"
     if not all(1 <= threads <= cores for threads in options.threads):
         return f"--threads must be from 1 to {cores}, the processors that this process may use"
-    if options.report and not (options.folder / "results.json").exists():
+    if options.report and not (options.folder / RUN).exists():
         return f"--report: {options.folder} holds no results; measure first, or name the --folder of a run"
     return ""
 
@@ -191,20 +185,20 @@ def _prepare(name: str, folder: pathlib.Path, keep: bool) -> bool:
     return done.returncode == 0
 
 
-def _profile_those_behind(folder: pathlib.Path, found: Results) -> None:
+def _profile_those_behind(folder: pathlib.Path, found: results.Results) -> None:
     for row in found.rows:
         bundle = folder / row.work / "derivative.pullback"
         if causes.missed(row) and causes.key(row) not in found.profiles and bundle.exists():
             found.profiles[causes.key(row)] = profiled(bundle, row)
-            _save(folder / "results.json", found)
+            found.save(folder / RUN)
 
 
-def profiled(bundle: pathlib.Path, row: rounds.Row) -> list[dict[str, Any]]:
+def profiled(bundle: pathlib.Path, row: Row) -> list[dict[str, Any]]:
     """The operators of ``pullback bench --profile`` at this row's batch and threads; the slowest first."""
     function = "hvp" if work.row(row.work).kind == "hvp" else "evaluate"
     size = ["--batch", str(row.batch), "--threads", str(row.threads), "--function", function, "--seconds", "0.2"]
     command = [sys.executable, "-m", "pullback.cli", "bench", str(bundle), *size, "--profile", "--json"]
-    environment = engines.environment(engines.engine(rounds.REFERENCE), row.threads)
+    environment = engines.environment(engines.engine(REFERENCE), row.threads)
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     operators: list[dict[str, Any]] = json.loads(done.stdout)["operators"]
     return operators
@@ -214,7 +208,7 @@ def _growth(name: str, folder: pathlib.Path) -> list[dict[str, float]]:
     """Best of five calls at each batch size, one thread, each batch in a process of its own for its peak memory."""
     points = []
     for batch in GROWTH_BATCHES:
-        process = rounds.Process(engines.engine(rounds.REFERENCE), work.row(name), folder, 1)
+        process = rounds.Process(engines.engine(REFERENCE), work.row(name), folder, 1)
         try:
             process.answer(rounds.OPENING_SECONDS)
             replies = [process.measure(batch, 1) for _ in range(6)]
@@ -247,10 +241,6 @@ def _processor() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def _save(path: pathlib.Path, found: Results) -> None:
-    path.write_text(json.dumps(dataclasses.asdict(found)))
 
 
 if __name__ == "__main__":

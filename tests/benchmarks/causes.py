@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.benchmarks import engines, work
 from tests.benchmarks.resources import duration
-from tests.benchmarks.rounds import REFERENCE, Row
+from tests.benchmarks.rows import REFERENCE, Row
 
 # For one row at a time, Pullback is to be so many times as fast; everywhere else simply not behind.
 AHEAD_AT_ONE_ROW = {"tf_function": 10.0, "keras_tape": 100.0}
@@ -209,12 +209,12 @@ def key(row: Row) -> str:
 def missed(row: Row) -> list[str]:
     """What is not reached, each as a phrase; empty for a row that is ahead and within its aim."""
     found = []
-    ratios, goal = row.ratios(REFERENCE), work.row(row.work).goal(row.batch)
+    ratios, goal = row.ratios(REFERENCE, row.floor()), work.row(row.work).goal(row.batch)
     if ratios and goal is not None and statistics.median(ratios) > goal:
-        found.append(f"{statistics.median(ratios):.2f} times the forward pass, the aim is {goal:g}")
+        found.append(f"{statistics.median(ratios):.2f} times the fastest forward pass, the aim is {goal:g}")
     for item in engines.ENGINES:
         times = row.ratios(item.name, REFERENCE)
-        if item.name in (engines.FLOOR, REFERENCE) or not times:
+        if item.name in (*engines.FLOORS, *engines.BOUNDS, REFERENCE) or not times:
             continue
         least = AHEAD_AT_ONE_ROW.get(item.name, 1.0) if row.batch == 1 else 1.0
         if statistics.median(times) < least:
@@ -229,9 +229,9 @@ def numbers(row: Row, operators: Sequence[Operator]) -> dict[str, Any]:
     ``forward``: the time of the forward pass; ``share[Op]`` and ``nodes[Op]``: of an ONNX operator in the profile,
     nothing where it has none.
     """
-    forward = next((r.seconds for r in row.results if r.engine == engines.FLOOR and r.seconds), None)
+    forward = row.seconds(engines.FLOOR)
     return {
-        "forward": duration(statistics.median(forward)) if forward else "(not measured)",
+        "forward": duration(forward) if forward else "(not measured)",
         "share": defaultdict(lambda: "0 %", {item["op"]: f"{100 * item['share']:.0f} %" for item in operators}),
         "nodes": defaultdict(int, {item["op"]: item["count"] for item in operators}),
     }

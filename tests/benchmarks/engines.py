@@ -12,14 +12,11 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from tests.benchmarks import torch_engine
-from tests.benchmarks.functional import derivative
+from tests.benchmarks import bounds, jax_engine, openvino_engine, torch_engine
+from tests.benchmarks.floors import open_floor, open_graph
 from tests.benchmarks.onnx_ad_engine import open_onnx_ad
 from tests.benchmarks.work import Work
 
-Array = np.ndarray[Any, Any]
 Call = Callable[..., Any]
 
 
@@ -39,14 +36,8 @@ class Engine:
 
 
 def _forward(work: Work, folder: pathlib.Path, threads: int) -> Call:
-    """ONNX Runtime with the model alone, called directly: what the derivative is measured against."""
-    import onnxruntime
-    from pullback.backends.sessions import session_options
-
-    content = (folder / "forward.pullback" / "evaluate.onnx").read_bytes()
-    options = session_options(len(content), threads=threads)
-    run = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]).run
-    return lambda x, *seeds: run(None, {"x": x})
+    """Pullback's graph of the model alone."""
+    return open_graph(folder / "forward.pullback" / "evaluate.onnx", threads)
 
 
 def _bundle(backend: str) -> Callable[[Work, pathlib.Path, int], Call]:
@@ -111,41 +102,46 @@ def _tape(tf: Any, model: Any, work: Work) -> Call:
     return first if work.kind in ("gradient", "jacobian") else second
 
 
-def _jax(work: Work, folder: pathlib.Path, threads: int) -> Call:
-    """The same Keras model on the JAX backend, weights as constants of the compiled function."""
-    import jax
-    import keras
-
-    model = keras.saving.load_model(folder / "model.keras", compile=False)
-    trained, fixed = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
-
-    def of_rows(x: Any) -> Any:
-        return model.stateless_call(trained, fixed, x, training=False)[0]
-
-    derive = jax.jit(derivative(jax, jax.jacfwd, of_rows, work))
-    return lambda *arrays: [np.asarray(item) for item in derive(*arrays)]
-
-
 def _torch(compiled: bool) -> Callable[[Work, pathlib.Path, int], Call]:
     return lambda work, folder, threads: torch_engine.open_torch(work, folder, threads, compiled)
 
 
-_TF, _TORCH = ("tensorflow", "keras"), ("torch", "keras")
+_TF, _TORCH, _JAX = ("tensorflow", "keras"), ("torch", "keras"), ("jax", "keras")
+_ORT = ("onnxruntime", "numpy")
 _ON_JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
 _ON_TORCH = {"KERAS_BACKEND": "torch"}
 ENGINES: tuple[Engine, ...] = (
-    Engine("forward", "forward only, ONNX Runtime", _forward, (), ("onnxruntime", "numpy")),
+    Engine("forward", "forward only, ONNX Runtime", _forward, (), _ORT),
     Engine("pullback", "Pullback, ONNX", _bundle("onnx"), (), ("pullback",)),
+    Engine("tf2onnx", "tf2onnx", open_floor("tf2onnx"), ("tf2onnx",), _ORT),
+    Engine("torch_onnx", "torch.onnx", open_floor("torch_onnx"), ("torch", "onnxscript"), _ORT),
+    Engine("by_hand", "by hand", open_floor("by_hand"), (), _ORT),
+    Engine("gemm", "a matrix product", bounds.open_gemm, (), _ORT),
+    Engine("copy", "a copy", bounds.open_copy, (), ("numpy",)),
     Engine("saved_model", "Pullback, SavedModel", _bundle("saved_model"), ("tensorflow",), ("pullback", "tensorflow")),
     Engine("keras_tape", "Keras, GradientTape", _tensorflow(""), _TF, _TF),
     Engine("tf_function", "tf.function", _tensorflow("graph"), _TF, _TF),
     Engine("tf_xla", "tf.function, XLA", _tensorflow("xla"), _TF, _TF),
     Engine("onnx_ad", "onnx-ad in ONNX Runtime", open_onnx_ad, ("onnx_ad",), ("onnx-ad", "onnxruntime")),
-    Engine("jax", "JAX, jit", _jax, ("jax", "keras"), ("jax", "keras"), _ON_JAX),
+    Engine(
+        "openvino",
+        "Pullback's file in OpenVINO",
+        openvino_engine.open_openvino,
+        ("openvino",),
+        ("pullback", "openvino"),
+    ),
+    Engine("jax", "JAX, jit", jax_engine.open_jax, _JAX, _JAX, _ON_JAX),
+    Engine("jax_export", "jax.export", jax_engine.open_exported, _JAX, _JAX, _ON_JAX),
     Engine("torch", "torch, eager", _torch(False), _TORCH, _TORCH, _ON_TORCH),
     Engine("torch_compile", "torch.compile", _torch(True), _TORCH, _TORCH, _ON_TORCH),
+    Engine("aot_inductor", "AOTInductor", torch_engine.open_ahead_of_time, _TORCH, _TORCH, _ON_TORCH),
 )
 FLOOR = "forward"
+FLOORS = (FLOOR, "tf2onnx", "torch_onnx", "by_hand")
+"""Ways to the value alone; the fastest of a row is its floor."""
+BOUNDS = ("gemm", "copy")
+"""What the machine's limit is made of; they answer nothing."""
+ALWAYS = (FLOOR, "pullback")
 
 
 def engine(name: str) -> Engine:

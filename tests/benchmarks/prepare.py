@@ -24,7 +24,8 @@ def main(name: str, folder: str) -> int:
     settle(model)
     model.save(place / "model.keras")
     tolerance = 2e-4 if np.prod(chosen.shape) > 10_000 else None  # a hundred layers of random weights
-    options: dict[str, Any] = {"outputs": ["y"], "overwrite": True, "tolerance": tolerance}
+    # Large networks take minutes on a busy machine: the limit is for what hangs.
+    options: dict[str, Any] = {"outputs": ["y"], "overwrite": True, "tolerance": tolerance, "time_limit": 3600}
     export(model, place / "forward.pullback", [], formats=("onnx",), **options)
     start = time.perf_counter()
     export(model, place / "derivative.pullback", [chosen.request], **options)

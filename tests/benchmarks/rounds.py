@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import pathlib
 import select
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -16,48 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks import agreement, engines
+from tests.benchmarks import agreement, bounds, engines
+from tests.benchmarks.rows import REFERENCE, Result, Row, ordered
 from tests.benchmarks.work import Work
 
 ROOT = pathlib.Path(__file__).parents[2]
 OPENING_SECONDS = 300
 CALL_SECONDS = 180
-REFERENCE = "pullback"
 MOVES = 3
 
 Array = np.ndarray[Any, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """Of one engine in one row: seconds of a call in each round, or why there are none."""
-
-    engine: str
-    seconds: tuple[float, ...] = ()
-    skipped: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One line of the table; all engines at one batch size and number of threads."""
-
-    work: str
-    batch: int
-    threads: int
-    results: tuple[Result, ...]
-
-    def ratios(self, engine: str, to: str = engines.FLOOR) -> list[float]:
-        """Time of ``engine`` to the time of ``to`` in the same round; empty where one has none."""
-        mine, other = (next((r.seconds for r in self.results if r.engine == name), ()) for name in (engine, to))
-        return [a / b for a, b in zip(mine, other, strict=False)]
-
-
-def spread(numbers: list[float]) -> tuple[float, float, float]:
-    """Median and quartiles."""
-    if len(numbers) < 2:
-        return numbers[0], numbers[0], numbers[0]
-    low, middle, high = statistics.quantiles(numbers, n=4, method="inclusive")
-    return middle, low, high
 
 
 class Process:
@@ -91,7 +59,7 @@ class Process:
         return found
 
     def measure(self, batch: int, calls: int, save: pathlib.Path | None = None, moved: int = 0) -> dict[str, Any]:
-        """Seconds of ``calls`` calls; ``save``: where the last results are written; ``moved``: see ``worker.draw``."""
+        """Seconds of ``calls`` calls; ``save``: where the last results are written; ``moved``: see ``inputs.draw``."""
         assert self.process.stdin is not None
         request = {"batch": batch, "calls": calls, "moved": moved} | ({"save": str(save)} if save else {})
         try:
@@ -138,7 +106,9 @@ def run(
             process.close()
     try:
         for batch in batches:
-            yield _row(work, batch, threads, processes, skipped, rounds, slice_seconds)
+            flops = bounds.count(work, folder, batch).flops
+            row = _row(work, batch, threads, processes, skipped, rounds, slice_seconds)
+            yield dataclasses.replace(row, flops=flops)
     finally:
         for process in processes:
             process.close()
@@ -156,6 +126,7 @@ def _row(
     calls, failed = _warm_up(processes, batch, slice_seconds)
     failed = {**skipped, **failed}
     seconds: dict[str, list[float]] = {name: [] for name in calls if name not in failed}
+    load = os.getloadavg()[0]
     for _ in range(rounds if all(calls[name] > 1 for name in seconds) else (rounds + 1) // 2):  # long calls: half
         for process in processes:
             if process.engine in seconds:
@@ -165,10 +136,10 @@ def _row(
                 else:
                     failed[process.engine] = _reason(reply)
                     del seconds[process.engine]
-    results = [Result(name, tuple(times)) for name, times in seconds.items()]
-    results += [Result(name, (), reason) for name, reason in failed.items()]
-    order = [engine.name for engine in engines.ENGINES]
-    return Row(work.name, batch, threads, tuple(sorted(results, key=lambda result: order.index(result.engine))))
+    date, reference = time.strftime("%Y-%m-%d"), tuple(seconds.get(REFERENCE, ()))
+    results = [Result(name, tuple(times), "", reference, date) for name, times in seconds.items()]
+    results += [Result(name, (), reason, (), date) for name, reason in failed.items()]
+    return Row(work.name, batch, threads, ordered(results), load=load)
 
 
 def _warm_up(processes: list[Process], batch: int, slice_seconds: float) -> tuple[dict[str, int], dict[str, str]]:

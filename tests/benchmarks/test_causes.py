@@ -9,7 +9,7 @@ import pytest
 
 from tests.benchmarks import causes, report, work
 from tests.benchmarks.causes import Cause
-from tests.benchmarks.rounds import Result, Row
+from tests.benchmarks.rows import Result, Row
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "benchmarks.md"
 OPERATORS = [

@@ -6,7 +6,7 @@ import dataclasses
 import pathlib
 
 from tests.benchmarks import report, work
-from tests.benchmarks.rounds import Result, Row, spread
+from tests.benchmarks.rows import Result, Row, spread
 
 ROOT = pathlib.Path(__file__).parents[2]
 ROW = Row(

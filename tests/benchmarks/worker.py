@@ -1,8 +1,9 @@
 """One engine in one process: ``python -m tests.benchmarks.worker ENGINE WORK FOLDER THREADS``.
 
 Reads requests ``{"batch": rows, "calls": n}`` from standard input, one in a line, and answers each with the seconds of
-``n`` calls one after the other and the peak memory, or ``{"error": ...}``. With ``"save": path`` the results of the
-last call are written there: ``value`` and ``derivative``, what the engine has of them.
+``n`` calls one after the other and the peak memory, or ``{"error": ...}``. With one thread, seconds are those of the
+processor, whatever others do with it in between; with more, those of the clock. With ``"save": path`` the results of
+the last call are written there: ``value`` and ``derivative``, what the engine has of them.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import pathlib
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tests.benchmarks import engines, work
 from tests.benchmarks.failures import Refused, told
+from tests.benchmarks.inputs import draw
 from tests.benchmarks.memory import peak_megabytes
 
 
@@ -45,6 +48,7 @@ def main(name: str, row: str, folder: str, threads: str) -> int:
         say(skipped=told(problem))
         return 0
     say(ready=True)
+    clock = time.process_time if threads == "1" else time.perf_counter
     inputs: dict[tuple[int, int], list[Any]] = {}
     for line in sys.stdin:
         request = json.loads(line)
@@ -53,7 +57,7 @@ def main(name: str, row: str, folder: str, threads: str) -> int:
             inputs.clear()
             inputs[size] = draw(chosen, *size)
         try:
-            reply, result = measure(call, inputs[size], request["calls"])
+            reply, result = measure(call, inputs[size], request["calls"], clock)
             if "save" in request:
                 np.savez(request["save"], **named(name, result))
             del result  # not beside the next ones
@@ -64,31 +68,22 @@ def main(name: str, row: str, folder: str, threads: str) -> int:
     return 0
 
 
-def draw(chosen: work.Work, batch: int, moved: int = 0) -> list[Any]:
-    """``x`` and, for products, a tangent: the same in every process; ``moved``: each number by at most one unit."""
-    rng = np.random.default_rng(7)
-    count = 2 if chosen.kind == "hvp" else 1
-    arrays = [rng.standard_normal((batch, *chosen.shape), np.float32) for _ in range(count)]
-    if moved:
-        steps = np.random.default_rng(moved).integers(-1, 2, arrays[0].shape).astype(np.float32)
-        arrays[0] += steps * np.spacing(np.abs(arrays[0]))
-    return arrays
-
-
-def measure(call: Any, arrays: list[Any], calls: int) -> tuple[dict[str, float], list[Any]]:
+def measure(call: Any, arrays: list[Any], calls: int, clock: Callable[[], float]) -> tuple[dict[str, float], list[Any]]:
     """Seconds for ``calls`` calls, peak memory, and bytes of the arrays that went in and out; the last results."""
-    start = time.perf_counter()
+    start = clock()
     for _ in range(calls):
         result = call(*arrays)
-    seconds = time.perf_counter() - start
+    seconds = clock() - start
     results = list(result)
     passed = sum(array.nbytes for array in (*arrays, *results)) / 2**20
     return {"seconds": seconds, "megabytes": peak_megabytes(), "arrays": passed}, results
 
 
 def named(engine: str, results: list[Any]) -> dict[str, Any]:
-    """Results by name: the floor has no derivative, products come without the value."""
-    if engine == engines.FLOOR:
+    """Results by name: a floor has no derivative, products come without the value."""
+    if engine in engines.BOUNDS:
+        return {}
+    if engine in engines.FLOORS:
         return {"value": results[0]}
     return {"derivative": results[-1]} | ({"value": results[0]} if len(results) > 1 else {})
 
