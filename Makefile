@@ -10,6 +10,7 @@ BACKENDS := .venvs/backends
 CLUSTERS := .venvs/clusters
 DOCS := .venvs/docs
 ANYWHERE := .venvs/anywhere
+BENCHMARKS := .venvs/benchmarks
 NODE := .venvs/node
 HEADERS := .venvs/onnxruntime-headers
 PACKAGE := .venvs/package
@@ -154,9 +155,17 @@ $(HEADERS)/installed:
 		else echo "No npm: the test of the C++ example is skipped"; fi
 	@touch $@
 
-# BENCH are its options: --quick for small networks, --publish to write docs/benchmarks.md and the README's table.
-bench: $(MAIN)/installed
-	$(MAIN)/bin/python -m tests.benchmarks $(BENCH)
+# BENCH are its options: names of rows, --engines, --batches and --threads for some of them, --quick for small networks,
+# --publish to put what was measured into docs/benchmarks.md and the README's table. AOTInductor needs g++.
+bench: $(BENCHMARKS)/installed
+	$(BENCHMARKS)/bin/python -m tests.benchmarks $(BENCH)
+
+# All engines beside Pullback: large, and only for this.
+$(BENCHMARKS)/installed: pyproject.toml
+	@$(call require-python)
+	@test -x $(BENCHMARKS)/bin/python || $(PYTHON) -m venv $(BENCHMARKS)
+	$(BENCHMARKS)/bin/python -m pip install --quiet --editable ".[bench]" "$(TORCH)"
+	@touch $@
 
 # What each integration costs over a call by hand, each where its library is installed: writes a section of
 # docs/benchmarks.md. The environments hold the wheel; what is measured are these sources.

@@ -168,6 +168,9 @@ def _wrong_option(options: argparse.Namespace, rows: list[str], cores: int) -> s
         return f"--quick excludes {', '.join(large)}: measure it without"
     if not all(1 <= threads <= cores for threads in options.threads):
         return f"--threads must be from 1 to {cores}, the processors that this process may use"
+    sizes = {batch for item in work.ROWS if item.name in (options.work or rows) for batch in item.batches}
+    if unknown_sizes := [f"{batch:,}" for batch in options.batches or () if batch not in sizes]:
+        return f"{', '.join(options.work) or 'any row'} has no batch of {', '.join(unknown_sizes)}"
     if options.report and not (options.folder / RUN).exists():
         return f"--report: {options.folder} holds no results; measure first, or name the --folder of a run"
     return ""

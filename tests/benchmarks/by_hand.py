@@ -39,7 +39,8 @@ def by_hand(model: Any) -> bytes:
         if kind not in _LAYERS:
             raise Refused(f"no graph by hand for {kind}")
         node = layer._inbound_nodes[-1]  # a Sequential calls its layers again
-        inputs = [names[id(tensor)] for tensor in node.input_tensors]
+        # Masks are inputs too, which Keras computes beside the layers; see _masking.
+        inputs = [names[id(tensor)] for tensor in node.input_tensors if id(tensor) in names]
         names[id(node.outputs[0])] = _LAYERS[kind](pen, layer, *inputs)
     return pen.finish(model, names[id(model.outputs[0])])
 
@@ -137,9 +138,7 @@ def _recurrent(pen: _Pen, layer: Any, x: str) -> str:
     operator, _ = _CELLS[type(cell).__name__]
     attributes = {"hidden_size": cell.units, "direction": "bidirectional" if both else "forward"}
     attributes |= {"linear_before_reset": 1} if operator == "GRU" else {}
-    if operator != "RNN" and cell.recurrent_activation.__name__ == "hard_sigmoid":
-        names = ["HardSigmoid", *["Tanh"] * (2 if operator == "LSTM" else 1)]
-        attributes |= {"activations": names * len(parts)} | {key: given * len(parts) for key, given in _HARD.items()}
+    attributes |= _activations(operator, cell, len(parts))
     stored = [np.stack(arrays) for arrays in zip(*[recurrent_weights(part) for part in parts], strict=True)]
     rows = pen.write("Transpose", x, perm=[1, 0, 2])
     inputs = [rows, *stored, *([pen.lengths] if pen.lengths else [])]
@@ -149,6 +148,22 @@ def _recurrent(pen: _Pen, layer: Any, x: str) -> str:
         return pen.write("Reshape", y, np.array([0, 0, len(parts) * cell.units]))
     y = pen.write("Transpose", y, perm=[1, 0, 2])
     return pen.write("Reshape", y, np.array([0, len(parts) * cell.units]))
+
+
+def _activations(operator: str, cell: Any, directions: int) -> dict[str, Any]:
+    """Of the gates, then of what they scale, for each direction; none where they are ONNX's own."""
+    gates, scaled = getattr(cell, "recurrent_activation", None), cell.activation.__name__
+    hard = gates is not None and gates.__name__ == "hard_sigmoid"
+    if not hard and scaled == "tanh":
+        return {}
+    names = {"LSTM": ["Sigmoid", scaled.capitalize(), scaled.capitalize()], "GRU": ["Sigmoid", scaled.capitalize()]}
+    chosen = names.get(operator, [scaled.capitalize()])
+    if hard:
+        return {
+            "activations": ["HardSigmoid", *chosen[1:]] * directions,
+            **{k: v * directions for k, v in _HARD.items()},
+        }
+    return {"activations": chosen * directions}
 
 
 def recurrent_weights(layer: Any) -> tuple[Array, Array, Array]:

@@ -1,10 +1,10 @@
 """Recurrent networks against the best forward pass: ``python -m tests.benchmarks.recurrent``.
 
 The floor is the fastest of our value alone, tf2onnx's graph of the same model and one by hand with ONNX's ``LSTM``,
-``GRU`` or ``RNN`` operator of the same sizes. All have one thread and are timed in turn with value and gradient, in one
-process: each number is the median of the ratios of neighbours, which a busy machine disturbs least. Times are processor
-time. ``before``: the same model without the rewrites of :mod:`pullback_export.optimize.recurrent`. Arguments, if any,
-are parts of the names of the networks to be measured.
+``GRU`` or ``RNN`` operator, as in the tables of ``make bench``, which has torch.onnx's besides. All have one thread and
+are timed in turn with value and gradient, in one process: each number is the median of the ratios of neighbours, which
+a busy machine disturbs least. Times are processor time. ``before``: the same model without the rewrites of
+:mod:`pullback_export.optimize.recurrent`. Arguments, if any, are parts of the names of the networks to be measured.
 """
 
 from __future__ import annotations
@@ -18,17 +18,14 @@ from unittest import mock
 
 import keras
 import numpy as np
-import onnx
 import onnxruntime
-import tensorflow as tf
-import tf2onnx
-from onnx import helper, numpy_helper
 from pullback.storage.onnx_cut import cut
 from pullback_export.optimize import pipeline
 
+from tests.benchmarks.by_hand import by_hand
+from tests.benchmarks.floors import of_tf2onnx
 from tests.exporter.optimize.test_counts import exported
 
-_OPERATORS = {"LSTM": ("LSTM", 4), "GRU": ("GRU", 3), "SimpleRNN": ("RNN", 1)}
 _RECURRENT = ("fused", "linear_steps")
 
 
@@ -72,44 +69,6 @@ def model(network: Network) -> Any:
     return keras.Model(x, keras.layers.Dense(1, name="y")(hidden))
 
 
-def by_hand(network: Network) -> bytes:
-    """Four nodes around the operator, with weights that are drawn: what they are does not matter to the time."""
-    operator, gates = _OPERATORS[network.kind]
-    rng, units = np.random.default_rng(0), network.units
-    shapes = {
-        "w": (1, gates * units, network.features),
-        "r": (1, gates * units, units),
-        "b": (1, 2 * gates * units),
-        "column": (units, 1),
-    }
-    weights = {name: (0.1 * rng.normal(size=shape)).astype(np.float32) for name, shape in shapes.items()}
-    attributes: dict[str, Any] = {"linear_before_reset": 1} if operator == "GRU" else {}
-    if network.hard or network.activation != "tanh":
-        names = ["HardSigmoid" if network.hard else "Sigmoid", *[network.activation.capitalize()] * (gates // 2)]
-        attributes["activations"] = names
-    if network.hard:
-        attributes |= {"activation_alpha": [1 / 6], "activation_beta": [0.5]}
-    nodes = [
-        helper.make_node("Transpose", ["x"], ["rows"], perm=[1, 0, 2]),
-        helper.make_node(operator, ["rows", "w", "r", "b"], ["", "last"], hidden_size=units, **attributes),
-        helper.make_node("Squeeze", ["last", "first"], ["hidden"]),
-        helper.make_node("MatMul", ["hidden", "column"], ["y"]),
-    ]
-    stored = [numpy_helper.from_array(array, name) for name, array in (weights | {"first": np.array([0])}).items()]
-    x = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["B", network.steps, network.features])
-    y = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["B", 1])
-    graph = helper.make_graph(nodes, "by_hand", [x], [y], stored)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8).SerializeToString()
-
-
-def of_tf2onnx(network: Network, net: Any) -> bytes:
-    """The value as stock tf2onnx exports it, which also finds Keras' own cells."""
-    signature = [tf.TensorSpec((None, network.steps, network.features), tf.float32, name="x")]
-    function = tf.function(lambda x: net(x), input_signature=signature)
-    content: bytes = tf2onnx.convert.from_function(function, signature, opset=18)[0].SerializeToString()
-    return content
-
-
 def runners(network: Network) -> dict[str, Callable[[Any], Any]]:
     net = model(network)
     after = exported(net, "gradient(y, x)").SerializeToString()
@@ -117,8 +76,8 @@ def runners(network: Network) -> dict[str, Callable[[Any], Any]]:
     with mock.patch.object(pipeline, "LOOPS", loops):
         before = exported(net, "gradient(y, x)").SerializeToString()
     contents = {
-        "by hand": by_hand(network),
-        "tf2onnx": of_tf2onnx(network, net),
+        "by hand": by_hand(net),
+        "tf2onnx": of_tf2onnx(net, (network.steps, network.features)),
         "value": cut(after, {"y"}, "value"),
         "value and gradient": after,
         "value before": cut(before, {"y"}, "value"),

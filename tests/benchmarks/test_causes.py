@@ -37,7 +37,7 @@ WITHIN = row(4096, forward=1e-3, pullback=2e-3, jax=2.4e-3, tf_function=3e-3)
 def test_over_the_aim_and_behind_are_missed() -> None:
     assert causes.missed(WITHIN) == []
     assert causes.missed(SLOW) == [
-        "3.00 times the forward pass, the aim is 2.5",
+        "3.00 times the fastest forward pass, the aim is 2.5",
         "JAX, jit takes 0.80 times as long as Pullback",
     ]
 

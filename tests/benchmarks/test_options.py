@@ -18,6 +18,7 @@ from tests.benchmarks import __main__ as command
         ("--threads 1000", "--threads must be from 1 to"),
         ("--threads 0", "--threads must be from 1 to"),
         ("--engines jaxx", "invalid choice: 'jaxx'"),
+        ("bowl --batches 2", "bowl has no batch of 2"),
         ("--report", "holds no results; measure first"),
     ],
 )
@@ -39,7 +40,7 @@ def test_wrong_option(
     ("options", "names", "resources"),
     [
         ("hvp bowl", ["bowl", "hvp"], False),
-        ("--quick", ["bowl", "surrogate", "jacobian", "hessian", "hvp"], False),
+        ("--quick", ["bowl", "surrogate", "jacobian", "jacobian_1000", "hessian", "hvp"], False),
         ("hvp --resources", ["hvp"], True),
         ("", [item.name for item in command.work.ROWS], True),
     ],
@@ -52,3 +53,9 @@ def test_what_is_measured(
     assert [item.name for item in found.work] == names
     assert found.resources is resources
     assert [item.name for item in found.engines] == ["forward", "pullback", "jax"]
+
+
+def test_batches_that_are_measured(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "bowl", "lstm", "--batches", "1", "64", "--folder", str(tmp_path)])
+    found = command._options()
+    assert [command._batches(found, item) for item in found.work] == [(1, 64), (1,)]

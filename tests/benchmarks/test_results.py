@@ -1,0 +1,47 @@
+"""What was measured is kept: a run takes the place of what it measured, and of nothing else."""
+
+from __future__ import annotations
+
+import pathlib
+
+from tests.benchmarks.results import Results, load
+from tests.benchmarks.rows import Result, Row
+
+OPERATORS = [{"op": "Mul", "count": 3, "us": 300.0, "share": 1.0, "node": ""}]
+
+
+def row(work: str, batch: int, **seconds: float) -> Row:
+    paired = (seconds["pullback"],)
+    return Row(work, batch, 1, tuple(Result(name, (time,), "", paired, "day") for name, time in seconds.items()))
+
+
+def test_rows_are_merged_in_the_order_of_the_tables(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "results.json"
+    published = Results(starts=[{"engine": "jax"}], profiles={"lstm 1 1": OPERATORS, "bowl 64 1": OPERATORS})
+    for item in (row("lstm", 1, pullback=4.0, jax=2.0), row("bowl", 64, pullback=1.0)):
+        published.add(item)
+    published.profiles |= {"lstm 1 1": OPERATORS, "bowl 64 1": OPERATORS}
+    published.save(path)
+    again = load(path)
+    assert again == published
+
+    again.merge(Results([row("lstm", 1, pullback=3.0), row("bowl", 1, pullback=5.0)], header={"date": "later"}))
+    assert [(item.work, item.batch) for item in again.rows] == [("bowl", 1), ("bowl", 64), ("lstm", 1)]
+    lstm = again.rows[2]
+    assert lstm.seconds("pullback") == 3.0
+    assert lstm.ratios("jax", "pullback") == [0.5]
+    assert set(again.profiles) == {"bowl 64 1"}
+    assert (again.starts, again.header) == ([{"engine": "jax"}], {"date": "later"})
+
+
+def test_a_row_or_engine_that_is_no_more_is_dropped(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "results.json"
+    Results([row("bowl", 1, pullback=1.0)]).save(path)
+    path.write_text(path.read_text().replace('"pullback"', '"gone"'))
+    assert load(path).rows[0].results == ()
+    path.write_text(path.read_text().replace('"bowl"', '"gone"'))
+    assert load(path).rows == []
+
+
+def test_nothing_is_kept_where_nothing_was_measured(tmp_path: pathlib.Path) -> None:
+    assert load(tmp_path / "results.json") == Results()
