@@ -1,0 +1,199 @@
+"""Why rows are over their aim or behind another engine, and what was tried: printed by ``causes``."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Cause:
+    """Why a row is not ahead, at these batch sizes, and at least three things that were tried.
+
+    ``at_one_row`` follows the cause where the batch is 1. All texts may hold fields: see :func:`numbers`.
+    """
+
+    work: str
+    batches: tuple[int, ...]
+    cause: str
+    tried: tuple[str, ...]
+    at_one_row: str = ""
+
+
+_ELEMENTWISE = (
+    "ONNX Runtime computes elementwise steps one by one, each a pass over memory; XLA makes one loop of several."
+)
+_HEAVY = (
+    "Nearly all the time is arithmetic that every engine does (the forward pass alone takes {forward}), so that no"
+    " engine can be ten times as fast as another."
+)
+_POINTWISE = (
+    "Gradients of strided 1x1 convolutions as one `ConvTranspose` instead of a convolution and zeros between its"
+    " results: kept; ResNet50 went from 2.6 to 2.3 times its forward pass."
+)
+_MASKS = (
+    "Masks as convolutions with one kernel per channel and a steep `HardSigmoid`, which stay in the blocked layout"
+    " (exact for all float32): no gain, the convolutions took as long as comparing and leaving the layout."
+)
+_PHASES = (
+    "Gradients of strided depthwise convolutions as one convolution for each phase, interleaved by `Concat`, instead of"
+    " `ConvTranspose`: kept; 1.24 ms instead of 2.86 for 5x5 kernels, 144 x 28 x 28 numbers and a stride of 2, 3.28"
+    " instead of 4.22 for 3x3 and 96 x 56 x 56. Interleaved by `DepthToSpace` or `Transpose` it takes longer than"
+    " `ConvTranspose`; zeros between the results and one convolution 1.54 and 3.44 ms."
+)
+_STATES = (
+    "ONNX's operator returns the states and not the gates, of which the derivative needs those of all steps: with few"
+    " rows they are computed once more from its states, with many by a loop that collects them; then the steps are"
+    " gone through backwards by another loop (`Scan` {share[Scan]}, `Mul` {share[Mul]}, `Gemm` {share[Gemm]})."
+)
+_COMPILED = "Each step of a loop starts its nodes, at a microsecond or more each; XLA compiles the whole loop."
+_REVERSE = (
+    "The reverse loop as three nodes (the state ten times beside itself, times coefficients, times one constant matrix"
+    " of 640 x 128): 1194 us for 200 steps of LSTM(64) at batch 1 and 12.5 ms at batch 32, where the loop of six nodes"
+    " takes 778 us and 4.0 ms. Not kept.",
+    "The cells by an `LSTM` operator with linear activations: 406 us at batch 1 and 12.6 ms at batch 32, where a loop"
+    " of two nodes takes 251 us and 0.75 ms. Not kept.",
+)
+_CHUNKS = "The cells in chunks that run at once: kept for long sequences, 0.94 to 0.96 of the time with 200 steps."
+_COLLECTED = (
+    "Gates, cells and their products collected by the loop instead of computed once more for all steps after it: kept"
+    " for many rows, 0.89 to 0.94 of the time at batch 32."
+)
+_ONE_MORE_ROW = "The bias of the inputs as one more row of their weights: kept, 0.96 of the time at batch 32."
+_GRU_STEP = (
+    "A backward step of 4 nodes (the state beside itself, times coefficients of all steps, and one `Gemm`) instead of"
+    " 15: kept, 1098 to 527 us at batch 1."
+)
+CAUSES: tuple[Cause, ...] = (
+    Cause(
+        "bowl",
+        (1, 64, 4096, 65536),
+        _ELEMENTWISE
+        + " Masks of relu are three steps (`Greater` {share[Greater]}, `Cast` {share[Cast]}, `Mul` {share[Mul]}).",
+        (
+            "Products with one column as rows: kept; 45 us instead of 130 for 4096 x 64.",
+            "The mask by `Sign` (512 us for 4096 x 64), `HardSigmoid` (194), `Ceil` and `Clip` (196), a cast to bool"
+            " and back (149) or `Where` (1254): the comparison (129) is fastest.",
+            "Chunks of 128 to 4096 rows: half a MiB of the widest value is best, and kept.",
+            "The constant factor of the last layer inside the weights: kept, 7 % of the call.",
+        ),
+        "Starting the nodes is all the time there is.",
+    ),
+    Cause(
+        "surrogate",
+        (1,),
+        "The weights, 133,000 numbers, are read once forward and once backward, by every engine.",
+        (
+            "Weights used in place (`transB`) instead of a transposed copy: kept.",
+            "The last column as a row: kept.",
+            "One thread instead of two: kept as the default for small files; a second one costs more than it brings.",
+        ),
+    ),
+    Cause(
+        "surrogate",
+        (64, 4096, 65536),
+        "Matrix products take {share[Gemm]} and {share[FusedGemm]}; the rest is masks, which ONNX Runtime does not"
+        " fuse.",
+        (
+            "Products with one column as rows: kept; 137 us instead of 396 for 4096 x 256.",
+            "Chunks of 128 to 2048 rows: all within 5 % of each other on one thread.",
+            "Threads side by side, a chunk each, instead of inside each operator: kept.",
+            "Masks as `Where`, `Sign` or `HardSigmoid` instead of a cast comparison: slower.",
+        ),
+    ),
+    Cause(
+        "hessian",
+        (1, 1000),
+        _ELEMENTWISE
+        + " They are {share[Mul]} of the call as `Mul`; the matrix products run at the speed of the processor.",
+        (
+            "Constant factors inside the weights, with a matrix for each seed: kept.",
+            "What all seeds share is multiplied first: kept; with the above 22 became 17 to 19 times the forward pass.",
+            "Chunks of 256 rows: kept, 4 to 15 %.",
+            "Seeds that only scale a term moved out of the per-seed loop: kept, 8 % at 1000 rows.",
+            "The sum of both terms inside `Gemm`: no gain through the reshape between them.",
+        ),
+    ),
+    Cause(
+        "hvp",
+        (1, 1000),
+        _ELEMENTWISE
+        + " The four large matrix products are at the speed of the processor; ten elementwise steps are left.",
+        (
+            "Constant factors inside the weights: kept; 3.7 became 3.3 times the forward pass.",
+            "The sum of both terms inside `Gemm`: kept, 2 %.",
+            "Chunks of 128 to 512 rows at 1000 rows: 8 to 40 % slower.",
+        ),
+    ),
+    Cause(
+        "jacobian",
+        (1, 1000),
+        _ELEMENTWISE,
+        (
+            "What all seeds share is multiplied first, constants go into weights: kept; 3.7 became 2.9 at 1000 rows.",
+            "Chunks of 128 to 512 rows at 1000 rows: 20 to 95 % slower.",
+            "One thread: kept as the default for small files; a second one costs more than it brings at one row.",
+        ),
+        "Starting {nodes[Mul]} products and the other nodes is all the time there is.",
+    ),
+    Cause(
+        "transformer",
+        (1, 8),
+        "Matrix products take {share[MatMul]} (`MatMul`), {share[Gemm]} (`Gemm`) and {share[FusedMatMul]}"
+        " (`FusedMatMul`); products of the derivative of gelu, softmax and the normalisations {share[Mul]}.",
+        (
+            "The factor that both terms of the derivative of gelu share multiplied once, constants joined, nine"
+            " steps became seven: kept; 2.27 became 2.19 at 8, 2.21 became 2.16 at 1.",
+            "Sums inside the matrix product in front of them: kept where shapes allow; no gain here.",
+            "Transposes cancelled across the border of forward and backward pass: kept.",
+        ),
+        _HEAVY,
+    ),
+    Cause(
+        "mobilenet_v2",
+        (1,),
+        "Between convolutions ({share[Conv]}) lie masks of relu6, two comparisons each (`Less` {share[Less]}, `Greater`"
+        " {share[Greater]}, `And` {share[And]}, `Cast` {share[Cast]}, `Mul` {share[Mul]}), for which ONNX Runtime"
+        " leaves and enters the blocked layout (`ReorderOutput` {share[ReorderOutput]}, `ReorderInput`"
+        " {share[ReorderInput]}). Results of the phases of strided depthwise gradients are interleaved by `Concat`"
+        " ({share[Concat]}).",
+        (
+            _MASKS,
+            _PHASES,
+            "The mask by the sign of `y * (6 - y)` (3.6 ms for 96 x 112 x 112), by one comparison of it (2.2), by `Mod`"
+            " (9.5) or `Where` (6.6): two comparisons (2.1) are fastest.",
+        ),
+        _HEAVY,
+    ),
+    Cause(
+        "efficientnet_b0",
+        (1,),
+        "The forward pass has swish as one fused operator; with its derivative it takes six elementwise steps (`Mul`"
+        " {share[Mul]}, `Sigmoid` {share[Sigmoid]}). The factors of squeeze and excitation are broadcast, for which"
+        " ONNX Runtime leaves the blocked layout (`ReorderOutput` {share[ReorderOutput]}).",
+        (
+            "Steps with a scalar as convolutions with one kernel per channel, which stay in the blocked layout: kept;"
+            " 3.2 became 2.9 times the forward pass.",
+            "The derivative of swish from its value, one step less: kept; with the next one 3.24 became 2.79.",
+            _PHASES,
+            "Sums of the gates' gradients as `GlobalAveragePool`, which has a blocked kernel: 1 %, not kept.",
+        ),
+        _HEAVY,
+    ),
+    Cause(
+        "resnet50",
+        (1, 8),
+        "Convolutions take {share[Conv]}, and are within the aim; `ConvTranspose` of strided convolutions takes"
+        " {share[ConvTranspose]}, and the maximum pooling, which must say where the maxima are, {share[MaxPool]}:"
+        " neither has a blocked kernel.",
+        (
+            _POINTWISE,
+            _MASKS,
+            "Both transposed convolutions in front of a sum as one of joined inputs: no gain.",
+        ),
+        _HEAVY,
+    ),
+    Cause("lstm", (1, 32), _STATES, (*_REVERSE, _CHUNKS, _COLLECTED, _ONE_MORE_ROW), _COMPILED),
+    Cause("lstm_48", (1, 32), _STATES, (*_REVERSE, _COLLECTED, _ONE_MORE_ROW), _COMPILED),
+    Cause("gru_48", (1, 32), _STATES, (_GRU_STEP, _COLLECTED, _ONE_MORE_ROW), _COMPILED),
+    Cause("bidirectional", (1, 32), _STATES, (*_REVERSE, _COLLECTED, _ONE_MORE_ROW), _COMPILED),
+)
