@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pullback_export.graph.graph import Graph
 from pullback_export.graph.pruning import prune
 from pullback_export.optimize.final.blocked_channels import blocked_scalar
+from pullback_export.optimize.final.channel_factors import affine_channels, factor_before_mask
 from pullback_export.optimize.final.common_factor import factor_taken_out, from_known_product
 from pullback_export.optimize.final.cropped_convtranspose import cropped
 from pullback_export.optimize.final.engine import rewrite
@@ -19,6 +20,7 @@ from pullback_export.optimize.final.matmul_add import sum_in_product
 from pullback_export.optimize.final.products import in_order, into_weights
 from pullback_export.optimize.final.scan_bodies import tighten
 from pullback_export.optimize.final.single_column import as_row
+from pullback_export.optimize.final.spread_pixels import spread_late
 from pullback_export.optimize.final.strided_convtranspose import in_phases
 from pullback_export.optimize.local.identities import shrunk, simplify
 from pullback_export.optimize.local.repeated_rows import before_expansion
@@ -109,12 +111,30 @@ FINAL: tuple[Row[Final], ...] = (
         "a @ b + c is one Gemm: one pass over memory less",
         f"{_COUNTS}::test_final_rule",
     ),
+    Row(
+        "factor_before_mask",
+        factor_before_mask,
+        "the factor of a BatchNormalization passes a mask and joins a kernel: one product less",
+        f"{_COUNTS}::test_final_rule",
+    ),
+    Row(
+        "affine_channels",
+        affine_channels,
+        "BatchNormalization of joined channels keeps ONNX Runtime's blocked layout as a convolution",
+        f"{_COUNTS}::test_final_rule",
+    ),
     Row("cropped", cropped, "a ConvTranspose does not compute what is cut off after it", f"{_COUNTS}::test_final_rule"),
     Row(
         "in_phases",
         in_phases,
         "a strided ConvTranspose per channel is 0.4 to 0.8 of the time as convolutions",
         "tests/exporter/optimize/test_phases.py::test_phases_are_the_adjoint",
+    ),
+    Row(
+        "spread_late",
+        spread_late,
+        "after a strided 1x1 convolution three of four places of the gradient are zero: they are not computed",
+        "tests/exporter/optimize/test_spread_pixels.py::test_operators",
     ),
     Row(
         "blocked_scalar",

@@ -3,7 +3,9 @@
 On CPUs ONNX Runtime computes convolutions with channels in blocks (NCHWc) and leaves that layout, at the price of
 another pass over memory, for every operator that does not know it: also for ``1 - s`` with a scalar
 (onnxruntime/core/optimizer/nchwc_transformer.cc). ``Conv`` with one 1x1 kernel per channel does: a kernel of -1 and a
-bias of 1, rounded once as before. Masks stay comparisons: as convolutions they took as long as leaving the layout.
+bias of 1, rounded once as before. For ``1 - s`` of a sigmoid, which is never outside of 0 to 1, there is an operator
+that stays in that layout and takes 0.6 of the time: ``HardSigmoid``, whose cuts then cut nothing. Masks stay
+comparisons: a steep ``HardSigmoid``, as an operator or in a convolution, took as long, and says NaN where they say no.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import numpy as np
 
 from pullback_export.graph.dims import known
 from pullback_export.graph.values import Node, Region, Value
-from pullback_export.optimize.rewrite import only_reader
+from pullback_export.optimize.rewrite import made_by, only_reader
 
 BLOCK = 8  # channels; some processors take 4 or 16
 _DEPTH = 6
@@ -35,6 +37,8 @@ def blocked_scalar(graph: Region, node: Node) -> Value | None:
             return _per_channel(graph, x, number, 0.0)
         if node.op_type == "Add":
             return _per_channel(graph, x, 1.0, number)
+        if x is right and number == 1 and made_by(x, "Sigmoid") is not None:
+            return graph.emit("HardSigmoid", [x], {"alpha": -1.0, "beta": 1.0})
         return _per_channel(graph, x, -1.0, number) if x is right else _per_channel(graph, x, 1.0, -number)
     return None
 

@@ -177,8 +177,33 @@ def _neg(graph: Region, operands: Operands, attributes: Attributes) -> Value | N
     return inner.inputs[0] if inner is not None else None
 
 
+def _and(graph: Region, operands: Operands, attributes: Attributes) -> Value | None:
+    """``0 < y and y < c`` of a ``y`` that is not negative: a cast to bool takes half the time of the first comparison.
+
+    The cast says for NaN that it is not 0, the other comparison that it is not below ``c``.
+    """
+    for above, below in (operands, operands[::-1]):
+        left, right = made_by(above, "Greater"), made_by(below, "Less")
+        if left is None or right is None or left.inputs[0] is not right.inputs[0]:
+            continue
+        y, zero = left.inputs
+        if zero is not None and zero.fill == 0 and _is_not_negative(y):
+            return graph.emit("And", [graph.emit("Cast", [y], {"to": np.dtype(bool)}), below])
+    return None
+
+
+def _is_not_negative(value: Value | None) -> bool:
+    """Whether no element is below 0; NaN may be among them."""
+    node = made_by(value, "Relu", "Clip")
+    if node is None or node.op_type == "Relu":
+        return node is not None
+    least = node.inputs[1] if len(node.inputs) > 1 else None
+    return least is not None and least.const is not None and least.const.size == 1 and least.const.item() >= 0
+
+
 _RULES: dict[str, Callable[..., Value | None]] = {
     "Identity": _identity,
+    "And": _and,
     "Cast": _cast,
     "Add": _neutral(0.0, either_side=True),
     "Sub": _neutral(0.0, either_side=False),
