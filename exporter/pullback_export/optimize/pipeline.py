@@ -134,7 +134,7 @@ FINAL: tuple[Row[Final], ...] = (
         "spread_late",
         spread_late,
         "after a strided 1x1 convolution three of four places of the gradient are zero: they are not computed",
-        "tests/exporter/optimize/test_spread_pixels.py::test_operators",
+        "tests/exporter/optimize/test_convolutional.py::test_operators",
     ),
     Row(
         "blocked_scalar",

@@ -238,6 +238,11 @@ def channel_factor_joins_transposed_kernel(graph: Graph, x: Value, y: Value) -> 
     return graph.emit("ConvTranspose", [x * constant(graph, 3, 1, 1), constant(graph, 3, 2, 1, 1)], {"strides": [2, 2]})
 
 
+def mask_of_relu6_compares_once(graph: Graph, x: Value, y: Value) -> Value:
+    kept = graph.emit("Clip", [x, *map(graph.constant, (np.float32(0), np.float32(0.5)))])
+    return y * graph.emit("Cast", [(kept > 0.0) & (kept < 0.5)], {"to": np.dtype(np.float32)})
+
+
 def pools_once(graph: Graph, x: Value, y: Value) -> Value:
     pool: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [1, 1], "pads": [0, 0, 0, 0]}
     largest = graph.emit("MaxPool", [x], pool)
@@ -259,6 +264,7 @@ REWRITES: Sequence[tuple[Rewrite, dict[str, int]]] = [
     (power_of_two_joins, {"Mul": 1}),
     (channel_factor_joins_kernel, {"Conv": 1}),
     (channel_factor_joins_transposed_kernel, {"ConvTranspose": 1}),
+    (mask_of_relu6_compares_once, {"Clip": 1, "Cast": 2, "Less": 1, "And": 1, "Mul": 1}),
     (pools_once, {"MaxPool": 1, "Cast": 1, "Mul": 1}),
 ]
 
@@ -367,6 +373,16 @@ def crop_joins_transposed_convolution(graph: Graph, x: Value, y: Value) -> Value
     return graph.emit("Slice", [whole, *map(graph.constant, ([1, 0], [-2, 2**62], [2, 3]))])
 
 
+def factor_passes_a_mask_to_the_convolution(graph: Graph, x: Value, y: Value) -> Value:
+    mask = graph.emit("Cast", [y > 0.0], {"to": np.dtype(np.float32)})
+    return graph.emit("Conv", [x, constant(graph, 3, 3, 1, 1)]) * mask * constant(graph, 1, 3, 1, 1)
+
+
+def joined_channels_are_normalised_by_a_convolution(graph: Graph, x: Value, y: Value) -> Value:
+    joined = graph.emit("Concat", [x, y] * 8, {"axis": 1})
+    return graph.emit("Relu", [joined * constant(graph, 1, 48, 1, 1) + constant(graph, 1, 48, 1, 1, number=-7.0)])
+
+
 FINAL: Sequence[tuple[Rewrite, dict[str, int]]] = [
     (column_factor_joins_weights, {"Reshape": 1, "MatMul": 1}),
     (column_factor_joins_transposed_weights, {"Reshape": 1, "Gemm": 1}),
@@ -385,6 +401,8 @@ FINAL: Sequence[tuple[Rewrite, dict[str, int]]] = [
     (common_factor_of_unbounded_products_stays, {"Mul": 3, "Exp": 1, "Erf": 1, "Add": 1}),
     (known_product_takes_the_place_of_two, {"Sigmoid": 1, "Sub": 1, "Mul": 2, "Add": 1, "Sum": 1}),
     (crop_joins_transposed_convolution, {"ConvTranspose": 1}),
+    (factor_passes_a_mask_to_the_convolution, {"Conv": 1, "Greater": 1, "Cast": 1, "Mul": 1}),
+    (joined_channels_are_normalised_by_a_convolution, {"Concat": 1, "Conv": 1, "Relu": 1}),
 ]
 
 
@@ -434,8 +452,9 @@ def test_scalar_between_convolutions_is_a_convolution() -> None:
     model = exported(keras.Model(x, L.Dense(1)(L.GlobalAveragePooling2D()(hidden))), "gradient(y, x)")
     found = types_of(model.graph)
     assert found["Sub"] == 0
+    assert found["HardSigmoid"] == 2  # 1 - s, twice: it stays between 0 and 1
     kernels = [node for node in model.graph.node if node.op_type == "Conv" and attribute_of(node, "group") == 16]
-    assert len(kernels) == 2  # 1 - s, twice
+    assert not kernels
 
 
 def test_strided_pointwise_gradient_is_one_node() -> None:

@@ -1,10 +1,10 @@
 """Gradients of strided 1x1 convolutions: the zeros between their results are written as late as possible.
 
 The input gradient of a 1x1 convolution with a stride of ``s`` is not zero at every ``s``-th place only, and so is all
-that is computed from it place by place: sums with such a gradient, masks, 1x1 convolutions. Here these are computed
-for the places that count, a quarter of all with a stride of 2, and the places are spread where something needs zeros. A
-larger convolution without stride of spread places is a ``ConvTranspose`` with it. Places are spread by ``ConvTranspose``
-with a kernel of 1 for each channel: 0.2 ms for 1024 x 14 x 14 numbers, where ``Pad`` takes 0.7.
+that is computed from it place by place: sums with such a gradient, masks, 1x1 convolutions. Here these are computed for
+the places that count, a quarter of all with a stride of 2, and the places are spread where something needs the zeros. A
+larger convolution without stride of spread places is a ``ConvTranspose`` of them. Another one spreads them, with a
+kernel of 1 for each channel: 0.2 ms for 1024 x 14 x 14 numbers, where ``Pad`` takes 0.7.
 """
 
 from __future__ import annotations
@@ -178,7 +178,9 @@ def _spread(value: Value | None) -> _Spread | None:
 
 def _as_spread(node: Node, source: Value) -> _Spread | None:
     attributes: dict[str, Any] = dict(node.attributes)
-    strides, extra = (tuple(attributes.get(name, [number] * 2)) for name, number in (("strides", 1), ("output_padding", 0)))
+    strides, extra = (
+        tuple(attributes.get(name, [number] * 2)) for name, number in (("strides", 1), ("output_padding", 0))
+    )
     if len(strides) != 2 or max(strides) < 2 or any(attributes.get("pads", [0])) or "output_shape" in attributes:
         return None
     return _Spread(source, strides, extra)

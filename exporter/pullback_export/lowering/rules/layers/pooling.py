@@ -52,8 +52,9 @@ def _stride_one(op: OpContext, share: Value, windows: Sequence[Window]) -> Value
 
 def _are_tiles(window: Window) -> bool:
     """Whether each element is in exactly one window."""
-    whole = isinstance(window.size, int) and isinstance(window.result, int)
-    return whole and window.kernel == window.stride and window.size == window.result * window.stride
+    if not isinstance(window.size, int) or not isinstance(window.result, int):
+        return False
+    return window.kernel == window.stride and 0 < window.size == window.result * window.stride
 
 
 def _repeated(op: OpContext, share: Value, windows: Sequence[Window]) -> Value:
