@@ -1,7 +1,8 @@
 """``golden.npz``: inputs and the live model's answers, for self-checks where there is no TensorFlow.
 
-Keys are ``<function>/<case>/in/<name>`` and ``<function>/<case>/out/<name>``; cases count from 0. Arrays are
-read by hand, header first, so that neither a pickle nor a bomb gets as far as NumPy.
+Keys are ``<function>/<case>/in/<name>`` and ``<function>/<case>/out/<name>``; cases count from 0. An input of strings
+has two of them, ``.../in/<name>/utf8`` and ``.../in/<name>/ends`` (see :mod:`pullback.texts`). Arrays are read by hand,
+header first, so that neither a pickle nor a bomb gets as far as NumPy.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import dataclasses
 import io
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from pullback.errors import BundleError, DamagedError
 from pullback.manifest import Dim, FunctionSpec, TensorSpec
+from pullback.texts import BYTES, ENDS, STRING, packed, unpacked
 
 Array = npt.NDArray[Any]
 
@@ -41,12 +43,21 @@ def write(target: str | Path | BinaryIO, cases: Mapping[str, Sequence[Case]]) ->
         for function, its_cases in cases.items():
             for number, case in enumerate(its_cases):
                 for way, arrays in (("in", case.inputs), ("out", case.outputs)):
-                    for name, array in arrays.items():
+                    for name, array in _members_of(arrays):
                         content = io.BytesIO()
                         np.lib.format.write_array(content, np.asarray(array), (1, 0), allow_pickle=False)
                         info = zipfile.ZipInfo(f"{function}/{number}/{way}/{name}.npy")  # dated 1980
                         info.compress_type = zipfile.ZIP_DEFLATED
                         archive.writestr(info, content.getvalue())
+
+
+def _members_of(arrays: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
+    """Names and arrays as they are stored, without objects."""
+    for name, array in arrays.items():
+        if np.asarray(array).dtype == object:
+            yield from ((f"{name}/{part}", numbers) for part, numbers in packed(array).items())
+        else:
+            yield name, array
 
 
 def read(content: bytes, functions: Sequence[FunctionSpec], where: str) -> dict[str, list[Case]]:
@@ -86,16 +97,14 @@ def _members(archive: zipfile.ZipFile, where: str) -> dict[str, zipfile.ZipInfo]
 def _cases(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], spec: FunctionSpec, where: str) -> list[Case]:
     """Takes what it reads out of ``members``."""
     cases: list[Case] = []
-    while any(f"{spec.name}/{len(cases)}/in/{tensor.name}" in members for tensor in spec.inputs):
+    while any(f"{spec.name}/{len(cases)}/in/{_first_key(tensor)}" in members for tensor in spec.inputs):
         prefix, free = f"{spec.name}/{len(cases)}", dict[str, int]()
         groups = []
         for way, tensors in (("in", spec.inputs), ("out", spec.outputs)):
             arrays = {}
             for tensor in tensors:
-                key = f"{prefix}/{way}/{tensor.name}"
-                if key not in members:
-                    raise DamagedError(f"{where}: {key!r} is missing")
-                arrays[tensor.name] = _array(archive, members.pop(key), tensor, free, f"{where}: {key}")
+                read_one = _texts if tensor.dtype == STRING else _array
+                arrays[tensor.name] = read_one(archive, members, f"{prefix}/{way}/{tensor.name}", tensor, free, where)
             groups.append(arrays)
         cases.append(Case(*groups))
     if not cases:
@@ -103,9 +112,40 @@ def _cases(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], spec: 
     return cases
 
 
-def _array(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, tensor: TensorSpec, free: dict[str, int], where: str
+def _first_key(tensor: TensorSpec) -> str:
+    return f"{tensor.name}/{ENDS}" if tensor.dtype == STRING else tensor.name
+
+
+def _texts(
+    archive: zipfile.ZipFile,
+    members: dict[str, zipfile.ZipInfo],
+    key: str,
+    tensor: TensorSpec,
+    free: dict[str, int],
+    where: str,
 ) -> Array:
+    """An array of strings, from the two that hold it; each string is within the bytes, and is UTF-8."""
+    ends = dataclasses.replace(tensor, dtype="int64")
+    content = dataclasses.replace(tensor, dtype="uint8", shape=("bytes",))
+    places = _array(archive, members, f"{key}/{ENDS}", ends, free, where)
+    bytes_of_all = _array(archive, members, f"{key}/{BYTES}", content, {}, where)
+    try:
+        return unpacked(bytes_of_all, places)
+    except ValueError as error:
+        raise DamagedError(f"{where}: {key}: not an array of strings ({error}); it is damaged") from error
+
+
+def _array(
+    archive: zipfile.ZipFile,
+    members: dict[str, zipfile.ZipInfo],
+    key: str,
+    tensor: TensorSpec,
+    free: dict[str, int],
+    where: str,
+) -> Array:
+    if key not in members:
+        raise DamagedError(f"{where}: {key!r} is missing")
+    member, where = members.pop(key), f"{where}: {key}"
     with archive.open(member) as stream:
         shape, fortran, dtype = _header(stream.read(_MAX_HEADER), where)
     wanted = np.dtype(tensor.dtype)

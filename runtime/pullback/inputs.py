@@ -2,7 +2,7 @@
 
 Accepted: arrays of the promised dtype and shape; besides, lists, other float widths, whole numbers for a
 float input, non-contiguous arrays and anything NumPy reads as an array of numbers. A Python scalar is
-taken only where the shape is ``()``.
+taken only where the shape is ``()``. An input of strings takes what :func:`pullback.texts.as_texts` does.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy import ndarray
 from pullback.calls.axes import inputs_of, sizes_that_follow
 from pullback.errors import InputError
 from pullback.manifest import FunctionSpec, TensorSpec, shape_text
+from pullback.texts import STRING, as_texts
 
 Array = npt.NDArray[Any]
 
@@ -99,6 +100,8 @@ class Binder:
         tensor = self._specs[name]
         if name in self._features:
             self._check_columns(name, value)
+        if tensor.dtype == STRING:
+            return self._texts(tensor, value)
         array = self._array(tensor, value)
         wanted = np.dtype(tensor.dtype)
         if array.dtype == wanted:
@@ -159,6 +162,16 @@ class Binder:
             raise self._error(tensor, _shown(value))
         return array
 
+    def _texts(self, tensor: TensorSpec, value: Any) -> Array:
+        if isinstance(value, np.ma.MaskedArray):
+            raise self._error(tensor, "a masked array; fill it first, with .filled(...)")
+        try:
+            return as_texts(value)
+        except ValueError as error:
+            raise self._error(tensor, str(error)) from error
+        except Exception as error:  # whatever a foreign __array__ raises
+            raise self._error(tensor, f"{type(value).__name__} that is not an array: {error}") from error
+
     def _check_columns(self, name: str, value: Any) -> None:
         """A table whose columns stand in another order would give a wrong answer without a word."""
         columns = getattr(value, "column_names", None) or getattr(value, "columns", None)
@@ -195,17 +208,22 @@ class Binder:
         return ", ".join(f"{t.name} ({t.dtype} {shape_text(t.shape)})" for t in self._specs.values())
 
 
-def _row(tensor: TensorSpec) -> tuple[str, np.dtype[Any], int, tuple[int, ...] | None]:
+def _row(tensor: TensorSpec) -> tuple[str, np.dtype[Any] | None, int, tuple[int, ...] | None]:
     """Name, dtype, rank and fixed sizes after the batch axis (None where free axes lie elsewhere)."""
     tail = tuple(dim for dim in tensor.shape[1:] if isinstance(dim, int))
     simple = tensor.shape[:1] == ("B",) and len(tail) == len(tensor.shape) - 1
-    return tensor.name, np.dtype(tensor.dtype), len(tensor.shape), tail if simple else None
+    return tensor.name, _exact_dtype(tensor), len(tensor.shape), tail if simple else None
 
 
-def _whole(tensor: TensorSpec) -> tuple[str, np.dtype[Any], tuple[int, ...] | None]:
+def _exact_dtype(tensor: TensorSpec) -> np.dtype[Any] | None:
+    """The dtype of arrays that can be passed on as they are; None for strings, each of which has to be looked at."""
+    return None if tensor.dtype == STRING else np.dtype(tensor.dtype)
+
+
+def _whole(tensor: TensorSpec) -> tuple[str, np.dtype[Any] | None, tuple[int, ...] | None]:
     """Name, dtype and shape of what all rows share (None where axes of it are free)."""
     fixed = tuple(dim for dim in tensor.shape if isinstance(dim, int))
-    return tensor.name, np.dtype(tensor.dtype), fixed if len(fixed) == len(tensor.shape) else None
+    return tensor.name, _exact_dtype(tensor), fixed if len(fixed) == len(tensor.shape) else None
 
 
 def _holds_arrays(values: Sequence[Any]) -> bool:

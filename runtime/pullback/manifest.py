@@ -7,6 +7,8 @@ Format versions (a version never changes once it has been released; new ones are
   the products. A reader of the first date refuses a bundle that holds a ``weighted_hessian``, and reads all others.
 * 1 (2026-11-29): an ``hvp`` by two inputs, the direction of which is in the last one. Large weights in a file beside
   their graph, which readers of earlier dates refuse.
+* 1 (2026-11-29): inputs of dtype ``string``. A reader of an earlier date refuses a bundle that has one, by its dtype,
+  and reads all others.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ DTYPES = (
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     *("float16", "float32", "float64"),
 )
+INPUT_DTYPES = (*DTYPES, "string")
 RESERVED_NAMES = ("fetch", "chunk")  # keywords of every call
 MAX_RANK = 32
 MAX_SIZE = 2**48
@@ -383,10 +386,10 @@ def _check_manifest(manifest: Manifest, where: str) -> None:
 
 
 def _check_ranges(manifest: Manifest, where: str) -> None:
-    inputs = {spec.name for graph in manifest.functions for spec in graph.function.inputs}
+    inputs = {spec.name for graph in manifest.functions for spec in graph.function.inputs if spec.dtype != "string"}
     for name, (low, high) in manifest.ranges.items():
         if name not in inputs:
-            raise DamagedError(f"{where}: range of {name!r}, which is not an input")
+            raise DamagedError(f"{where}: range of {name!r}, which is not an input of numbers")
         if not low <= high:
             raise DamagedError(f"{where}: range of {name!r} is empty: [{low}, {high}]")
 
@@ -411,12 +414,12 @@ def _check_function(spec: FunctionSpec, where: str) -> None:
         raise DamagedError(f"{where}: function {spec.name!r} is not one of {', '.join(FUNCTION_NAMES)}")
     if not spec.inputs or not spec.outputs:
         raise DamagedError(f"{where}: a function needs an input and an output")
-    for tensors in (spec.inputs, spec.outputs):
+    for tensors, dtypes in ((spec.inputs, INPUT_DTYPES), (spec.outputs, DTYPES)):
         names = [tensor.name for tensor in tensors]
         if len(set(names)) < len(names):
             raise DamagedError(f"{where}: two arrays share a name: {', '.join(names)}")
         for tensor in tensors:
-            _check_tensor(tensor, where)
+            _check_tensor(tensor, dtypes, where)
     for derivative in spec.derivatives:
         _check_derivative(derivative, spec, where)
 
@@ -426,16 +429,20 @@ def _check_derivative(derivative: DerivativeSpec, spec: FunctionSpec, where: str
         raise DamagedError(f"{where}: derivative kind {derivative.kind!r} is not one of {', '.join(KINDS)}")
     if derivative.name not in {tensor.name for tensor in spec.outputs}:
         raise DamagedError(f"{where}: derivative {derivative.name!r} is not among the outputs")
-    if derivative.seed is not None and derivative.seed not in {tensor.name for tensor in spec.inputs}:
+    dtypes = {tensor.name: tensor.dtype for tensor in spec.inputs}
+    if derivative.seed is not None and derivative.seed not in dtypes:
         raise DamagedError(f"{where}: seed {derivative.seed!r} is not among the inputs")
+    for name in (*derivative.wrt, derivative.seed):
+        if name is not None and dtypes.get(name) == "string":
+            raise DamagedError(f"{where}: derivative {derivative.name!r} is by {name!r}, which holds strings")
     if not derivative.of or not derivative.wrt:
         raise DamagedError(f"{where}: derivative {derivative.name!r} must say of what and with respect to what")
 
 
-def _check_tensor(tensor: TensorSpec, where: str) -> None:
+def _check_tensor(tensor: TensorSpec, dtypes: Sequence[str], where: str) -> None:
     check_name(tensor.name, where)
-    if tensor.dtype not in DTYPES:
-        raise DamagedError(f"{where}: {tensor.name!r} has dtype {tensor.dtype!r}; known are {', '.join(DTYPES)}")
+    if tensor.dtype not in dtypes:
+        raise DamagedError(f"{where}: {tensor.name!r} has dtype {tensor.dtype!r}; known are {', '.join(dtypes)}")
     if len(tensor.shape) > MAX_RANK:
         raise DamagedError(f"{where}: {tensor.name!r} has {len(tensor.shape)} axes; at most {MAX_RANK} are read")
     fixed = [dim for dim in tensor.shape if isinstance(dim, int)]

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from pullback.manifest import DerivativeSpec, FunctionSpec, TensorSpec, Tolerance, metadata_props
+from pullback.texts import STRING
 
 from pullback_export.derivatives.plan import Function
 from pullback_export.derivatives.tracing import Traced
@@ -141,8 +142,9 @@ def describe(function: Function) -> list[DerivativeSpec]:
 
 
 def _tensor(name: str, value: Value) -> TensorSpec:
+    dtype = STRING if value.dtype == object else value.dtype.name
     return TensorSpec(
-        name, value.dtype.name, tuple(size if isinstance(size, int) else _label(size) for size in value.dims)
+        name, dtype, tuple(size if isinstance(size, int) else _label(size) for size in value.dims)
     )
 
 

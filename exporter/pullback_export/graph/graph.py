@@ -68,7 +68,8 @@ class Graph(Region):
         if key not in self._constants:
             value = Value(self, contents.dtype, contents.shape)
             value.const = contents
-            if contents.size and contents.size <= 4096 and (contents == contents.flat[0]).all():
+            numbers = contents.dtype != object and 0 < contents.size <= 4096
+            if numbers and (contents == contents.flat[0]).all():
                 value.fill = contents.flat[0].item()
             self._constants[key] = value
         return self._constants[key]

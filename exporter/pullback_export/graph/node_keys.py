@@ -27,6 +27,8 @@ def _frozen(item: Attribute) -> Any:
 
 def digest(contents: np.ndarray[Any, Any]) -> bytes:
     """The bytes of a small array, and what stands for those of a large one: no weight is kept twice."""
+    if contents.dtype == object:  # strings, of which the memory holds but addresses
+        return repr(contents.tolist()).encode()
     if contents.nbytes <= 256:
         return contents.tobytes()
     return hashlib.blake2b(np.ascontiguousarray(contents).reshape(-1).view(np.uint8).data).digest()

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 from pullback.manifest import FileSpec
 from pullback.storage.external import ALIGNMENT
 
@@ -126,7 +126,9 @@ def _elsewhere(name: str, array: Array, place: Place) -> bytes:
 
 
 def _tensor(name: str, array: Array) -> list[Piece]:
-    """A ``TensorProto`` as ``numpy_helper.from_array`` makes it, for numbers and truth values."""
+    """A ``TensorProto`` as ``numpy_helper.from_array`` makes it."""
+    if array.dtype == object:
+        return [numpy_helper.from_array(array, name).SerializeToString(deterministic=True)]
     kind = helper.np_dtype_to_tensor_dtype(array.dtype)
     start = onnx.TensorProto(dims=array.shape, data_type=kind, name=name).SerializeToString(deterministic=True)
     numbers = contents(array)

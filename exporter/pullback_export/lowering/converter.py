@@ -11,7 +11,7 @@ import tensorflow as tf
 from pullback_export.errors import ExportError, PrecisionError, UnsupportedOpsError
 from pullback_export.graph.graph import Graph
 from pullback_export.graph.values import UnknownRank, Value
-from pullback_export.lowering import own_rules, refusals, registry, tf2onnx_fallback
+from pullback_export.lowering import own_rules, refusals, registry, texts, tf2onnx_fallback
 from pullback_export.lowering.context import NotCovered, OpContext, Signal
 from pullback_export.lowering.flows.complex_value import ComplexValue
 from pullback_export.lowering.flows.handles import Flow, ResourceHandle, as_constant, contents
@@ -57,10 +57,10 @@ class Converter:
     def _capture(self, external: Any, graph: Graph) -> Flow:
         if external.dtype in (tf.resource, tf.variant):
             return ResourceHandle(external)
-        if external.dtype == tf.string:
-            return None  # as a Const of strings: an operator that needs it has no rule, or refuses it
         if not hasattr(external, "numpy"):
             raise UnsupportedOpsError({"Capture": [external.name]}, {"Capture": "a tensor of another graph"})
+        if external.dtype == tf.string:
+            return graph.constant(texts.decoded(external.numpy()))
         return as_constant(graph, contents(external))
 
     def function(self, func_graph: Any, name: str) -> Any:
@@ -121,6 +121,8 @@ class Converter:
         results: Any = None
         if rule is None:
             self._miss(tf_op, refusals.reason(tf_op.type))
+        elif texts.refused(tf_op):
+            self._miss(tf_op, texts.REFUSAL)
         else:
             try:
                 results = _apply(rule, op, inputs)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
+from pullback_export.lowering.texts import REFUSAL
+
 _RANDOM = "it draws random numbers: export with training=False, or take the layer out"
 _WRITES = "it changes a variable, and an exported function has no state"
-
-_STRINGS = "strings cannot pass through an exported function: export from the layer behind it, whose inputs are numbers"
 
 REASONS: dict[str, str] = {
     **dict.fromkeys(
@@ -37,7 +37,7 @@ REASONS: dict[str, str] = {
             "UnicodeEncode",
             "UnicodeTranscode",
         ),
-        _STRINGS,
+        REFUSAL,
     ),
     **dict.fromkeys(
         (
@@ -124,7 +124,7 @@ _FAMILIES: tuple[tuple[str, str], ...] = (
         r"|Skipgram|Kmeans.*|KMC2.*",
         _RANDOM,
     ),
-    (r".*String.*|Unicode.*|EditDistance|Fingerprint|.*Regex.*|UnsortedSegmentJoin|(Sparse|Ragged)Cross.*", _STRINGS),
+    (r".*String.*|Unicode.*|EditDistance|Fingerprint|.*Regex.*|UnsortedSegmentJoin|(Sparse|Ragged)Cross.*", REFUSAL),
     (r"BoostedTrees.*|IsBoostedTrees.*", "a decision tree has no derivative: export from the layer behind it"),
     (r"(CSR)?SparseMatrix.*", "a compressed sparse matrix packed in a variant has no ONNX form: use dense tensors"),
     (r"(Batch)?I?R?FFT(2D|3D|ND)?", "TensorFlow has no kernel of it on the CPU: use tf.signal.fft, rfft and their kin"),

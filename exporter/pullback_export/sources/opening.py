@@ -17,8 +17,8 @@ from pullback_export.sources.batches import batched_inputs
 from pullback_export.sources.files import load
 from pullback_export.sources.foreign_arrays import explained
 from pullback_export.sources.functions import function_source, signature_of
-from pullback_export.sources.inside.behind_strings import refuse_strings
 from pullback_export.sources.inside.inner_inputs import names_among, started_at, with_inputs
+from pullback_export.sources.inside.known_strings import known_strings
 from pullback_export.sources.names import Outputs
 from pullback_export.sources.saved_models import saved_model_source
 from pullback_export.sources.source import Source
@@ -69,10 +69,11 @@ def open_source(
         source = with_inputs(source, wanted)
     elif takes:
         source = started_at(source, takes)
-    refuse_strings(source, bool(inputs))
     with_rows = batched_inputs(source.inputs, batched)
     shared = frozenset(spec.name for spec in source.inputs) - with_rows if with_rows else frozenset()
-    source = dataclasses.replace(source, batched=bool(with_rows), shared=shared)
+    source = dataclasses.replace(
+        source, batched=bool(with_rows), shared=shared, known_strings=known_strings(source)
+    )
     _check(source, half)
     return source
 
@@ -112,7 +113,7 @@ def _check(source: Source, half: bool) -> None:
             raise ExportError(
                 f"input {spec.name!r} has an unknown rank: give inputs=[tf.TensorSpec([None, ...], name={spec.name!r})]"
             )
-        if not (spec.dtype.is_floating or spec.dtype.is_integer or spec.dtype == tf.bool):
+        if not (spec.dtype.is_floating or spec.dtype.is_integer or spec.dtype in (tf.bool, tf.string)):
             raise ExportError(
-                f"input {spec.name!r} has dtype {spec.dtype.name}: inputs are float32, float64, integer or bool"
+                f"input {spec.name!r} has dtype {spec.dtype.name}: inputs are float32, float64, integer, bool or string"
             )

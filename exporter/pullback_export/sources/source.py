@@ -22,7 +22,7 @@ class Source:
     number; those of one name have one size. ``ranks`` are those, by output and inner layer, that TensorFlow does not
     know and that calls have shown. ``trackable`` keeps the model's variables alive and is stored with the SavedModel.
     ``notes`` are for the report: what was called otherwise. ``shared`` names the inputs without a batch axis of what
-    is ``batched``: one value for all rows.
+    is ``batched``: one value for all rows. ``known_strings`` are those that the model tells apart, by input of strings.
     """
 
     kind: str
@@ -38,6 +38,7 @@ class Source:
     notes: tuple[str, ...] = ()
     ranks: Mapping[str, int] = dataclasses.field(default_factory=dict)
     shared: frozenset[str] = frozenset()
+    known_strings: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     def lead(self, name: str) -> int:
         """The number of batch axes, 0 or 1, of an input; of what is none, that of an output or inner layer."""

@@ -146,7 +146,10 @@ def _combinations(source: Source, missing: Sequence[Any]) -> list[dict[str, Doma
     }
     table = {
         spec.name: domains_of(
-            spec, source.lead(spec.name), {name: some for name, some in axes.items() if name != spec.name}
+            spec,
+            source.lead(spec.name),
+            {name: some for name, some in axes.items() if name != spec.name},
+            source.known_strings.get(spec.name, ()),
         )
         for spec in missing
     }

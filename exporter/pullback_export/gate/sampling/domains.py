@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from pullback_export.gate.sampling import drawn_strings
+
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 Draw = Callable[[np.random.Generator, Shape], Array]
@@ -25,11 +27,14 @@ class Domain:
     counts: tuple[str, int] | None = None
 
 
-def domains_of(spec: Any, lead: int, others: Mapping[str, Sequence[int]]) -> list[Domain]:
+def domains_of(spec: Any, lead: int, others: Mapping[str, Sequence[int]], known: Sequence[str] = ()) -> list[Domain]:
     """The domains to try for an input, in this order.
 
     ``lead`` counts its batch axes; ``others`` are the axes of the inputs besides it, without those of the batch.
+    ``known`` are the strings that the model tells apart in an input of strings.
     """
+    if spec.dtype.name == "string":
+        return [Domain(name, _sizeless(draw)) for name, draw in drawn_strings.draws(known)]
     if spec.dtype.is_floating:
         shape = spec.shape.as_list()
         plain = [Domain(name, _sizeless(draw)) for name, draw in _FLOATS]

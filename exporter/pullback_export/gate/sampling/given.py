@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from pullback.texts import as_texts
 
 from pullback_export.errors import ExportError
 from pullback_export.sources.axes import axis_names
@@ -82,13 +83,25 @@ def _ranges(arrays: Arrays) -> dict[str, tuple[float, float]]:
 
 
 def _array(spec: Any, values: Any, place: str) -> np.ndarray[Any, Any]:
+    if spec.dtype.name == "string":
+        return _fitting(spec, _texts(values, place), place)
     try:
         array = np.asarray(values)
     except ValueError as problem:
         raise ExportError(f"{place} is not an array: {problem}; give numbers or a NumPy array") from problem
     if array.dtype.kind not in "biuf":
         raise ExportError(f"{place} must be numbers, got {array.dtype}")
-    array = array.astype(spec.dtype.as_numpy_dtype)
+    return _fitting(spec, array.astype(spec.dtype.as_numpy_dtype), place)
+
+
+def _texts(values: Any, place: str) -> np.ndarray[Any, Any]:
+    try:
+        return as_texts(values)
+    except ValueError as problem:
+        raise ExportError(f"{place} must be strings, got {problem}") from problem
+
+
+def _fitting(spec: Any, array: np.ndarray[Any, Any], place: str) -> np.ndarray[Any, Any]:
     if not spec.shape.is_compatible_with(array.shape):
         raise ExportError(f"{place} must have shape {tuple(spec.shape.as_list())}, got {array.shape}")
     return array

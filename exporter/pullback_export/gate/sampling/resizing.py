@@ -60,7 +60,8 @@ def _shares(before: Array, after: Array, axis: int) -> Array:
 def _stretched(array: Array, axis: int, size: int) -> Array:
     """Between the first and the last entry, so that what is sorted stays sorted and what is positive stays positive."""
     if array.shape[axis] == 0:
-        return np.zeros((*array.shape[:axis], size, *array.shape[axis + 1 :]), array.dtype)
+        shape = (*array.shape[:axis], size, *array.shape[axis + 1 :])
+        return np.full(shape, "" if array.dtype == object else 0, array.dtype)
     at = np.linspace(0, array.shape[axis] - 1, size)
     low = np.floor(at).astype(int)
     lower = array.take(low, axis)

@@ -119,7 +119,9 @@ class Seeds:
         if not self._has_no_rows(inputs):
             return inputs
         return {
-            name: array if name in self._whole else np.zeros((1, *array.shape[1:]), array.dtype)
+            name: array
+            if name in self._whole
+            else np.full((1, *array.shape[1:]), "" if array.dtype == object else 0, array.dtype)
             for name, array in inputs.items()
         }
 

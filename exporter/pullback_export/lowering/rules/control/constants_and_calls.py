@@ -9,14 +9,15 @@ import tensorflow as tf
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.flows.handles import ResourceHandle, as_constant, contents
 from pullback_export.lowering.registry import lowers
+from pullback_export.lowering.texts import decoded
 from pullback_export.precision import check_dtype
 
 
 @lowers("Const")
 def const(op: OpContext) -> Any:
-    """The array; strings only feed messages and have no value here."""
+    """The array."""
     if op.tf_op.outputs[0].dtype == tf.string:
-        return None
+        return op.const(decoded(tf.make_ndarray(op.tf_op.get_attr("value"))))
     check_dtype(op.tf_op.outputs[0].dtype)
     return as_constant(op.graph, tf.make_ndarray(op.tf_op.get_attr("value")))
 

@@ -8,12 +8,16 @@ from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.flows.complex_value import ComplexValue, real_of
 from pullback_export.lowering.numerics import complex_elementary
+from pullback_export.lowering.numerics.dictionaries import equal_strings
 from pullback_export.lowering.registry import lowers
+from pullback_export.lowering.texts import are_texts
 
 
-def _equal(x: Any, y: Any) -> Value:
+def _equal(op: OpContext, x: Any, y: Any) -> Value:
     if isinstance(x, ComplexValue):
         return x.real.equals(y.real) & x.imag.equals(y.imag)
+    if are_texts(x):
+        return equal_strings(op, x, y)
     result: Value = x.equals(y)
     return result
 
@@ -21,13 +25,13 @@ def _equal(x: Any, y: Any) -> Value:
 @lowers("Equal")
 def equal(op: OpContext, x: Any, y: Any) -> Value:
     """``x == y``; NaN equals nothing."""
-    return _equal(x, y)
+    return _equal(op, x, y)
 
 
 @lowers("NotEqual")
 def not_equal(op: OpContext, x: Any, y: Any) -> Value:
     """``not x == y``."""
-    return ~_equal(x, y)
+    return ~_equal(op, x, y)
 
 
 @lowers("Less")
