@@ -16,23 +16,26 @@ class ExportError(PullbackError):
 class UnsupportedOpsError(ExportError):
     """Operators that have no exact form in ONNX here. ``ops`` maps each to the places it comes from.
 
-    ``reasons`` holds, for an operator that is covered in part, which attribute or shape is not.
+    ``reasons`` holds, for an operator that is covered in part, which attribute or shape is not. ``remedy`` is what to do
+    instead, where that is known.
     """
 
     def __init__(
-        self, ops: Mapping[str, Sequence[str]] | Sequence[str], reasons: Mapping[str, str] | None = None
+        self,
+        ops: Mapping[str, Sequence[str]] | Sequence[str],
+        reasons: Mapping[str, str] | None = None,
+        remedy: str = "Replace the layer, or add a rule of your own (`pullback_export.lowers`; docs/own_operators.md)",
     ) -> None:
         self.ops = {name: tuple(ops[name]) for name in ops} if isinstance(ops, Mapping) else dict.fromkeys(ops, ())
         self.reasons = dict(reasons or {})
+        self.remedy = remedy
         lines = [self._line(name, places) for name, places in sorted(self.ops.items())]
         super().__init__(
-            "these operators cannot be exported exactly: "
-            + "; ".join(lines)
-            + ". Replace the layer, or add a rule of your own (`pullback_export.lowers`; docs/own_operators.md)."
+            f"these operators cannot be exported exactly: {'; '.join(lines)}. {remedy}."
         )
 
-    def __reduce__(self) -> tuple[type[UnsupportedOpsError], tuple[Mapping[str, Sequence[str]], dict[str, str]]]:
-        return type(self), (self.ops, self.reasons)
+    def __reduce__(self) -> tuple[type[UnsupportedOpsError], tuple[Mapping[str, Sequence[str]], dict[str, str], str]]:
+        return type(self), (self.ops, self.reasons, self.remedy)
 
     def _line(self, name: str, places: Sequence[str]) -> str:
         where = (

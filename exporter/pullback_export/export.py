@@ -37,6 +37,7 @@ from pullback_export.graph.dims import Shape
 from pullback_export.overrides import overrides
 from pullback_export.sources.axes import axis_names, with_axes
 from pullback_export.sources.features import features_of
+from pullback_export.sources.inside.behind_strings import way_out
 from pullback_export.sources.names import Outputs
 from pullback_export.sources.opening import open_source
 from pullback_export.sources.scaling import with_scaling
@@ -180,7 +181,8 @@ def export(
             foreign: dict[str, str] = {}
             columns: dict[str, tuple[str, ...]] = {}
             for one in traced:
-                built = onnx_model.build(one, source.batched, opset, limit, batch, named, owners, external_data)
+                with way_out(opened, bool(inputs)):
+                    built = onnx_model.build(one, source.batched, opset, limit, batch, named, owners, external_data)
                 owners = {**built.shapes, **owners}  # ``evaluate`` comes first and has all that seeds belong to
                 foreign |= built.foreign
                 specs.append(built.spec)

@@ -23,7 +23,7 @@ REFUSAL = (
 _PASSED_ON = ("Assert", "Const", "EnsureShape", "Identity", "IdentityN", "PlaceholderWithDefault", "Snapshot")
 _CALLS = ("Case", "If", "PartitionedCall", "StatefulPartitionedCall", "StatelessCase", "StatelessIf")
 _MOVED = (
-    *("BroadcastTo", "ConcatV2", "ExpandDims", "GatherNd", "GatherV2", "Pack", "Rank", "Reshape", "ReverseV2"),
+    *("BroadcastTo", "ConcatV2", "ExpandDims", "Fill", "GatherNd", "GatherV2", "Pack", "Rank", "Reshape", "ReverseV2"),
     *("Shape", "ShapeN", "Size", "Slice", "Split", "SplitV", "Squeeze", "StridedSlice", "Tile", "Transpose", "Unpack"),
 )
 _READ = ("Equal", "LookupTableFindV2", "NotEqual", "Select", "SelectV2")

@@ -22,6 +22,7 @@ from pullback_export.optimize.final.scan_bodies import tighten
 from pullback_export.optimize.final.single_column import as_row
 from pullback_export.optimize.final.spread_pixels import spread_late
 from pullback_export.optimize.final.strided_convtranspose import in_phases
+from pullback_export.optimize.local.gathered_strings import one_by_one
 from pullback_export.optimize.local.identities import shrunk, simplify
 from pullback_export.optimize.local.repeated_rows import before_expansion
 from pullback_export.optimize.local.signs_and_factors import regrouped
@@ -34,6 +35,12 @@ _COUNTS = "tests/exporter/optimize/test_counts.py"
 
 # At emission, for each operator in this order; the first that returns a value ends the search.
 LOCAL: tuple[Row[Local], ...] = (
+    Row(
+        "one_by_one",
+        one_by_one,
+        "ONNX Runtime gathers rows of strings wrongly, and single strings rightly",
+        "tests/exporter/optimize/test_gathered_strings.py::test_rows_of_strings",
+    ),
     Row(
         "shrunk",
         shrunk,

@@ -1,13 +1,15 @@
-"""Inputs of strings are refused, and the refusal names the layers behind which the same model can be exported."""
+"""Where strings cannot be exported: the refusal names the layers behind which the same model can be."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from pullback_export.errors import ExportError
+from pullback_export.errors import ExportError, UnsupportedOpsError
+from pullback_export.lowering.texts import REFUSAL
 from pullback_export.sources.source import Source, no_taps
 from pullback_export.sources.statefulness import ancestors
 
@@ -16,38 +18,42 @@ from pullback_export.sources.statefulness import ancestors
 _SIZES = ("Rank", "Shape", "ShapeN", "Size")
 
 
-def refuse_strings(source: Source, given: bool = False) -> None:
-    """Raises :class:`ExportError` where an input is of strings; ``given``: specs were given with ``inputs=``.
+@contextlib.contextmanager
+def way_out(source: Source, given: bool = False) -> Iterator[None]:
+    """An :class:`UnsupportedOpsError` about strings, raised inside, also says what to export instead.
 
-    Of a Keras model the message names the first layers behind the strings that return numbers, and the inputs beside.
+    Of a Keras model that are the first layers behind its inputs of strings that return numbers, and the inputs beside.
+    ``given``: specs were given with ``inputs=``.
     """
-    texts = [spec.name for spec in source.inputs if spec.dtype == tf.string]
-    if not texts:
-        return
-    text = texts[0]
-    found = _first_numbers(source, texts)
-    others = [spec.name for spec in source.inputs if spec.name not in texts]
-    if found is None or not (found or others):
-        raise ExportError(
-            f"input {text!r} has dtype string; a bundle takes float32, float64, integer or bool: export what stands"
-            " behind its lookup, from the numbers that the lookup returns"
-        )
+    try:
+        yield
+    except UnsupportedOpsError as problem:
+        texts = [spec.name for spec in source.inputs if spec.dtype == tf.string]
+        if not texts or REFUSAL not in problem.reasons.values():
+            raise
+        refused = {name for name, reason in problem.reasons.items() if reason == REFUSAL}
+        raise UnsupportedOpsError(problem.ops, problem.reasons, _remedy(source, texts, refused, given)) from problem
+
+
+def _remedy(source: Source, texts: Sequence[str], refused: Container[str], given: bool) -> str:
+    found, replaced = _first_numbers(source, texts, refused)
+    if not found:
+        return "Start behind the strings: export what stands behind their lookup, from the numbers that it returns"
+    others = [spec.name for spec in source.inputs if spec.name not in replaced]
     names = ", ".join(repr(name) for name in [*found, *others])
     wanted = f"add to the specs in inputs=[...] the names [{names}]" if given else f"write inputs=[{names}]"
-    if not found:
-        raise ExportError(f"input {text!r} has dtype string, and no output depends on it, so drop it: {wanted}")
-    raise ExportError(
-        f"input {text!r} has dtype string; a bundle takes float32, float64, integer or bool: start behind the layers"
-        f" that turn strings into numbers, {wanted}"
-    )
+    return f"Start behind the layers that turn strings into numbers: {wanted}"
 
 
-def _first_numbers(source: Source, texts: Sequence[str]) -> list[str] | None:
-    """Layers whose results cut every way from the inputs ``texts`` to an output; None where layers cannot."""
+def _first_numbers(source: Source, texts: Sequence[str], refused: Container[str]) -> tuple[list[str], list[str]]:
+    """Layers whose results cut every way from some of the inputs ``texts`` to an output, and these inputs.
+
+    They are those inputs whose strings reach an operator that is ``refused``; no layer where layers cannot.
+    """
     inputs = {spec.name for spec in source.inputs}
     layers = [name for name in source.layers if name not in inputs and name not in source.outputs]
     if not layers or source.tapped is None:
-        return None
+        return [], []
     marked: dict[str, str] = {}
 
     def mark(name: str, result: Any) -> Any:
@@ -69,9 +75,24 @@ def _first_numbers(source: Source, texts: Sequence[str]) -> list[str] | None:
     try:
         traced = tf.function(call, autograph=False).get_concrete_function(*source.inputs)
     except (ExportError, tf.errors.OpError, TypeError, ValueError):
-        return None  # a layer that is called twice, or in a loop: no single name says where to start
-    starts = [tensor.op for spec, tensor in zip(source.inputs, traced.inputs, strict=False) if spec.name in texts]
-    return _cut(starts, traced.outputs, marked)
+        return [], []  # a layer that is called twice, or in a loop: no single name says where to start
+    starts = {spec.name: tensor.op for spec, tensor in zip(source.inputs, traced.inputs, strict=False)}
+    # In a function that is called, operators are not seen.
+    replaced = [name for name in texts if _reaches(starts[name], refused)] or list(texts)
+    return _cut([starts[name] for name in replaced], traced.outputs, marked) or [], replaced
+
+
+def _reaches(start: Any, refused: Container[str]) -> bool:
+    """Whether strings that ``start`` makes get to an operator that is refused."""
+    waiting, seen = [start], set()
+    while waiting:
+        op = waiting.pop()
+        if op.name not in seen:
+            seen.add(op.name)
+            waiting += [user for tensor in op.outputs if tensor.dtype == tf.string for user in tensor.consumers()]
+            if op.type in refused:
+                return True
+    return False
 
 
 def _cut(starts: Sequence[Any], outputs: Sequence[Any], marked: dict[str, str]) -> list[str] | None:
