@@ -16,8 +16,8 @@ class ExportError(PullbackError):
 class UnsupportedOpsError(ExportError):
     """Operators that have no exact form in ONNX here. ``ops`` maps each to the places it comes from.
 
-    ``reasons`` holds, for an operator that is covered in part, which attribute or shape is not. ``remedy`` is what to do
-    instead, where that is known.
+    ``reasons`` holds, for an operator that is covered in part, which attribute or shape is not. ``remedy`` is what to
+    do instead.
     """
 
     def __init__(
@@ -30,9 +30,7 @@ class UnsupportedOpsError(ExportError):
         self.reasons = dict(reasons or {})
         self.remedy = remedy
         lines = [self._line(name, places) for name, places in sorted(self.ops.items())]
-        super().__init__(
-            f"these operators cannot be exported exactly: {'; '.join(lines)}. {remedy}."
-        )
+        super().__init__(f"these operators cannot be exported exactly: {'; '.join(lines)}. {remedy}.")
 
     def __reduce__(self) -> tuple[type[UnsupportedOpsError], tuple[Mapping[str, Sequence[str]], dict[str, str], str]]:
         return type(self), (self.ops, self.reasons, self.remedy)

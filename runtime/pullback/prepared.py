@@ -12,6 +12,7 @@ from pullback.backends import Array
 from pullback.errors import InputError, PullbackError
 from pullback.function import result_class
 from pullback.manifest import FunctionSpec, TensorSpec, shape_text
+from pullback.texts import STRING
 
 
 class Prepared:
@@ -64,6 +65,8 @@ class Prepared:
 
 
 def _buffer(function: str, tensor: TensorSpec, sizes: Mapping[str, int]) -> Array:
+    if tensor.dtype == STRING:
+        raise InputError(f"{function}: {tensor.name!r} holds strings, which have no buffer; call the bundle itself")
     shape = []
     for dim in tensor.shape:
         size = sizes.get(dim) if isinstance(dim, str) else dim

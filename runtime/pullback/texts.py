@@ -1,7 +1,7 @@
 """Arrays of strings: what a caller may pass, what the backends get, and how ``golden.npz`` keeps them without pickles.
 
 Inside, an array of strings has NumPy's dtype ``object`` and holds nothing but ``str`` that UTF-8 can encode. That is
-checked element by element: ONNX Runtime takes anything in an array of objects, and finds ``b"up"`` and ``7`` in no table.
+checked element by element: ONNX Runtime takes an array of any objects, and finds ``b"up"`` and ``7`` in no table.
 """
 
 from __future__ import annotations
@@ -36,9 +36,7 @@ def as_texts(value: Any) -> Array:
     if array.dtype.kind not in "UST" and array.dtype != object and array.size:
         raise ValueError(f"{array.dtype} of shape {array.shape}")
     items = array.astype(object).ravel().tolist()
-    texts = [
-        item if type(item) is str else _text(item, array.shape, place) for place, item in enumerate(items)
-    ]
+    texts = [item if type(item) is str else _text(item, array.shape, place) for place, item in enumerate(items)]
     try:
         "".join(texts).encode()
     except UnicodeEncodeError:
@@ -63,7 +61,7 @@ def _text(item: object, shape: tuple[int, ...], place: int) -> str:
             raise ValueError(f"{item!r}{_at(shape, place)}, bytes that are not UTF-8; decode them first") from error
     if item is None or type(item).__name__ in ("NAType", "NaTType") or (isinstance(item, float) and item != item):
         raise ValueError(f"{item!r}{_at(shape, place)}; fill what is missing with a string, such as the mask token")
-    raise ValueError(f"{_shown(item)}{_at(shape, place)}, a {type(item).__name__}; pass str")
+    raise ValueError(f"{_shown(item)}{_at(shape, place)}, of type {type(item).__name__}; pass str")
 
 
 def _shown(item: object) -> str:

@@ -23,6 +23,12 @@ def mixed() -> pullback.Bundle:
     return pullback.load(FIXTURES / "mixed.pullback")
 
 
+@pytest.fixture(scope="session")
+def words() -> pullback.Bundle:
+    """y = weight[word] * sum(x**2), float32, batched, with an input of strings, and a vjp."""
+    return pullback.load(FIXTURES / "words.pullback")
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A copy of ``net`` that a test may damage."""

@@ -2,6 +2,7 @@
 
 ``net``: y = sum(tanh(x W + b)) per sample, with its gradient, vjp, jvp and hvp by hand, float32 and batched.
 ``mixed``: y = gain * <v, w> + bias[index] in float64, not batched, with inputs of every kind.
+``words``: y = weight[word] * sum(x**2) in float32, batched, with an input of strings that are looked up.
 ``hill_float32`` and ``hill_float64``: a convex energy and two constraints, with what optimisers take; see ``hill``.
 """
 
@@ -25,6 +26,7 @@ from pullback.manifest import (
     Tolerance,
     metadata_props,
 )
+from pullback.texts import numpy_dtype
 
 HERE = Path(__file__).parent / "fixtures"
 OPSET = 18
@@ -44,9 +46,10 @@ def spec(name, inputs, outputs, derivatives, batched):
 def graph(function, nodes, weights):
     """The ONNX bytes of ``nodes``, each ``(op, inputs, output)`` or with attributes."""
     made = [helper.make_node(op, i.split(), [o], **(rest[0] if rest else {})) for op, i, o, *rest in nodes]
+    domains = [helper.make_opsetid("ai.onnx.ml", 3)] if any(node.domain for node in made) else []
     values = [
         [
-            helper.make_tensor_value_info(t.name, helper.np_dtype_to_tensor_dtype(np.dtype(t.dtype)), t.shape)
+            helper.make_tensor_value_info(t.name, helper.np_dtype_to_tensor_dtype(numpy_dtype(t.dtype)), t.shape)
             for t in side
         ]
         for side in (function.inputs, function.outputs)
@@ -54,7 +57,7 @@ def graph(function, nodes, weights):
     initializers = [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()]
     model = helper.make_model(
         helper.make_graph(made, function.name, *values, initializers),
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        opset_imports=[helper.make_opsetid("", OPSET), *domains],
         ir_version=9,
         producer_name="make_fixture",
     )
@@ -226,6 +229,47 @@ def mixed():
     write_bundle("mixed", {evaluate: content}, {"evaluate": cases}, {"gain": (0.5, 2.5)})
 
 
+WORDS = ["up", "Ärger", "", "日本", "a\0b"]
+WORD_WEIGHTS = np.array([0.5, -1.0, 2.0, 3.0, -4.0, 7.0], np.float32)
+
+
+def words():
+    x, word = ("x", "float32", ("B", 2)), ("word", "string", ("B",))
+    evaluate = spec(
+        "evaluate",
+        [word, x],
+        [("y", "float32", ("B",)), ("dy_dx", "float32", ("B", 2))],
+        [("gradient(y, x)", "gradient", "dy_dx", "y", ("x",))],
+        True,
+    )
+    vjp = spec(
+        "vjp",
+        [word, x, ("adj_y", "float32", ("B",))],
+        [("adj_x", "float32", ("B", 2))],
+        [("vjp(y, x)", "vjp", "adj_x", "y", ("x",), "adj_y")],
+        True,
+    )
+    places = {"keys_strings": WORDS, "values_int64s": list(range(5)), "default_int64": 5, "domain": "ai.onnx.ml"}
+    found = [("LabelEncoder", "word", "place", places), ("Gather", "weights place", "w")]
+    slope = [("Add", "x x", "x2"), ("Unsqueeze", "w last", "column"), ("Mul", "x2 column", "slope")]
+    weights = {"weights": WORD_WEIGHTS, "last": [1]}
+    values = [("Mul", "x x", "xx"), ("ReduceSum", "xx last", "r", {"keepdims": 0}), ("Mul", "r w", "y")]
+    functions = {
+        evaluate: graph(evaluate, [*found, *values, *slope, ("Identity", "slope", "dy_dx")], weights),
+        vjp: graph(vjp, [*found, *slope, ("Unsqueeze", "adj_y last", "a"), ("Mul", "slope a", "adj_x")], weights),
+    }
+    rng, cases = np.random.default_rng(5), {"evaluate": [], "vjp": []}
+    asked = ["up", "none", "", "日本", "a\0b", "Ärger", "Up"]
+    for batch in (1, 2, 7):
+        x, adjoint = rng.normal(size=(batch, 2)).astype(np.float32), rng.normal(size=batch).astype(np.float32)
+        w = np.array([WORD_WEIGHTS[WORDS.index(text) if text in WORDS else 5] for text in asked[:batch]])
+        given = {"word": np.array(asked[:batch], object), "x": x}
+        slopes = 2 * x * w[:, None]
+        cases["evaluate"].append(golden.Case(given, {"y": w * (x**2).sum(1), "dy_dx": slopes}))
+        cases["vjp"].append(golden.Case({**given, "adj_y": adjoint}, {"adj_x": slopes * adjoint[:, None]}))
+    write_bundle("words", functions, cases, {"x": (-3.0, 3.0)})
+
+
 HILL_Q = np.array([[3.0, 0.5, -0.4], [0.5, 2.0, 0.3], [-0.4, 0.3, 1.5]])
 HILL_B = np.array([1.0, -2.0, 0.5])
 HILL_A = np.array([0.5, 1.0, -1.5])
@@ -336,5 +380,6 @@ def hill_cases(dtype):
 if __name__ == "__main__":
     net()
     mixed()
+    words()
     hill("float32")
     hill("float64")

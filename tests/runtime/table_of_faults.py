@@ -21,6 +21,7 @@ from tests.runtime import (
     test_parity,
     test_places,
     test_saved_model,
+    test_strings,
 )
 from tests.runtime.conftest import FIXTURES
 
@@ -38,6 +39,7 @@ contains the quoted text, or the right answer. Nothing crashes, hangs, leaves ha
 GROUPS: list[tuple[str, Iterable[Sequence[Any]], str]] = [
     ("Arguments of a call, batched", test_bad_inputs.NET, "InputError or NotExportedError"),
     ("Arguments of a call, whole arrays", test_bad_inputs.MIXED, "InputError"),
+    ("Inputs of strings", test_strings.BAD, "InputError"),
     ("Flat views", test_flat.VIEWS, ""),
     ("Points of flat views", test_flat.POINTS, "InputError"),
     (
@@ -53,6 +55,7 @@ GROUPS: list[tuple[str, Iterable[Sequence[Any]], str]] = [
     ("Weights beside the graph", test_external_weights.FILES, "BundleError"),
     ("Forged places of weights", test_external_weights.PLACES, "BundleError"),
     ("Forged golden samples", test_golden.ATTACKS, "BundleError"),
+    ("Forged golden samples of strings", test_golden.STRINGS, "BundleError"),
     ("Cache of the Hugging Face Hub", test_places.HUB, "BundleError"),
     ("Bundle as one zip file", test_places.ARCHIVES, "BundleError"),
     ("SavedModel in a bundle", test_saved_model.FAULTS, "BundleError"),

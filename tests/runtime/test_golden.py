@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,10 @@ import numpy as np
 import pullback
 import pytest
 from pullback import golden
+from pullback.texts import packed, unpacked
 
 from tests.runtime import forge
+from tests.runtime.conftest import FIXTURES
 
 KEY = "evaluate/0/in/x.npy"
 
@@ -92,6 +95,73 @@ ATTACKS: list[tuple[str, Callable[[bytes], bytes], str]] = [
 ]
 
 
+WORDS = "evaluate/0/in/word"
+BYTES, ENDS = f"{WORDS}/utf8.npy", f"{WORDS}/ends.npy"
+U8 = np.uint8
+
+
+def ends(*places: int) -> Callable[[bytes], bytes]:
+    return with_member(ENDS, npy(np.array(places, np.int64)))
+
+
+# The first case has one string, "up".
+STRINGS: list[tuple[str, Callable[[bytes], bytes], str]] = [
+    (
+        "strings as a pickle",
+        with_member(f"{WORDS}.npy", npy(np.array(["up"], object), allow_pickle=True)),
+        "belongs to",
+    ),
+    ("bytes as a pickle", with_member(BYTES, npy(np.array(["up"], object), allow_pickle=True)), "object"),
+    ("ends as a pickle", with_member(ENDS, npy(np.array([2], object), allow_pickle=True)), "object"),
+    ("no ends", with_member(ENDS, None), "'evaluate/0/in/word/ends' is missing"),
+    ("no bytes", with_member(BYTES, None), "'evaluate/0/in/word/utf8' is missing"),
+    ("an end behind the bytes", ends(3), "do not divide their bytes"),
+    ("an end before the last byte", ends(1), "do not divide their bytes"),
+    ("an end below zero", ends(-1), "do not divide their bytes"),
+    ("an end that overflows", ends(-(2**63)), "do not divide their bytes"),
+    ("an end of too many bits", ends(2**32 + 2), "do not divide their bytes"),
+    ("a string too many", ends(0, 2), "specification says"),
+    ("ends of two axes", with_member(ENDS, npy(np.array([[2]], np.int64))), "specification says"),
+    ("ends that are floats", with_member(ENDS, npy(np.array([2.0]))), "specification says"),
+    ("ends without a sign", with_member(ENDS, npy(np.array([2], np.uint64))), "specification says"),
+    ("bytes of two axes", with_member(BYTES, npy(np.zeros((1, 2), U8))), "specification says"),
+    ("bytes that are signed", with_member(BYTES, npy(np.zeros(2, np.int8))), "specification says"),
+    ("bytes that are no UTF-8", with_member(BYTES, npy(np.array([0xC3, 0x28], U8))), "not an array of strings"),
+    (
+        "half a surrogate",
+        lambda c: ends(3)(with_member(BYTES, npy(np.array([0xED, 0xA0, 0x80], U8)))(c)),
+        "not an array",
+    ),
+    ("a NUL written in two bytes", with_member(BYTES, npy(np.array([0xC0, 0x80], U8))), "not an array of strings"),
+    (
+        "ends that go back",
+        with_member("evaluate/1/in/word/ends.npy", npy(np.array([9, 6], np.int64))),
+        "do not divide their bytes",
+    ),
+    (
+        "a letter in two strings",
+        with_member("evaluate/2/in/word/ends.npy", npy(np.array([2, 6, 6, 7, 15, 21, 23], np.int64))),
+        "not an array of strings",
+    ),
+    ("numbers for strings", with_member(f"{WORDS}.npy", npy(np.zeros(1, np.int64))), "belongs to no input or output"),
+    ("more bytes than shape", with_member(BYTES, npy(np.zeros(2, U8)) + bytes(10000)), "cannot hold"),
+    (
+        "a shape beyond the bytes",
+        with_member(BYTES, header("{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000,), }\n")),
+        "cannot hold",
+    ),
+]
+
+
+@pytest.mark.parametrize(("attack", "message"), [row[1:] for row in STRINGS], ids=[row[0] for row in STRINGS])
+def test_strings_refused(tmp_path: Path, attack: Callable[[bytes], bytes], message: str) -> None:
+    copy = Path(shutil.copytree(FIXTURES / "words.pullback", tmp_path / "words.pullback"))
+    forge.replace(copy, "golden.npz", attack((copy / "golden.npz").read_bytes()))
+    with pytest.raises(pullback.BundleError) as caught:
+        pullback.load(copy).verify()
+    assert message in str(caught.value)
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize(("attack", "message"), [row[1:] for row in ATTACKS], ids=[row[0] for row in ATTACKS])
 def test_refused(folder: Path, attack: Callable[[bytes], bytes], message: str) -> None:
@@ -112,9 +182,21 @@ def test_bomb(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         pullback.load(folder).verify()
 
 
-def test_round_trip_is_exact_and_stable(net: pullback.Bundle) -> None:
-    cases = net.samples()
+@pytest.mark.parametrize("name", ["net", "words"])
+def test_round_trip_is_exact_and_stable(name: str) -> None:
+    bundle = pullback.load(FIXTURES / f"{name}.pullback")
+    cases = bundle.samples()
     first, second = io.BytesIO(), io.BytesIO()
     golden.write(first, cases)
     golden.write(second, cases)
-    assert first.getvalue() == second.getvalue() == (net.path / "golden.npz").read_bytes()
+    assert first.getvalue() == second.getvalue() == (bundle.path / "golden.npz").read_bytes()
+
+
+@pytest.mark.parametrize("shape", [(0,), (), (2, 0), (3,), (2, 2)])
+def test_strings_of_any_shape(shape: tuple[int, ...]) -> None:
+    some = ["", "a\0", "\0", "日本 \U0001f600"]
+    array = np.array(some * 2, object)[: int(np.prod(shape))].reshape(shape)
+    parts = packed(array)
+    assert {part.dtype.kind for part in parts.values()} == {"u", "i"}
+    back = unpacked(parts["utf8"], parts["ends"])
+    assert back.shape == shape and back.tolist() == array.tolist()

@@ -7,11 +7,13 @@ value of a table of the same name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from pullback_export.lowering.flows.captured_tables import captured_tables
 
 Array = np.ndarray[Any, Any]
 
@@ -43,34 +45,13 @@ class KeptTable(tf.saved_model.experimental.TrackableResource):  # type: ignore[
 def kept_tables(graphs: Iterable[Any]) -> list[KeptTable]:
     """One for each lookup table that the function graphs capture."""
     found: dict[int, KeptTable] = {}
-    for graph in graphs:
-        types = sorted(set(_types(graph.as_graph_def())))
-        for handle, _ in graph.captures:
-            if handle.dtype == tf.resource and id(handle) not in found:
-                contents = _contents(handle, types)
-                if contents is not None:
-                    found[id(handle)] = KeptTable(handle, *contents, len(found))
+    for table in (table for graph in graphs for table in captured_tables(graph)):
+        contents = table.contents() if id(table.handle) not in found else None
+        if contents is not None:
+            keys, values = contents
+            order = np.argsort(keys, kind="stable")
+            found[id(table.handle)] = KeptTable(table.handle, keys[order], values[order], len(found))
     return list(found.values())
-
-
-def _types(definition: Any) -> Iterator[tuple[int, int]]:
-    """Dtypes of keys and values of every lookup, as numbers of TensorFlow's enumeration."""
-    for nodes in (definition.node, *(function.node_def for function in definition.library.function)):
-        for node in nodes:
-            if node.op == "LookupTableFindV2":
-                yield node.attr["Tin"].type, node.attr["Tout"].type
-
-
-def _contents(handle: Any, types: Iterable[tuple[int, int]]) -> tuple[Array, Array] | None:
-    """Keys and values, sorted by key; None where the handle is that of something else."""
-    for key_type, value_type in types:
-        try:
-            keys, values = tf.raw_ops.LookupTableExportV2(table_handle=handle, Tkeys=key_type, Tvalues=value_type)
-        except tf.errors.OpError:
-            continue
-        order = np.argsort(keys.numpy(), kind="stable")
-        return keys.numpy()[order], values.numpy()[order]
-    return None
 
 
 def _type_of(array: Array) -> Any:

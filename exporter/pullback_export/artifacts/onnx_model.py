@@ -143,9 +143,7 @@ def describe(function: Function) -> list[DerivativeSpec]:
 
 def _tensor(name: str, value: Value) -> TensorSpec:
     dtype = STRING if value.dtype == object else value.dtype.name
-    return TensorSpec(
-        name, dtype, tuple(size if isinstance(size, int) else _label(size) for size in value.dims)
-    )
+    return TensorSpec(name, dtype, tuple(size if isinstance(size, int) else _label(size) for size in value.dims))
 
 
 def _label(size: Dim) -> str:

@@ -16,8 +16,8 @@ from pullback_export.lowering.context import NotCovered
 Array = np.ndarray[Any, Any]
 
 REFUSAL = (
-    "no standard ONNX operator computes it of strings exactly as TensorFlow does: export from the layer behind it, whose"
-    " inputs are numbers"
+    "no standard ONNX operator computes it of strings exactly as TensorFlow does: export from the layer behind it,"
+    " whose inputs are numbers"
 )
 
 _PASSED_ON = ("Assert", "Const", "EnsureShape", "Identity", "IdentityN", "PlaceholderWithDefault", "Snapshot")

@@ -71,9 +71,7 @@ def open_source(
         source = started_at(source, takes)
     with_rows = batched_inputs(source.inputs, batched)
     shared = frozenset(spec.name for spec in source.inputs) - with_rows if with_rows else frozenset()
-    source = dataclasses.replace(
-        source, batched=bool(with_rows), shared=shared, known_strings=known_strings(source)
-    )
+    source = dataclasses.replace(source, batched=bool(with_rows), shared=shared, known_strings=known_strings(source))
     _check(source, half)
     return source
 

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from pullback.bundle import Bundle, load
 from pullback.commands.profile import Entry, by_operator, profile
 from pullback.errors import NotExportedError
 from pullback.function import Function
+from pullback.manifest import TensorSpec
+from pullback.texts import STRING
 
 NAME = "bench"
 PROFILE_SECONDS = 0.5
@@ -75,16 +77,19 @@ def inputs(bundle: Bundle, function: Function, batch: int) -> dict[str, Array]:
         case = bundle.samples()[function.spec.name][0].inputs
     except NotExportedError:
         rng = np.random.default_rng(0)
-        case = {
-            t.name: rng.normal(size=[1 if isinstance(d, str) else d for d in t.shape]).astype(t.dtype)
-            for t in function.spec.inputs
-        }
+        case = {t.name: _drawn(rng, t, [1 if isinstance(d, str) else d for d in t.shape]) for t in function.spec.inputs}
     free = [t.name for t in function.spec.inputs if t.shape[:1] == ("B",)]
     return {name: _repeated(array, batch) if name in free else array for name, array in case.items()}
 
 
+def _drawn(rng: np.random.Generator, tensor: TensorSpec, shape: Sequence[int]) -> Array:
+    if tensor.dtype == STRING:
+        return np.full(shape, "", object)
+    return np.asarray(rng.normal(size=shape)).astype(tensor.dtype)
+
+
 def _repeated(array: Array, batch: int) -> Array:
-    rows = array if len(array) else np.zeros((1, *array.shape[1:]), array.dtype)
+    rows = array if len(array) else np.full((1, *array.shape[1:]), "" if array.dtype == object else 0, array.dtype)
     return np.ascontiguousarray(np.resize(rows, (batch, *array.shape[1:])))
 
 

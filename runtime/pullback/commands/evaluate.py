@@ -21,6 +21,7 @@ from pullback.function import Function
 from pullback.streams import sinks
 from pullback.streams.sources import Source, open_source, pyarrow_parquet
 from pullback.streams.tables import Block
+from pullback.texts import numpy_dtype
 
 NAME = "eval"
 
@@ -124,6 +125,8 @@ def _finite(
     reasons: dict[int, str] = {}
     for what, arrays in (("input", inputs), ("result", results)):
         for name, array in arrays.items():
+            if array.dtype.kind in "OUS":
+                continue
             finite = np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
             for row in np.flatnonzero(~finite):
                 reasons.setdefault(int(row), f"{what} {name!r} is not finite")
@@ -223,7 +226,7 @@ def _block_rows(function: Function) -> int:
     """Rows whose inputs and results take about ``_BLOCK_BYTES``."""
     spec = function.spec
     row = sum(
-        math.prod(dim for dim in t.sample if isinstance(dim, int)) * np.dtype(t.dtype).itemsize
+        math.prod(dim for dim in t.sample if isinstance(dim, int)) * numpy_dtype(t.dtype).itemsize
         for t in (*spec.inputs, *spec.outputs)
     )
     return max(1, min(_MOST_ROWS, _BLOCK_BYTES // max(row, 1)))

@@ -19,6 +19,7 @@ from pullback.integrations.whole_derivatives import (
     product_pairs,
     values_of,
 )
+from pullback.texts import STRING, numpy_dtype
 
 try:
     import openmdao.api as om
@@ -68,7 +69,8 @@ class BundleComp(om.ExplicitComponent):  # type: ignore[misc]  # OpenMDAO has no
             if tensor.dtype.startswith("float"):
                 self.add_input(tensor.name, shape=shape)
             else:
-                self.add_discrete_input(tensor.name, val=np.zeros(shape, tensor.dtype))
+                none = "" if tensor.dtype == STRING else 0
+                self.add_discrete_input(tensor.name, val=np.full(shape, none, numpy_dtype(tensor.dtype)))
         for tensor in values_of(self._bundle):
             self.add_output(tensor.name, shape=self._shape(tensor))
         step = min(STEPS[tensor.dtype] for tensor in _floats(self._bundle)[:1]) if _floats(self._bundle) else 1e-6
@@ -178,7 +180,7 @@ def _held(tensor: Any, given: Any) -> Array:
     """``given`` in the dtype of the model; raises ``InputError`` where that would make an infinity of it."""
     try:
         with np.errstate(over="raise"):
-            return np.asarray(given, tensor.dtype)
+            return np.asarray(given, numpy_dtype(tensor.dtype))
     except FloatingPointError as error:
         raise InputError(
             f"{tensor.name!r} is {np.abs(given).max():g}, which {tensor.dtype} cannot hold; set lower= and upper= of"
@@ -187,7 +189,9 @@ def _held(tensor: Any, given: Any) -> Array:
 
 
 def _key(feeds: dict[str, Array]) -> bytes:
-    return b"".join(array.tobytes() for array in feeds.values())
+    return b"".join(
+        repr(array.tolist()).encode() if array.dtype == object else array.tobytes() for array in feeds.values()
+    )
 
 
 def _is_matrix_free(bundle: Bundle) -> bool:

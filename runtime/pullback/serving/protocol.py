@@ -18,6 +18,7 @@ from pullback.backends import Array
 from pullback.errors import InputError
 from pullback.manifest import FunctionSpec, TensorSpec, shape_text
 from pullback.serving.datatypes import DATATYPES, sizes
+from pullback.texts import STRING, as_texts
 
 HEADER_LENGTH = "inference-header-content-length"
 BINARY = "application/octet-stream"
@@ -159,12 +160,40 @@ def _array(item: Mapping[str, Any], tensor: TensorSpec, free: dict[str, int], co
             f"{name}: the shape {shape_text(shape) if shape else '()'} is not {shape_text(tensor.shape)}"
             + (f" with {known}" if known else "")
         )
+    if tensor.dtype == STRING:
+        return _texts(item.get("data"), content, name, math.prod(shape)).reshape(shape)
     dtype = np.dtype(tensor.dtype)
     if content is not None:
         if len(content) != math.prod(shape) * dtype.itemsize:
             raise InputError(f"{name}: {len(content)} bytes for {tensor.dtype} of {math.prod(shape)} entries")
         return np.frombuffer(content, dtype.newbyteorder("<")).astype(dtype).reshape(shape)
     return _numbers(item.get("data"), dtype, name, math.prod(shape)).reshape(shape)
+
+
+def _texts(data: object, content: memoryview | None, name: str, size: int) -> Array:
+    """Strings: a flat or nested list of them, or each one's length as four bytes, little-endian, and its UTF-8."""
+    if content is None and not isinstance(data, list):
+        raise InputError(f"{name}: 'data' must be a list of strings, or binary_data_size say how many bytes they have")
+    try:
+        found = as_texts(np.array(data, object) if content is None else _apart(content)).ravel()
+    except RecursionError as error:
+        raise InputError(f"{name}: 'data' is too deep") from error
+    except ValueError as error:
+        raise InputError(f"{name}: not an array of strings: {error}") from error
+    if found.size != size:
+        raise InputError(f"{name}: there are {found.size} strings, the shape says {size}")
+    return found
+
+
+def _apart(content: memoryview) -> list[bytes]:
+    found, at = [], 0
+    while at < len(content):
+        start = at + 4
+        at = start + int.from_bytes(content[at:start], "little")
+        if start > len(content) or at > len(content):
+            raise ValueError("the last string is cut off")
+        found.append(bytes(content[start:at]))
+    return found
 
 
 def _numbers(data: object, dtype: np.dtype[Any], name: str, size: int) -> Array:

@@ -18,6 +18,7 @@ from pullback.bundle import Bundle
 from pullback.errors import InputError
 from pullback.manifest import FunctionSpec, TensorSpec
 from pullback.serving.datatypes import DATATYPES, models, sizes
+from pullback.texts import STRING
 
 CONFIG, GRAPH = "config.pbtxt", "1/model.onnx"
 FILES = frozenset({CONFIG, "1", GRAPH})
@@ -90,7 +91,7 @@ def _tensor(tensor: TensorSpec, batched: bool) -> Sequence[str]:
 
 
 def _data_type(dtype: str) -> str:
-    return f"TYPE_{DATATYPES[dtype]}"
+    return "TYPE_STRING" if dtype == STRING else f"TYPE_{DATATYPES[dtype]}"
 
 
 def _string(text: str) -> str:

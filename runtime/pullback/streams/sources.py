@@ -16,6 +16,7 @@ from pullback.errors import InputError, MissingDependencyError
 from pullback.manifest import TensorSpec
 from pullback.streams import tables
 from pullback.streams.tables import Block
+from pullback.texts import STRING
 
 
 class Source(Protocol):
@@ -35,6 +36,9 @@ def open_source(path: Path, tensors: Sequence[TensorSpec]) -> Source:
         raise InputError(f"{path}: unknown type of file; known types are {', '.join(kinds)}")
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; check the path")
+    texts = [tensor.name for tensor in tensors if tensor.dtype == STRING]
+    if texts and kind not in (NpySource, NpzSource):
+        raise InputError(f"{path}: {texts[0]!r} holds strings: use npz, or pullback.integrations.tables on a DataFrame")
     made: Source = kind(path, tensors)
     return made
 
@@ -52,7 +56,7 @@ class _Stream:
             isinstance(w, int) and w != n for n, w in zip(shape[1:], wanted, strict=True)
         ):
             raise InputError(f"{path}: shape {shape} does not fit {tensor}; reshape the array")
-        if dtype.kind not in "fiub":
+        if dtype.kind not in ("US" if tensor.dtype == STRING else "fiub"):
             raise InputError(f"{path}: dtype {dtype} does not fit {tensor}; convert the array with astype")
         self.rows, self.row_shape, self.dtype = shape[0], shape[1:], dtype
         self.row_bytes = math.prod(self.row_shape) * dtype.itemsize

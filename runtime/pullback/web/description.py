@@ -80,6 +80,11 @@ def _refuse(spec: FunctionSpec, size: int) -> None:
             " serve the bundle instead"
         )
     for tensor in (*spec.inputs, *spec.outputs):
+        if tensor.dtype == "string":
+            raise NotExportedError(
+                f"{spec.name}: {tensor.name!r} holds strings, which the page has no control for; export the model from"
+                " the layers behind their lookup, inputs=[...], or serve the bundle"
+            )
         if tensor.dtype not in SHOWN_DTYPES:
             raise NotExportedError(
                 f"{spec.name}: {tensor.name!r} is {tensor.dtype}, which JavaScript has no array for;"

@@ -1,4 +1,4 @@
-"""Inputs of strings where the caller gives none: what the model knows, what it does not, and what is easily mistaken."""
+"""Inputs of strings where the caller gives none: what the model knows, what it does not, what is easily mistaken."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def draws(known: Sequence[str]) -> tuple[tuple[str, Draw], ...]:
 def _mixed(rng: np.random.Generator, shape: tuple[int, ...], known: Sequence[str]) -> Array:
     """One half of each; one that is known occurs in other letters and with a space behind it, too."""
     count = int(np.prod(shape))
-    one = known[rng.integers(len(known))]
+    one = known[int(rng.integers(len(known)))]
     own = _some(rng, known, count - count // 2)
     others = _some(rng, (*_OTHERS, one.swapcase(), f"{one} "), count // 2)
     return _shaped(list(rng.permutation(np.array([*own, *others], object))), shape)

@@ -61,7 +61,7 @@ def _dtype(op_type: str, operands: Operands, attributes: Attributes, first: Valu
         return np.asarray(attributes.get("value", np.zeros(1, np.float32))).dtype
     if op_type == "LabelEncoder":
         values = next(key for key in attributes if key.startswith("values_"))
-        return {"values_int64s": _INT64, "values_floats": np.dtype(np.float32)}.get(values, np.dtype(object))
+        return _INT64 if values == "values_int64s" else np.dtype(object if values == "values_strings" else np.float32)
     if op_type == "Where":
         assert operands[1] is not None
         return operands[1].dtype

@@ -22,8 +22,8 @@ def place_among(op: OpContext, keys: Value, known: Array) -> Value:
     """
     places: dict[str, Any] = {"values_int64s": list(range(len(known))), "default_int64": len(known)}
     if known.dtype == object:
-        return op.LabelEncoder(keys, keys_strings=known.tolist(), **places)
-    return op.LabelEncoder(op.cast(keys, np.int64), keys_int64s=known.tolist(), **places)
+        return op.graph.emit("LabelEncoder", [keys], {"keys_strings": known.tolist(), **places})
+    return op.graph.emit("LabelEncoder", [op.cast(keys, np.int64)], {"keys_int64s": known.tolist(), **places})
 
 
 def equal_strings(op: OpContext, x: Value, y: Value) -> Value:

@@ -1,7 +1,7 @@
 """ONNX Runtime's ``Gather`` of strings copies the first of each row that an index picks, and no other (1.32, CPU).
 
-It is right where an index picks single strings. Elsewhere the places of the strings are gathered, which are numbers, and
-then the strings by their places.
+It is right where an index picks single strings. Elsewhere the places of the strings are gathered, which are numbers,
+and then the strings by their places.
 """
 
 from __future__ import annotations

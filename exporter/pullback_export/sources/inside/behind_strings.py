@@ -13,6 +13,8 @@ from pullback_export.lowering.texts import REFUSAL
 from pullback_export.sources.source import Source, no_taps
 from pullback_export.sources.statefulness import ancestors
 
+# Layers that are tried one by one at most.
+MOST_ALONE = 64
 # Of these operators an input counts by its size alone, which a layer that takes its place has too. TensorFlow reads the
 # size of an identity, as a mark is, from what stands before it.
 _SIZES = ("Rank", "Shape", "ShapeN", "Size")
@@ -54,6 +56,18 @@ def _first_numbers(source: Source, texts: Sequence[str], refused: Container[str]
     layers = [name for name in source.layers if name not in inputs and name not in source.outputs]
     if not layers or source.tapped is None:
         return [], []
+    found = _cut_by(source, layers, texts, refused)
+    if found is None and len(layers) <= MOST_ALONE:
+        # One that is called twice or returns something else than a tensor: the others may do.
+        alone = [name for name in layers if _cut_by(source, [name], texts, refused) is not None]
+        found = _cut_by(source, alone, texts, refused) if alone else None
+    return found or ([], [])
+
+
+def _cut_by(
+    source: Source, layers: Sequence[str], texts: Sequence[str], refused: Container[str]
+) -> tuple[list[str], list[str]] | None:
+    """What :func:`_first_numbers` gives where only ``layers`` may be named; None where they cannot be, all at once."""
     marked: dict[str, str] = {}
 
     def mark(name: str, result: Any) -> Any:
@@ -75,7 +89,7 @@ def _first_numbers(source: Source, texts: Sequence[str], refused: Container[str]
     try:
         traced = tf.function(call, autograph=False).get_concrete_function(*source.inputs)
     except (ExportError, tf.errors.OpError, TypeError, ValueError):
-        return [], []  # a layer that is called twice, or in a loop: no single name says where to start
+        return None  # a layer that is called twice, or in a loop: no single name says where to start
     starts = {spec.name: tensor.op for spec, tensor in zip(source.inputs, traced.inputs, strict=False)}
     # In a function that is called, operators are not seen.
     replaced = [name for name in texts if _reaches(starts[name], refused)] or list(texts)

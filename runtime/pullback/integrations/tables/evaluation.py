@@ -16,6 +16,7 @@ from pullback.integrations.tables.columns import input_columns, result_columns
 from pullback.integrations.tables.frames import Rows, framed
 from pullback.manifest import TensorSpec
 from pullback.streams.tables import row_shape
+from pullback.texts import STRING, numpy_dtype
 
 _SHOWN = 5  # missing values that a message lists
 
@@ -105,7 +106,12 @@ def _inputs(
     given = dict(given or {})
     wanted = {name: columns for name, columns in input_columns(bundle).items() if name not in given}
     _check_names(frame.names, wanted, extra)
-    read = {column: frame.column(column) for columns in wanted.values() for column in columns}
+    tensors = {tensor.name: tensor for tensor in bundle.functions["evaluate"].spec.inputs}
+    read = {
+        column: frame.texts(column) if tensors[name].dtype == STRING else frame.column(column)
+        for name, columns in wanted.items()
+        for column in columns
+    }
     gone = {column: mask for column, (_, mask) in read.items() if mask.any()}
     good: Array | None = None
     if gone and missing == "error":
@@ -113,12 +119,13 @@ def _inputs(
     if gone:
         good = ~np.logical_or.reduce(list(gone.values()))
     rows = frame.rows if good is None else int(good.sum())
-    tensors = {tensor.name: tensor for tensor in bundle.functions["evaluate"].spec.inputs}
     inputs = {}
     for name, columns in wanted.items():
         picked = [_typed(bundle, tensors[name], column, read[column][0], good) for column in columns]
         shape = (rows, *row_shape(tensors[name]))
-        inputs[name] = np.stack(picked, 1).reshape(shape) if picked else np.empty(shape, tensors[name].dtype)
+        inputs[name] = (
+            np.stack(picked, 1).reshape(shape) if picked else np.empty(shape, numpy_dtype(tensors[name].dtype))
+        )
     for name, value in given.items():
         inputs[name] = _repeated(bundle, tensors, name, value, rows)
     return inputs, good
@@ -126,7 +133,7 @@ def _inputs(
 
 def _typed(bundle: Bundle, tensor: TensorSpec, column: str, values: Array, good: Array | None) -> Array:
     picked = values if good is None else values[good]
-    if np.dtype(tensor.dtype).kind in "iu" and picked.dtype.kind == "f" and np.all(picked == np.rint(picked)):
+    if numpy_dtype(tensor.dtype).kind in "iu" and picked.dtype.kind == "f" and np.all(picked == np.rint(picked)):
         picked = picked.astype(np.int64)  # a column of whole numbers becomes one of floats where one is missing
     try:
         return bundle.functions["evaluate"].convert(tensor.name, picked)

@@ -25,6 +25,9 @@ class Rows(Protocol):
     def column(self, name: str) -> tuple[Array, Array]:
         """Numbers ``(rows,)``, anything where there is none, and which are missing; raises ``InputError``."""
 
+    def texts(self, name: str) -> tuple[Array, Array]:
+        """Whatever ``(rows,)`` the column holds, as objects, and which are missing."""
+
     def row(self, number: int) -> str:
         """The location of a row for error messages."""
 
@@ -55,6 +58,10 @@ class PandasFrame:
         filled = series.fillna(0) if missing.any() else series
         return np.asarray(filled.to_numpy(_numpy_dtype(filled.dtype))), missing
 
+    def texts(self, name: str) -> tuple[Array, Array]:
+        series = self._table.iloc[:, self.names.index(name)]
+        return objects(series.tolist()), np.asarray(series.isna(), np.bool_)
+
     def row(self, number: int) -> str:
         label = self._table.index[number]
         return f"row {number}" if label == number else f"row {number} (index {label!r})"
@@ -83,6 +90,10 @@ class PolarsFrame:
             missing = missing | series.is_nan().fill_null(True)
         filled = series.fill_null(False if series.dtype == self._polars.Boolean else 0)
         return filled.to_numpy(), missing.to_numpy()
+
+    def texts(self, name: str) -> tuple[Array, Array]:
+        series = self._table[name]
+        return objects(series.to_list()), series.is_null().to_numpy()
 
     def row(self, number: int) -> str:
         return f"row {number}"
@@ -116,6 +127,10 @@ class ArrowFrame:
             zero = self._arrow.scalar(0).cast(array.type) if not types.is_boolean(kind) else False
             array = self._compute.fill_null(array, zero)
         return np.asarray(array), missing
+
+    def texts(self, name: str) -> tuple[Array, Array]:
+        array = self._table.column(self.names.index(name))
+        return objects(array.to_pylist()), np.asarray(self._compute.is_null(array), np.bool_)
 
     def row(self, number: int) -> str:
         return f"row {number}"
@@ -163,6 +178,13 @@ def _of_objects(name: str, values: Sequence[Any], missing: Array) -> Array:
         if not gone and not isinstance(value, (numbers.Real, np.bool_)):
             raise not_numbers(name, type(value).__name__)
     return np.array([0.0 if gone else float(value) for value, gone in zip(values, missing, strict=True)])
+
+
+def objects(values: Sequence[Any]) -> Array:
+    """A vector of whatever they are."""
+    found = np.empty(len(values), object)
+    found[:] = values
+    return found
 
 
 def _numpy_dtype(dtype: Any) -> Any:

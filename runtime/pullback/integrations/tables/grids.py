@@ -13,7 +13,7 @@ from pullback.backends import Array
 from pullback.bundle import Bundle
 from pullback.errors import InputError
 from pullback.integrations.tables.columns import groups_of
-from pullback.integrations.tables.frames import not_numbers
+from pullback.integrations.tables.frames import not_numbers, objects
 
 
 def is_grid(table: Any) -> bool:
@@ -50,6 +50,11 @@ class Grid:
         if values.dtype.kind not in "fiub":
             raise not_numbers(name, values.dtype)
         return values, np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), np.bool_)
+
+    def texts(self, name: str) -> tuple[Array, Array]:
+        """What stands at every point in C order, and where nothing does."""
+        values = objects(np.ravel(self._columns[name].values).tolist())
+        return values, np.array([value is None or value != value for value in values], np.bool_)
 
     def row(self, number: int) -> str:
         """``time=2001, lat=3`` by the coordinates of the point."""

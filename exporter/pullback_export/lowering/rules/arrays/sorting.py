@@ -101,6 +101,7 @@ def dense_bincount(op: OpContext, values: Value, size: Value, weights: Value) ->
         total = op.sizes(values.dims[:1]) * (count + 1)
         sums = _sums(op, op.reshape(shifted, [-1]), total, op.reshape(added, [-1]), dtype)
         square = op.Reshape(sums, op.Concat(op.sizes(values.dims[:1]), count + 1, axis=0), allowzero=1)
+        square.refine((values.dims[0], square.dims[1]))  # the rows are known to be as many as before
         result = op.Slice(square, [0], count, [1])
     return op.cast(result > 0, dtype) if binary else result
 
