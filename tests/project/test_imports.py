@@ -87,7 +87,7 @@ ORDER: tuple[tuple[str, ...], ...] = tuple(
         ("arguments",),
         ("graph",),
         ("optimize",),
-        ("lowering.context", "lowering.registry", "lowering.refusals", "lowering.liveness"),
+        ("lowering.context", "lowering.registry", "lowering.texts", "lowering.refusals", "lowering.liveness"),
         ("lowering.own_rules", "lowering.tf2onnx_fallback"),
         ("lowering.flows",),
         ("lowering.numerics",),
