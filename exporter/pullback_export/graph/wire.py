@@ -79,7 +79,11 @@ def beside(weights: Sequence[Weight], name: str, external: bool | None) -> Besid
     total = sum(array.nbytes for _, array in weights)
     if external is None:
         external = total > LARGEST_FILE
-    chosen = [(label, array) for label, array in weights if external and array.nbytes >= LEAST_BESIDE]
+    chosen = [
+        (label, array)
+        for label, array in weights
+        if external and array.dtype != object and array.nbytes >= LEAST_BESIDE
+    ]
     if (inside := total - sum(array.nbytes for _, array in chosen)) > LARGEST_FILE:
         kind = f"the weights of less than {LEAST_BESIDE:,} bytes each" if external else "the weights"
         remedy = "a part of the model (an inner layer as output)" if external else "with external_data=True or None"
