@@ -1,7 +1,8 @@
 """How long an export takes, stage by stage, and how that grows with the network.
 
 ``python -m tests.benchmarks.export_time`` exports each row in a process of its own, and prints the page
-``docs/export_time.md``; ``--publish`` writes it and its picture. ``--rows`` chooses rows by name.
+``docs/export_time.md``; ``--publish`` writes it and its picture. ``--rows`` chooses rows by name; ``--keep FILE`` keeps
+what was measured in a file, and measures what is not in it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ PICTURE = "export_time.png"
 SECONDS = 3600
 STAGES = ("derivatives", "tracing", "lowering", "writing", "comparing")
 # Blocks of three layers, Dense - BatchNormalization - tanh, every second one with a residual connection.
-BLOCKS = (5, 10, 25, 50, 100, 200)
+BLOCKS = (5, 10, 25, 50, 100, 250, 500, 1000)
 ROWS = ("bowl", *(f"blocks {count}" for count in BLOCKS), "MobileNetV3Small 64", "ResNet50 224")
 
 Row = Mapping[str, Any]
@@ -45,7 +46,12 @@ def network(name: str) -> tuple[Any, str]:
     for index in range(int(size)):
         hidden = layers.Activation("tanh")(layers.BatchNormalization()(layers.Dense(8)(x)))
         x = layers.Add()([x, hidden]) if index % 2 else hidden
-    return keras.Model(first, layers.Dense(3, name="y")(x)), "jacobian(y, x)"
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(100_000)  # Keras walks along a chain of layers by calls within calls
+    try:
+        return keras.Model(first, layers.Dense(3, name="y")(x)), "jacobian(y, x)"
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def measure(name: str) -> Row:
@@ -140,14 +146,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--publish", action="store_true", help="write docs/export_time.md and its picture")
+    parser.add_argument("--keep", metavar="FILE", help="rows that were measured; those that it lacks are added")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.child:
         print(json.dumps(measure(chosen.child)))
         return 0
     rows = []
+    kept = pathlib.Path(chosen.keep) if chosen.keep else None
+    known = json.loads(kept.read_text(encoding="utf-8")) if kept is not None and kept.exists() else {}
     for name in chosen.rows:
-        rows.append(in_process(name))
+        rows.append(known.get(name) or in_process(name))
+        if kept is not None:
+            known[name] = rows[-1]
+            kept.write_text(json.dumps(known), encoding="utf-8")
         print(name, {stage: round(seconds, 2) for stage, seconds in rows[-1]["stages"].items()}, flush=True)
     text = page(rows)
     print(text)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from pullback.manifest import SAVED_MODEL_SPEC, FunctionSpec, Tolerance, functions_to_json
 
 from pullback_export.artifacts.lookup_tables import kept_tables
+from pullback_export.artifacts.short_names import shorten_names
 from pullback_export.derivatives.tracing import Traced
 from pullback_export.errors import ExportError
 from pullback_export.graph.wire import LARGEST_FILE
@@ -67,6 +68,7 @@ def write(
         raise ExportError(
             f"{path.parent.name}: cannot write the SavedModel: {problem.message}; nothing was left behind"
         ) from problem
+    shorten_names(path)
     extra = path / SAVED_MODEL_SPEC
     extra.parent.mkdir(parents=True, exist_ok=True)
     extra.write_text(functions_to_json(specs, tolerance), encoding="utf-8")
