@@ -250,6 +250,11 @@ def pools_once(graph: Graph, x: Value, y: Value) -> Value:
     return largest * graph.emit("Cast", [places], {"to": np.dtype(np.float32)})
 
 
+def only_step_is_the_list(graph: Graph, x: Value, y: Value) -> Value:
+    steps = graph.emit("Reshape", [x, graph.constant([1, -1, 3, 4, 5])])
+    return graph.emit("Gather", [steps, graph.constant(-1, np.int64)], {"axis": 0}) * y
+
+
 REWRITES: Sequence[tuple[Rewrite, dict[str, int]]] = [
     (sinks_through_elementwise, {"Mul": 1, "Add": 1, "Relu": 1}),
     (sinks_through_two, {"Greater": 1, "Cast": 1, "Mul": 1}),
@@ -266,6 +271,7 @@ REWRITES: Sequence[tuple[Rewrite, dict[str, int]]] = [
     (channel_factor_joins_transposed_kernel, {"ConvTranspose": 1}),
     (mask_of_relu6_compares_once, {"Clip": 1, "Cast": 2, "Less": 1, "And": 1, "Mul": 1}),
     (pools_once, {"MaxPool": 1, "Cast": 1, "Mul": 1}),
+    (only_step_is_the_list, {"Mul": 1}),
 ]
 
 

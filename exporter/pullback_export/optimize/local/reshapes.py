@@ -146,11 +146,23 @@ def _axes_as_reshape(op_type: str) -> Callable[..., Value | None]:
     return rule
 
 
+def _only_one(graph: Region, operands: Operands, attributes: Attributes) -> Value | None:
+    """The only element of an axis: the last step of a list of one, for example."""
+    value, index = operands[0], operands[1]
+    if value is None or value.shape is None or index is None or index.const is None or index.const.shape != ():
+        return None
+    axis = attributes.get("axis", 0) % len(value.shape)
+    if value.shape[axis] != 1 or int(index.const) not in (0, -1):
+        return None
+    return graph.emit("Squeeze", [value, graph.constant([axis], np.int64)])
+
+
 RESHAPING: dict[str, Callable[..., Value | None]] = {
     "Transpose": _transpose,
     "Reshape": _reshape,
     "Expand": _expand,
     "Tile": _tile,
+    "Gather": _only_one,
     "Squeeze": _axes_as_reshape("Squeeze"),
     "Unsqueeze": _axes_as_reshape("Unsqueeze"),
 }

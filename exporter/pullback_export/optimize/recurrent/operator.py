@@ -26,6 +26,9 @@ _LARGEST_MEAN = 1e15
 _SMALL_STATE = 384
 _FEW_ROWS = 4
 
+# What a state that repeats a number is made of.
+_FILLING = ("Expand", "Concat", "Gather", "Shape")
+
 _FLOAT = np.dtype(np.float32)
 _SIGMOID, _TANH = Activation("Sigmoid"), Activation("Tanh")
 _DEFAULTS = {"LSTM": (_SIGMOID, _TANH, _TANH), "GRU": (_SIGMOID, _TANH), "RNN": (_TANH,)}
@@ -184,12 +187,14 @@ def _move_loop(graph: Graph, loop: LoopView, operands: Operands) -> None:
     scan, holder = loop.scan, loop.holder
     inside = graph if holder is scan else holder.attributes["then_branch"]
     copies: dict[int, Value] = {}
+    initial = loop.initial  # zeros, of which the operator has its own
     kept, inside.nodes = inside.nodes, []
     rows = []
     for value in scan.inputs[loop.states :]:
         assert value is not None
         rows.append(_copied(value, operands.x, inside, copies))
-    scan.inputs = [*scan.inputs[: loop.states], *rows]
+    states = [_copied(value, None, inside, copies, _FILLING) if value.fill is not None else value for value in initial]
+    scan.inputs = [*states, *rows]
     inside.nodes += kept
     moved(holder, graph)
     graph.nodes.append(holder)
@@ -197,15 +202,21 @@ def _move_loop(graph: Graph, loop: LoopView, operands: Operands) -> None:
     graph.outputs = [("result", value) for value in holder.outputs]
 
 
-def _copied(value: Value, source: Value, graph: Graph, copies: dict[int, Value]) -> Value:
-    """``value`` computed once more in ``graph`` from ``source``: only this branch needs it."""
+def _copied(
+    value: Value,
+    source: Value | None,
+    graph: Graph,
+    copies: dict[int, Value],
+    kinds: tuple[str, ...] = ("Add", "MatMul", "Gemm", "Split", "Slice", "Identity"),
+) -> Value:
+    """``value`` computed once more in ``graph`` from ``source``, by operators of ``kinds``: only this branch needs it."""
     node = value.node
-    if value is source or node is None or node.op_type not in ("Add", "MatMul", "Gemm", "Split", "Slice", "Identity"):
+    if value is source or node is None or node.op_type not in kinds:
         return value
-    if id(value) not in copies and (joined := _with_bias(graph, node, source)) is not None:
+    if id(value) not in copies and source is not None and (joined := _with_bias(graph, node, source)) is not None:
         copies[id(value)] = joined
     if id(value) not in copies:
-        inputs = [None if item is None else _copied(item, source, graph, copies) for item in node.inputs]
+        inputs = [None if item is None else _copied(item, source, graph, copies, kinds) for item in node.inputs]
         outputs = [Value(graph, item.dtype, item.shape) for item in node.outputs]
         graph.place(node.op_type, inputs, node.attributes, outputs)
         for old, new in zip(node.outputs, outputs, strict=True):
