@@ -91,7 +91,8 @@ COUNTS_OF_CNN = {"Cast": 4, "Transpose": 2, "MaxPool": 1, "Conv": 7, "Shape": 1,
 # An LSTM's gates are computed once more after the loop rather than collected in it: more nodes, less time.
 # The loop stands beside the operator, for many rows and for what the operator cannot compute; the condition asks sizes.
 # The input is turned around for the operator, and in each branch with a column of ones, by which biases are weights.
-COUNTS_OF_LSTM = {"LSTM": 1, "If": 1, "Scan": 3, "Transpose": 4, "Shape": 3, "Expand": 2, "Identity": 3, "Cast": 1}
+# Zeros that the loop starts with are made in its branch, and for the backward loop once more: only one of them runs.
+COUNTS_OF_LSTM = {"LSTM": 1, "If": 1, "Scan": 3, "Transpose": 4, "Shape": 3, "Expand": 3, "Identity": 3, "Cast": 1}
 # A product with a single column costs a reshape, and takes a third of the time. The Hessian's weights are turned around
 # when its session opens. Of a product, what a call computes is counted; the file names the value and the gradient too.
 BOUNDS = [

@@ -209,7 +209,7 @@ def _copied(
     copies: dict[int, Value],
     kinds: tuple[str, ...] = ("Add", "MatMul", "Gemm", "Split", "Slice", "Identity"),
 ) -> Value:
-    """``value`` computed once more in ``graph`` from ``source``, by operators of ``kinds``: only this branch needs it."""
+    """``value`` computed once more in ``graph``, from ``source`` by operators of ``kinds``: only a branch needs it."""
     node = value.node
     if value is source or node is None or node.op_type not in kinds:
         return value
