@@ -22,6 +22,7 @@ from pullback_export.lowering.rules.layers import pooling
 from pullback_export.optimize import pipeline
 from pullback_export.optimize.local import identities
 
+from tests.benchmarks.convolutional import layout_changes
 from tests.exporter.optimize.test_counts import B, exported, run, types_of_calls
 
 L = keras.layers
@@ -60,6 +61,14 @@ def dense_block(x: Any) -> Any:
         grown = L.Conv2D(16, 3, padding="same", use_bias=False)(normal)
         hidden = L.Concatenate()([hidden, grown])
     return L.ReLU()(normalised(48)(hidden))
+
+
+def mobile_block(x: Any) -> Any:
+    """Between two 1x1 convolutions one per channel, normalised, with relu6 and a sum, as in MobileNetV2."""
+    first = L.Conv2D(16, 3, padding="same", use_bias=False)(x)
+    hidden = L.ReLU(6.0)(normalised(32)(L.Conv2D(32, 1, use_bias=False)(first)))
+    hidden = L.ReLU(6.0)(normalised(32)(L.DepthwiseConv2D(3, padding="same", use_bias=False)(hidden)))
+    return L.Conv2D(16, 1)(L.Add()([first, normalised(16)(L.Conv2D(16, 1, use_bias=False)(hidden))]))
 
 
 def averaged(x: Any) -> Any:
@@ -179,3 +188,25 @@ def test_mask_of_relu6_at_all_kinds_of_numbers(dtype: str) -> None:
     model = to_model(graph, 18, {})
     assert types_of_calls(model.graph) == Counter({"Clip": 1, "Cast": 2, "Less": 1, "And": 1})
     np.testing.assert_array_equal(run(model, {"x": x}), [[0, 0, 0, 1, 0, 0, 0, 0, 1, 1]])
+
+
+# How often the optimised graph enters and leaves ONNX Runtime's blocked layout of channels, where there is one: masks are
+# comparisons, which it does not know. A change that lowers a number lowers its bound here too; one that raises it says why.
+LAYOUT_CHANGES = [
+    (mobile_block, 3, 7),
+    (strided_pointwise, 3, 9),
+    (dense_block, 4, 6),
+    (swish, 0, 2),
+]
+
+
+@pytest.mark.parametrize(("layers", "enters", "leaves"), LAYOUT_CHANGES, ids=lambda item: getattr(item, "__name__", ""))
+def test_layout_changes(layers: Layers, enters: int, leaves: int) -> None:
+    x = keras.Input((16, 16, 3), name="x")
+    keras.utils.set_random_seed(1)
+    model = keras.Model(x, L.Dense(1)(L.GlobalAveragePooling2D()(layers(x))))
+    if not layout_changes(exported(model).SerializeToString()).total():
+        pytest.skip("this processor has no blocked layout in ONNX Runtime")
+    found = layout_changes(exported(model, "gradient(y, x)").SerializeToString())
+    assert found["ReorderInput"] <= enters
+    assert found["ReorderOutput"] <= leaves
