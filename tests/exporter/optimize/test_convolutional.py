@@ -190,8 +190,8 @@ def test_mask_of_relu6_at_all_kinds_of_numbers(dtype: str) -> None:
     np.testing.assert_array_equal(run(model, {"x": x}), [[0, 0, 0, 1, 0, 0, 0, 0, 1, 1]])
 
 
-# How often the optimised graph enters and leaves ONNX Runtime's blocked layout of channels, where there is one: masks are
-# comparisons, which it does not know. A change that lowers a number lowers its bound here too; one that raises it says why.
+# How often the optimised graph enters and leaves ONNX Runtime's blocked layout of channels, where there is one: masks
+# are comparisons, which it does not know. A change that lowers a number lowers its bound; one that raises it says why.
 LAYOUT_CHANGES = [
     (mobile_block, 3, 7),
     (strided_pointwise, 3, 9),
