@@ -165,9 +165,9 @@ CAUSES: tuple[Cause, ...] = (
         "mobilenet_v2",
         (1,),
         "Between convolutions ({share[Conv]}) lie masks of relu6, several steps each (`Less` {share[Less]}, `And`"
-        " {share[And]}, `Cast` {share[Cast]}, `Mul` {share[Mul]}), for which ONNX Runtime leaves and enters the blocked layout (`ReorderOutput` {share[ReorderOutput]}, `ReorderInput`"
-        " {share[ReorderInput]}). Results of the phases of strided depthwise gradients are interleaved by `Concat`"
-        " ({share[Concat]}).",
+        " {share[And]}, `Cast` {share[Cast]}, `Mul` {share[Mul]}), for which ONNX Runtime leaves and enters the blocked"
+        " layout (`ReorderOutput` {share[ReorderOutput]}, `ReorderInput` {share[ReorderInput]}). Results of the phases"
+        " of strided depthwise gradients are interleaved by `Concat` ({share[Concat]}).",
         (
             _MASKS,
             _PHASES,
