@@ -66,10 +66,10 @@ def section(rows: Sequence[Row], profiles: Mapping[str, Sequence[Operator]]) -> 
     lines = [
         "## Rows that are not ahead",
         "",
-        "Over the aim for value and derivative against the forward pass, or behind another engine; at batch 1 the aims"
-        " are 10 times as fast as `tf.function` and 100 times as fast as Keras under a `GradientTape`. Each with its"
-        " cause, what was tried, and where ONNX Runtime spends the time (`pullback bench --profile`, which makes short"
-        " nodes longer).",
+        "Over the aim for value and derivative against the fastest forward pass, or behind another engine; at batch 1"
+        " the aims are 10 times as fast as `tf.function` and 100 times as fast as Keras under a `GradientTape`. Each"
+        " with its cause, what was tried, and where ONNX Runtime spends the time (`pullback bench --profile`, which"
+        " makes short nodes longer).",
         "",
     ]
     for row, phrases in behind:

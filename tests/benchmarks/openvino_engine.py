@@ -7,13 +7,18 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.benchmarks.bounds import graph_file
+from tests.benchmarks.failures import Refused
 from tests.benchmarks.work import Work
 
 Call = Callable[..., Any]
 
 
 def open_openvino(work: Work, folder: pathlib.Path, threads: int) -> Call:
-    """The whole graph in float32, for the least time of a call; results in the order of the file."""
+    """The whole graph in float32, for the least time of a call; results in the order of the file.
+
+    Raises:
+        Refused: with the last line of what OpenVINO says, which has the reason; places in its sources come before.
+    """
     import openvino
 
     path = graph_file(folder)
@@ -23,7 +28,10 @@ def open_openvino(work: Work, folder: pathlib.Path, threads: int) -> Call:
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "f32",
     }
-    compiled = openvino.Core().compile_model(path, "CPU", options)
+    try:
+        compiled = openvino.Core().compile_model(path, "CPU", options)
+    except RuntimeError as problem:
+        raise Refused(f"OpenVINO: {str(problem).strip().splitlines()[-1]}") from problem
     request = compiled.create_infer_request()
     names = sorted((port.any_name for port in compiled.inputs), key=lambda name: name != "x")
 

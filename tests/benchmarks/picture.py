@@ -27,6 +27,8 @@ def draw(path: pathlib.Path, rows: Sequence[Row], growth: dict[str, list[dict[st
     if growth:
         _growth(axes["time"], growth)
         _memory(axes["memory"], growth)
+    handles, titles = axes["engines"].get_legend_handles_labels()
+    figure.legend(handles, titles, fontsize=7, ncols=6 if growth else 4, loc="outside lower center")
     figure.savefig(path, dpi=90)
     plt.close(figure)
 
@@ -59,7 +61,6 @@ def _engines(axes: Any, shown: Sequence[Row]) -> None:
     axes.set_yticks(range(len(shown)), [f"{row.work}, {row.batch:,}" for row in shown], fontsize=8)
     axes.set_title("Value and derivative, one thread", fontsize=10)
     axes.grid(axis="x", alpha=0.25)
-    axes.legend(fontsize=7, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.09))  # no place inside is free
 
 
 def _growth(axes: Any, growth: dict[str, list[dict[str, float]]]) -> None:

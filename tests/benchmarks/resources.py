@@ -58,12 +58,12 @@ def _size_table(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "## Size and export",
         "",
         "The ONNX file with the derivative, against the model alone; the other files that hold the model; export with"
-        " all parity checks.",
+        " all parity checks, by the clock, on a machine as busy as the load of the rows says.",
         "",
         "| | nodes | model alone | bytes | to model alone | SavedModel | `.keras` | export |",
         "| --- | --: | --: | --: | --: | --: | --: | --: |",
     ]
-    for name, item in facts.items():
+    for name, item in sorted(facts.items(), key=lambda pair: _place(pair[0])):
         ratio = item["derivative_bytes"] / item["forward_bytes"]
         others = [f"{item[key]:,}" if key in item else "-" for key in ("saved_model_bytes", "keras_bytes")]
         lines.append(
@@ -71,6 +71,10 @@ def _size_table(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
             f" {item['derivative_bytes']:,} | {ratio:.3f} | {' | '.join(others)} | {item['export_seconds']:.0f} s |"
         )
     return [*lines, ""]
+
+
+def _place(name: str) -> int:
+    return [row.name for row in work.ROWS].index(name)
 
 
 def _growth_tables(growth: Mapping[str, Sequence[Mapping[str, float]]]) -> list[str]:
