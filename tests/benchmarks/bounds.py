@@ -42,7 +42,7 @@ def count(work: Work, folder: pathlib.Path, batch: int) -> Bound:
     """Of the derivative at this batch size."""
     import onnx
 
-    model = onnx.load(graph_file(folder))
+    model = onnx.load_from_string(derivative_graph(work, folder))
     rows = min(batch, ROWS)
     nodes = dict(_named(model.graph, {}))
     taken, passed = _profile(model, work, rows)
@@ -51,10 +51,16 @@ def count(work: Work, folder: pathlib.Path, batch: int) -> Bound:
     return Bound(flops * batch / rows, weights + passed * batch // rows)
 
 
-def graph_file(folder: pathlib.Path) -> pathlib.Path:
-    """The file of the derivative: products have one of their own."""
+def derivative_graph(work: Work, folder: pathlib.Path) -> bytes:
+    """What a call of Pullback runs: of products, whose file gives other results besides, the product alone."""
+    import onnx
+    from pullback.storage.onnx_cut import cut
+
     bundle = folder / "derivative.pullback"
-    return next(path for path in (bundle / "hvp.onnx", bundle / "evaluate.onnx") if path.exists())
+    if work.kind != "hvp":
+        return (bundle / "evaluate.onnx").read_bytes()
+    content = (bundle / "hvp.onnx").read_bytes()
+    return cut(content, {onnx.load_from_string(content).graph.output[0].name}, "hvp.onnx")
 
 
 def _width(weights: Any) -> int:

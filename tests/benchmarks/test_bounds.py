@@ -98,6 +98,17 @@ def test_products_are_counted(
     assert found.moved > weights + batch * 4 * np.prod(shape)
 
 
+def test_of_a_product_what_else_its_file_gives_is_not_counted(tmp_path: pathlib.Path) -> None:
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["hvp"]), helper.make_node("MatMul", ["hvp", "w"], ["y"])]
+    model = onnx.load_from_string(graph(nodes, (3,), w=zeros(3, 3)))
+    model.graph.output.insert(0, helper.make_tensor_value_info("hvp", FLOAT, None))
+    model.graph.input.append(helper.make_tensor_value_info("fwd_x", FLOAT, ["B", 3]))
+    write(tmp_path, b"")
+    (tmp_path / "derivative.pullback" / "hvp.onnx").write_bytes(model.SerializeToString())
+    item = dataclasses.replace(work.row("hvp"), shape=(3,))
+    assert bounds.count(item, tmp_path, 2).flops == 2 * 18
+
+
 @pytest.mark.parametrize(("kind", "gates"), [("LSTM", 4), ("GRU", 3), ("SimpleRNN", 1)])
 def test_recurrent_operators_are_counted(kind: str, gates: int, tmp_path: pathlib.Path) -> None:
     units, steps, features = 5, 6, 2
