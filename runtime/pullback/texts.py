@@ -6,6 +6,7 @@ checked element by element: ONNX Runtime takes an array of any objects, and find
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,14 @@ def as_texts(value: Any) -> Array:
 
 
 def _shaped(texts: list[str], shape: tuple[int, ...]) -> Array:
-    flat = np.empty(len(texts), object)
-    flat[:] = texts
-    return flat.reshape(shape)
+    return objects(texts).reshape(shape)
+
+
+def objects(values: Sequence[Any]) -> Array:
+    """A vector of whatever they are."""
+    found = np.empty(len(values), object)
+    found[:] = values
+    return found
 
 
 def _text(item: object, shape: tuple[int, ...], place: int) -> str:

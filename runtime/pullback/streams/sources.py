@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import math
 import zipfile
@@ -16,7 +17,7 @@ from pullback.errors import InputError, MissingDependencyError
 from pullback.manifest import TensorSpec
 from pullback.streams import tables
 from pullback.streams.tables import Block
-from pullback.texts import STRING
+from pullback.texts import STRING, objects
 
 
 class Source(Protocol):
@@ -36,9 +37,6 @@ def open_source(path: Path, tensors: Sequence[TensorSpec]) -> Source:
         raise InputError(f"{path}: unknown type of file; known types are {', '.join(kinds)}")
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; check the path")
-    texts = [tensor.name for tensor in tensors if tensor.dtype == STRING]
-    if texts and kind not in (NpySource, NpzSource):
-        raise InputError(f"{path}: {texts[0]!r} holds strings: use npz, or pullback.integrations.tables on a DataFrame")
     made: Source = kind(path, tensors)
     return made
 
@@ -154,10 +152,15 @@ def _array_blocks(streams: list[_Stream], start: int, size: int) -> Iterator[Blo
 
 
 class CsvSource:
-    """Comma-separated numbers under a header of column names, in any order; further columns are ignored."""
+    """Comma-separated numbers under a header of column names, in any order; further columns are ignored.
+
+    Where an input holds strings, every cell is read as one, spaces and all, without the quotes around it.
+    """
 
     def __init__(self, path: Path, tensors: Sequence[TensorSpec]) -> None:
         self._path, self._tensors = path, tensors
+        self._texts = any(tensor.dtype == STRING for tensor in tensors)
+        self._table = _cells if self._texts else _numbers
         self.rows: int | None = None
         with self._open() as stream:
             header = [cell.strip().strip('"') for cell in _split_header(stream.readline())]
@@ -189,7 +192,7 @@ class CsvSource:
 
     def _parse(self, lines: list[str], first: int) -> Block:
         try:
-            table = _numbers(lines)
+            table = self._table(lines)
             if table.shape != (len(lines), self._width):
                 raise ValueError
             return tables.to_arrays(table[:, self._picked], self._tensors), []
@@ -201,7 +204,7 @@ class CsvSource:
         good, bad = [np.empty((0, len(self._picked)))], []
         for number, line in enumerate(lines, first):
             try:
-                row = _numbers([line])
+                row = self._table([line])
                 if row.shape != (1, self._width):
                     raise ValueError(f"{row.size} cells instead of {self._width}")
                 tables.to_arrays(row[:, self._picked], self._tensors)
@@ -211,7 +214,8 @@ class CsvSource:
         return tables.to_arrays(np.concatenate(good), self._tensors), bad
 
     def _open(self) -> TextIO:
-        return open(self._path, encoding="utf-8-sig", errors="replace")  # what is not UTF-8 makes a bad row
+        # What is not UTF-8 makes a bad row: it is no number, and no string that can be encoded.
+        return open(self._path, encoding="utf-8-sig", errors="surrogateescape" if self._texts else "replace")
 
 
 def _split_header(line: str) -> list[str]:
@@ -233,12 +237,26 @@ def _numbers(lines: list[str]) -> Array:
     return table
 
 
+def _cells(lines: list[str]) -> Array:
+    """The cells of each line as strings; raises ``ValueError``."""
+    if not all(line.strip() for line in lines):
+        raise ValueError("an empty line")
+    try:
+        rows = [next(csv.reader([line.rstrip("\r\n")], strict=True)) for line in lines]
+    except csv.Error as error:
+        raise ValueError(f"{error}; a cell cannot go on in the next line") from error
+    if len({len(row) for row in rows}) > 1:
+        raise ValueError("rows of different lengths")
+    return np.array(rows, object)
+
+
 class ParquetSource:
-    """Numeric columns, named as in a csv file."""
+    """Columns of numbers and of strings, named as in a csv file."""
 
     def __init__(self, path: Path, tensors: Sequence[TensorSpec]) -> None:
         self._path, self._tensors = path, tensors
         self._columns = tables.input_columns(tensors)
+        self._texts = frozenset(tables.input_columns([tensor for tensor in tensors if tensor.dtype == STRING]))
         self._parquet = pyarrow_parquet()
         try:
             file = self._parquet.ParquetFile(path)
@@ -264,7 +282,12 @@ class ParquetSource:
 
     def _parse(self, batch: Any, first: int) -> Block:
         try:
-            picked = [batch.column(name).cast("float64").to_numpy(zero_copy_only=False) for name in self._columns]
+            picked = [
+                objects(batch.column(name).to_pylist())
+                if name in self._texts
+                else batch.column(name).cast("float64").to_numpy(zero_copy_only=False)
+                for name in self._columns
+            ]
         except Exception as error:
             raise InputError(f"{self._path}: a column is not numeric ({error}); encode it as numbers") from error
         table = np.stack(picked, axis=1) if picked else np.empty((batch.num_rows, 0))

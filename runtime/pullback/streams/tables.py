@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pullback.errors import InputError
 from pullback.manifest import TensorSpec
+from pullback.texts import STRING, as_texts
 
 Array = npt.NDArray[Any]
 
@@ -39,7 +40,10 @@ def input_columns(tensors: Sequence[TensorSpec]) -> list[str]:
 
 
 def to_arrays(table: Array, tensors: Sequence[TensorSpec]) -> dict[str, Array]:
-    """Rows of float64 ``(n, columns)``, columns as in ``input_columns``, as arrays by name."""
+    """Rows of float64, or of objects, ``(n, columns)``, columns as in ``input_columns``, as arrays by name.
+
+    Raises ``ValueError`` where an object is no number, or no string.
+    """
     arrays, start = {}, 0
     for tensor in tensors:
         shape = row_shape(tensor)
@@ -56,11 +60,11 @@ def split(table: Array, tensors: Sequence[TensorSpec], first: int, known_bad: Ma
     good = [row for row in range(len(table)) if row not in bad]
     try:
         return to_arrays(table[good], tensors), [(first + row, bad[row]) for row in sorted(bad)]
-    except InputError:
+    except ValueError:
         for row in good:
             try:
                 to_arrays(table[row : row + 1], tensors)
-            except InputError as error:
+            except ValueError as error:
                 bad[row] = str(error)
     good = [row for row in good if row not in bad]
     return to_arrays(table[good], tensors), [(first + row, bad[row]) for row in sorted(bad)]
@@ -77,7 +81,13 @@ def to_table(arrays: Mapping[str, Array]) -> tuple[list[str], list[Array]]:
 
 
 def _typed(part: Array, tensor: TensorSpec) -> Array:
+    if tensor.dtype == STRING:
+        try:
+            return as_texts(part.astype(object))
+        except ValueError as error:
+            raise InputError(f"{tensor.name}: not a string: {error}") from error
     wanted = np.dtype(tensor.dtype)
+    part = part.astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
         typed = part.astype(wanted)
     lost = np.isinf(typed) & np.isfinite(part) if wanted.kind == "f" else typed != part

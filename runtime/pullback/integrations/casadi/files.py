@@ -17,6 +17,7 @@ from pullback.errors import InputError, NotExportedError
 from pullback.integrations.casadi.wrapping import Shape, Wrapping, inner, wrapped
 from pullback.integrations.whole_derivatives import inputs_of, is_whole, values_of
 from pullback.manifest import DerivativeSpec, FunctionSpec, TensorSpec
+from pullback.texts import STRING
 
 # ONNX Runtime reads options of a session from this key of a file where ORT_LOAD_CONFIG_FROM_MODEL is 1
 # (onnxruntime/core/session/inference_session_utils.h); CasADi sets none itself.
@@ -67,6 +68,11 @@ class Files:
                 raise NotExportedError(f"{bundle.path}: there is no complete {wanted!r} among {', '.join(tensors)}")
         self.shapes = {key: _sample_shape(tensor, self._spec.batched) for key, tensor in tensors.items()}
         self._dtypes = {key: tensor.dtype for key, tensor in tensors.items()}
+        if texts := [key for key, dtype in self._dtypes.items() if dtype == STRING]:
+            raise InputError(
+                f"{bundle.path}: {texts[0]!r} holds strings, and files for CasADi hold numbers alone: fix it with"
+                " given= of casadi.function, or export the model from the layers behind its lookup"
+            )
 
     def value(self) -> File:
         """``f``: the outputs."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from pullback.backends import Array
 from pullback.errors import InputError
+from pullback.texts import objects
 
 
 class Rows(Protocol):
@@ -178,13 +179,6 @@ def _of_objects(name: str, values: Sequence[Any], missing: Array) -> Array:
         if not gone and not isinstance(value, (numbers.Real, np.bool_)):
             raise not_numbers(name, type(value).__name__)
     return np.array([0.0 if gone else float(value) for value, gone in zip(values, missing, strict=True)])
-
-
-def objects(values: Sequence[Any]) -> Array:
-    """A vector of whatever they are."""
-    found = np.empty(len(values), object)
-    found[:] = values
-    return found
 
 
 def _numpy_dtype(dtype: Any) -> Any:

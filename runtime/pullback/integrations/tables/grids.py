@@ -13,7 +13,8 @@ from pullback.backends import Array
 from pullback.bundle import Bundle
 from pullback.errors import InputError
 from pullback.integrations.tables.columns import groups_of
-from pullback.integrations.tables.frames import not_numbers, objects
+from pullback.integrations.tables.frames import not_numbers
+from pullback.texts import objects
 
 
 def is_grid(table: Any) -> bool:
