@@ -58,6 +58,20 @@ def features(texts: Sequence[str]) -> dict[str, list[str]] | None:
     return found or None
 
 
+def batched(text: str | None) -> list[str] | dict[str, str] | None:
+    """``x,t`` as names; ``u=functions,x=points`` as a dictionary."""
+    items = text.split(",") if text else []
+    if not any("=" in item for item in items):
+        return items or None
+    found = {}
+    for item in items:
+        name, sign, word = item.partition("=")
+        if not sign:
+            raise ExportError(f"--batched {text!r}: {item!r} is without a word; write u=functions,x=points")
+        found[name.strip()] = word.strip()
+    return found
+
+
 def axes(texts: Sequence[str]) -> dict[str, dict[int, str]] | None:
     found: dict[str, dict[int, str]] = {}
     for item in (part.strip() for text in texts for part in text.split(",")):

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pullback import features, golden
 from pullback.features import Features
-from pullback.manifest import FileSpec, FunctionSpec, GraphSpec, Manifest, Tolerance, parse
+from pullback.manifest import FileSpec, FunctionSpec, GraphSpec, Manifest, Tolerance, parse, version_of
 from pullback.parity import Report
 
 from pullback_export.artifacts.onnx_model import BESIDE
@@ -67,6 +67,7 @@ class Staging:
             golden_file,
             tolerance,
             checked.summary() | ({features.KEY: dict(columns)} if columns else {}),
+            version_of(graph.function for graph in graphs),
             ranges=dict(checked.ranges),
         )
         self.write_bytes("manifest.json", manifest.to_json().encode())

@@ -20,6 +20,7 @@ from pullback.parity import ParityError
 
 from pullback_export.arguments import (
     axes,
+    batched,
     features,
     import_modules,
     inputs,
@@ -77,7 +78,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows.add_argument(
         "--batched",
         metavar="INPUT[,...]",
-        help="the inputs with a batch axis, where others have one value for all rows",
+        help="the inputs with a batch axis, where others have one value for all rows; with --batch-axes 2, what their"
+        " axes count: u=functions,x=points,z=both",
+    )
+    parser.add_argument(
+        "--batch-axes",
+        type=int,
+        default=1,
+        metavar="NUMBER",
+        help="2: functions meet points, and derivatives are those of each function at each point (default: 1)",
     )
     parser.add_argument(
         "--axes",
@@ -231,7 +240,8 @@ def _export(options: argparse.Namespace) -> None:
         inputs=inputs(options.input),
         outputs=outputs(options.outputs),
         samples=samples(options.samples),
-        batched=options.batched.split(",") if options.batched else False if options.unbatched else None,
+        batched=False if options.unbatched else batched(options.batched),
+        batch_axes=options.batch_axes,
         training=options.training,
         formats=tuple(options.format or FORMATS),
         unconnected=options.unconnected,

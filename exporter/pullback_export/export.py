@@ -39,7 +39,7 @@ from pullback_export.sources.axes import axis_names, with_axes
 from pullback_export.sources.features import features_of
 from pullback_export.sources.inside.behind_strings import way_out
 from pullback_export.sources.names import Outputs
-from pullback_export.sources.opening import open_source
+from pullback_export.sources.opening import Batched, open_source
 from pullback_export.sources.scaling import with_scaling
 
 FORMATS = ("onnx", "saved_model")
@@ -75,7 +75,8 @@ def export(
     inputs: Sequence[Any] | Mapping[str, Any] | None = None,
     outputs: Outputs = None,
     samples: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-    batched: bool | str | Sequence[str] | None = None,
+    batched: Batched = None,
+    batch_axes: int = 1,
     training: bool = False,
     formats: Sequence[str] = FORMATS,
     unconnected: str = "error",
@@ -111,7 +112,11 @@ def export(
             are drawn from them; where omitted, from a domain that the model takes.
         batched: None takes the leading free axis for the batch; False means whole-tensor derivatives. Inputs without a
             batch axis may stand beside batched ones, one value for all rows: True takes those with a free first axis
-            for batched, and names, ``["x"]``, say which are.
+            for batched, and names, ``["x"]``, say which are. With ``batch_axes=2`` it may be a dictionary, see there.
+        batch_axes: 2 where functions meet points, ``u (B, m)`` and ``x (B, N, d)`` or ``(N, d)``, and give
+            ``y (B, N, ...)``: derivatives are those of each function at each point, ``(B, N, ...)``. Inputs with two
+            free axes in front have both, others with one that of the functions;
+            ``batched={"u": "functions", "x": "points", "z": "both"}`` says it where that is not so.
         training: exports the training-mode function, which must not draw random numbers.
         formats: ``"onnx"``, ``"saved_model"`` or both; parity checks each that is written.
         unconnected: ``"error"``, or ``"zero"`` for a derivative of something that does not depend on the input.
@@ -153,7 +158,8 @@ def export(
     check_precision(precision)
     limit = checked_tolerance(tolerance)
     with overrides(), limits.limited(time_limit):
-        opened = open_source(model, inputs, outputs, batched, training, signature, half=precision is not None)
+        half = precision is not None
+        opened = open_source(model, inputs, outputs, batched, training, signature, half=half, batch_axes=batch_axes)
         source = with_scaling(opened, scaling or {})
         source = with_axes(source, axes)
         requests = [
@@ -182,7 +188,9 @@ def export(
             columns: dict[str, tuple[str, ...]] = {}
             for one in traced:
                 with way_out(opened, bool(inputs)):
-                    built = onnx_model.build(one, source.batched, opset, limit, batch, named, owners, external_data)
+                    built = onnx_model.build(
+                        one, source.batched, opset, limit, batch, named, owners, external_data, source.points_axis
+                    )
                 owners = {**built.shapes, **owners}  # ``evaluate`` comes first and has all that seeds belong to
                 foreign |= built.foreign
                 specs.append(built.spec)

@@ -9,6 +9,8 @@ Format versions (a version never changes once it has been released; new ones are
   their graph, which readers of earlier dates refuse.
 * 1 (2026-11-29): inputs of dtype ``string``. A reader of an earlier date refuses a bundle that has one, by its dtype,
   and reads all others.
+* 2 (2026-11-29): functions with two batch axes, which name the second one in ``points``. Bundles without such a
+  function are of version 1 as before.
 """
 
 from __future__ import annotations
@@ -20,11 +22,12 @@ import re
 from collections.abc import Iterable, Sequence
 
 from pullback import schema
-from pullback.errors import BundleError, DamagedError, FormatVersionError
+from pullback.errors import BundleError, DamagedError, FormatVersionError, InputError
 from pullback.selection import Selection, selections
 
 FORMAT_VERSION = 1
-READABLE_VERSIONS = (1,)
+POINTS_VERSION = 2  # of bundles whose functions have two batch axes
+READABLE_VERSIONS = (1, 2)
 
 FUNCTION_NAMES = ("evaluate", "vjp", "jvp", "hvp", "weighted_hessian")
 KINDS = (
@@ -119,13 +122,43 @@ class DerivativeSpec:
 
 @dataclasses.dataclass(frozen=True)
 class FunctionSpec:
-    """One graph, ``evaluate`` or one of products (:data:`FUNCTION_NAMES`); its inputs and results in calling order."""
+    """One graph, ``evaluate`` or one of products (:data:`FUNCTION_NAMES`); its inputs and results in calling order.
+
+    ``points`` names the second batch axis, behind the rows, where derivatives are those of each row at each point.
+    """
 
     name: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     derivatives: tuple[DerivativeSpec, ...]
     batched: bool
+    points: str | None = dataclasses.field(default=None, metadata=schema.OMITTED_WHERE_NONE)
+
+    @property
+    def batch_axes(self) -> int:
+        """How many batch axes there are: 0, 1, or 2 where rows meet points."""
+        return int(self.batched) + (self.points is not None)
+
+    @property
+    def granularity(self) -> str:
+        """What derivatives belong to, in words."""
+        names = ("of the whole arrays", "per sample", f"per sample and each of its {self.points}")
+        return names[self.batch_axes]
+
+    def refuse_points(self, what: str) -> None:
+        """Raises ``InputError`` for ``what`` takes samples of one batch, where there are two batch axes."""
+        if self.points is not None:
+            raise InputError(
+                f"{what}: derivatives here are those of each row at each of its {self.points} (batch_axes=2), and this"
+                " takes rows alone; call the bundle itself, take bundle.flat for one row at one point, or export pairs"
+                " as the rows of one batch (docs/howto/points.md)"
+            )
+
+    def batch_of(self, tensor: TensorSpec) -> tuple[Dim, ...]:
+        """The batch axes of an input or output: the first axes of its shape that are the rows and the points."""
+        rows = int(self.batched and tensor.is_batched)
+        points = self.points is not None and tensor.shape[rows : rows + 1] == (self.points,)
+        return tensor.shape[: rows + points]
 
     @property
     def seeds(self) -> frozenset[str]:
@@ -251,6 +284,11 @@ class FunctionSet:
     format_version: int = FORMAT_VERSION
 
 
+def version_of(functions: Iterable[FunctionSpec]) -> int:
+    """The format version that a bundle of these functions has."""
+    return POINTS_VERSION if any(function.points is not None for function in functions) else FORMAT_VERSION
+
+
 def shape_text(shape: Sequence[Dim]) -> str:
     """The shape as text, such as ``(B, 3)``."""
     return f"({shape[0]},)" if len(shape) == 1 else f"({', '.join(map(str, shape))})"
@@ -298,7 +336,7 @@ def tolerance_from_json(text: str | bytes, where: str = METADATA_TOLERANCE) -> T
 def metadata_props(spec: FunctionSpec, tolerance: Tolerance) -> dict[str, str]:
     """What an ONNX file must carry in ``metadata_props`` so that the bare file loads."""
     return {
-        METADATA_FORMAT_VERSION: str(FORMAT_VERSION),
+        METADATA_FORMAT_VERSION: str(version_of([spec])),
         METADATA_FUNCTION: function_to_json(spec),
         METADATA_TOLERANCE: tolerance_to_json(tolerance),
     }
@@ -312,6 +350,7 @@ def from_metadata_props(props: dict[str, str], where: str) -> tuple[FunctionSpec
     version = schema.read_json(props[METADATA_FORMAT_VERSION], f"{where}: {METADATA_FORMAT_VERSION}")
     _check_version({"format_version": version}, where)
     spec = function_from_json(props[METADATA_FUNCTION], f"{where}: {METADATA_FUNCTION}")
+    _check_points([spec], version, where)
     return spec, tolerance_from_json(props[METADATA_TOLERANCE], f"{where}: {METADATA_TOLERANCE}")
 
 
@@ -333,7 +372,8 @@ def weights_from_metadata_props(props: dict[str, str], where: str) -> FileSpec |
 
 def functions_to_json(functions: Iterable[FunctionSpec], tolerance: Tolerance) -> str:
     """The text of a SavedModel's ``assets.extra/pullback.json``."""
-    found = FunctionSet(tuple(functions), tolerance)
+    given = tuple(functions)
+    found = FunctionSet(given, tolerance, version_of(given))
     _check_function_set(found, SAVED_MODEL_SPEC)
     return schema.write_json(found)
 
@@ -364,7 +404,9 @@ def _check_version(value: object, where: str) -> None:
 def _check_manifest(manifest: Manifest, where: str) -> None:
     if not manifest.name:
         raise DamagedError(f"{where}: 'name' is empty")
-    _check_functions(tuple(graph.function for graph in manifest.functions), where)
+    functions = tuple(graph.function for graph in manifest.functions)
+    _check_functions(functions, where)
+    _check_points(functions, manifest.format_version, where)
     for graph in manifest.functions:
         place = f"{where}: {graph.function.name}"
         if graph.file is None and not manifest.saved_model:
@@ -396,7 +438,22 @@ def _check_ranges(manifest: Manifest, where: str) -> None:
 
 def _check_function_set(found: FunctionSet, where: str) -> None:
     _check_functions(found.functions, where)
+    _check_points(found.functions, found.format_version, where)
     _check_tolerance(found.tolerance, where)
+
+
+def _check_points(functions: Sequence[FunctionSpec], version: int, where: str) -> None:
+    """Two batch axes are of version 2, and of all functions of a bundle or of none."""
+    names = {function.points for function in functions}
+    if version_of(functions) != version or len(names) > 1:
+        raise DamagedError(
+            f"{where}: format version {version} with points {', '.join(sorted(map(str, names)))}; the file is damaged,"
+            " or Pullback did not write it"
+        )
+    for function in functions:
+        tensors = (*function.inputs, *function.outputs)
+        if function.points is not None and not any(len(function.batch_of(tensor)) == 2 for tensor in tensors):
+            raise DamagedError(f"{where}: {function.name}: no array has the axes of rows and of {function.points!r}")
 
 
 def _check_functions(functions: tuple[FunctionSpec, ...], where: str) -> None:

@@ -37,6 +37,11 @@ class Selection:
         """The index as NumPy takes it."""
         return tuple(item if isinstance(item, int) else slice(*item) for item in self.index)
 
+    def of_sample(self, lead: int) -> tuple[int | slice, ...]:
+        """:attr:`key` on the axes of one sample of an array with ``lead`` batch axes: without a bare ``:`` for each."""
+        key = self.key
+        return key[lead:] if lead and key[:lead] == (slice(None),) * lead else key
+
     @property
     def label(self) -> str:
         """The part of a result's name that stands for this selection: ``y``, ``y_2``, ``x_3_7``, ``sum_y``."""

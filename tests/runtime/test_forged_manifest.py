@@ -61,6 +61,8 @@ EDITS: list[tuple[str, Callable[[Any], Any], str]] = [
     ("too many axes", setting(f"{X}/shape", [1] * 33), "33 axes"),
     ("shape a number", setting(f"{X}/shape", 3), "shape must be a list"),
     ("batched a number", setting(f"{FIRST}/function/batched", 1), "batched must be bool"),
+    ("points a number", setting(f"{FIRST}/function/points", 2), "points must be str"),
+    ("points in version 1", setting(f"{FIRST}/function/points", "points"), "format version 1 with points"),
     ("unknown kind", setting(f"{SLOPE}/kind", "curl"), "derivative kind 'curl'"),
     ("a derivative that is no output", setting(f"{SLOPE}/name", "dz_dx"), "'dz_dx' is not among the outputs"),
     ("a seed that is no input", setting(f"{SLOPE}/seed", "adj_z"), "seed 'adj_z' is not among the inputs"),
@@ -143,8 +145,8 @@ def test_no_manifest_at_all(folder: Path, text: bytes, message: str) -> None:
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("version", [0, 2, -1, 10**9])
+@pytest.mark.parametrize("version", [0, 3, -1, 10**9])
 def test_other_versions(folder: Path, version: int) -> None:
     forge.edit_manifest(folder, setting("format_version", version))
-    with pytest.raises(pullback.FormatVersionError, match=f"format version {version}; this runtime reads 1"):
+    with pytest.raises(pullback.FormatVersionError, match=f"format version {version}; this runtime reads 1, 2"):
         pullback.load(folder)

@@ -124,7 +124,7 @@ ALONE: list[tuple[str, str | None, type[PullbackError], str]] = [
     ("no specification", None, BundleError, "which Pullback did not write"),
     ("no JSON", "x", BundleError, "not valid JSON"),
     ("a list", "[]", BundleError, "'format_version'"),
-    ("another version", '{"format_version": 2}', FormatVersionError, "format version 2"),
+    ("another version", '{"format_version": 3}', FormatVersionError, "format version 3"),
     ("no functions", '{"format_version": 1, "functions": [], "tolerance": {}}', BundleError, "no function 'evaluate'"),
     ("an unknown key", '{"format_version": 1, "functions": [], "tolerance": {}, "a": 1}', BundleError, "unknown key"),
 ]

@@ -58,8 +58,11 @@ def build(
     shapes: Mapping[str, Sequence[int | str]] | None = None,
     owners: Mapping[str, Shape] | None = None,
     external_data: bool | None = None,
+    points: str | None = None,
 ) -> OnnxFunction:
     """The function's file; ``batch`` names its batch axis, ``B`` where rows may be computed apart from each other.
+
+    ``points`` names the second batch axis, where functions meet points.
 
     ``shapes`` holds the sizes of the inputs and the names of their free axes; what it lacks gets names of its own.
     ``owners`` holds the shapes of what seeds may belong to, as :attr:`OnnxFunction.shapes` of ``evaluate`` gives them.
@@ -78,6 +81,7 @@ def build(
         tuple(_tensor(name, value) for name, value in zip(function.outputs, outputs, strict=True)),
         tuple(describe(function)),
         batched,
+        points,
     )
     graph.outputs = list(zip(function.outputs, outputs, strict=True))
     finish(graph)

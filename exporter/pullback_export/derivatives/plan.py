@@ -110,7 +110,7 @@ class Derivatives:
         self._known_inputs = seen
         self.requests = tuple(requests)
         self.unconnected = unconnected
-        self.lead = 1 if source.batched else 0
+        self.lead = source.batch_axes
         known = {spec.name for spec in source.inputs} | set(source.outputs)
         named = {item.name for request in requests for item in (request.of, *request.wrt)}
         self.layers = tuple(sorted(name for name in named - known if source.has_layer(name)))
@@ -207,7 +207,7 @@ class Derivatives:
         """Whether a tape serves more than one pass: not where there is one gradient, or seeds with their own copies."""
         if len({request.key(1) for request in requests}) > 1 or any(request.order > 1 for request in requests):
             return True
-        if any(self.source.lead(item.name) < self.lead for request in requests for item in request.wrt):
+        if any(self.source.missing(item.name) for request in requests for item in request.wrt):
             return True
         copies_only = not self.vectorizable and self.lead and not tf.executing_eagerly()
         return not (copies_only or all(request.one_pass for request in requests))
@@ -231,7 +231,7 @@ class Derivatives:
         target = run.results[request.key(level)] if level else run.values[request.of]
         source = run.values[Selection(wrt.name)]
         suits = self.vectorizable or run.vectorize is not vectorized
-        leads = self.lead, self.source.lead(wrt.name)
+        leads = self.lead, self.source.depth(wrt.name), bool(self.source.lead(wrt.name))
         return Step(request, level, tape, target, source, *leads, self.unconnected, run.vectorize, suits, on_copies)
 
     @contextlib.contextmanager

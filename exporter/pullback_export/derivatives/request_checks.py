@@ -112,26 +112,30 @@ def check_rank(name: str, shape: tf.TensorShape) -> None:
 
 
 def check_shared(request: Request, source: Source) -> None:
-    """Raises :class:`ExportError` where an input that all rows share has no such derivative."""
-    shared = [item for item in request.wrt if item.name in source.shared]
+    """Raises :class:`ExportError` where an input that all rows, or all points, share has no such derivative."""
+    shared = [item for item in request.wrt if source.missing(item.name)]
     if not shared:
         return
     of, wrt = request.of, ", ".join(map(str, dict.fromkeys(request.wrt)))
-    what = f"{request}: {shared[0].name} has no batch axis, all rows share it"
+    lacks_rows = 0 in source.missing(shared[0].name)
+    axis, (one, all_of_them) = ("batch", ("row", "rows")) if lacks_rows else ("points", ("point", "points"))
+    what = f"{request}: {shared[0].name} has no {axis} axis, all {all_of_them} share it"
     if not request.by_shared:
+        whole = "" if source.points else ", or export with batched=False, where derivatives are those of whole tensors"
         raise ExportError(
-            f"{what}, and {request.kind} is defined by inputs of each row only: request hessian({of}, {wrt}), which has"
-            " one Hessian for each row, or export with batched=False, where derivatives are those of whole tensors"
+            f"{what}, and {request.kind} is defined by inputs of each {one} only: request hessian({of}, {wrt}), which"
+            f" has one Hessian for each {one}{whole}"
         )
     if request.mode == "reverse":
         raise ExportError(
-            f"{what}, and reverse mode gives the sum over the rows: leave mode= out, or request vjp({of}, {wrt})"
+            f"{what}, and reverse mode gives the sum over the {all_of_them}: leave mode= out, or request"
+            f" vjp({of}, {wrt})"
         )
 
 
 def check_shapes(request: Request, specs: Mapping[Selection, tf.TensorSpec], source: Source) -> None:
     """Raises :class:`ExportError` where dtype or shape do not suit the request."""
-    lead = int(source.batched)
+    lead = source.batch_axes
     for item in (request.of, *(Selection(wrt.name) for wrt in request.wrt)):
         if not specs[item].dtype.is_floating:
             raise ExportError(
@@ -144,15 +148,30 @@ def check_shapes(request: Request, specs: Mapping[Selection, tf.TensorSpec], sou
         raise ExportError(
             f"{request}: {request.of.name} has no batch axis; export with batched=False for whole-tensor derivatives"
         )
+    if source.points and not _is_free(whole, lead):
+        raise ExportError(
+            f"{request}: {request.of.name} of shape {tuple(whole)} has no axis of the points after that of the"
+            " functions; with batch_axes=2 a derivative is of what each function gives at each point, (B, N, ...)"
+        )
     request.check_shapes(
-        tuple(out[lead:]), [_picked(item, specs, source.lead(item.name)) for item in request.wrt], lead
+        tuple(out[lead:]), [_picked(item, specs, source.depth(item.name)) for item in request.wrt], lead
     )
+
+
+def _is_free(shape: Sequence[int | None], lead: int) -> bool:
+    """Whether the first ``lead`` axes exist and are free, as batch axes are."""
+    return len(shape) >= lead and all(size is None for size in shape[:lead])
 
 
 def _picked(item: Selection, specs: Mapping[Selection, tf.TensorSpec], lead: int) -> Shape:
     """Shape of what ``item`` picks of a sample; raises :class:`ExportError` where that is nothing."""
     whole = tuple(specs[Selection(item.name)].shape.as_list())
-    if lead and (not whole or whole[0] is not None):
+    if lead > 1 and not _is_free(whole, lead):
+        raise ExportError(
+            f"{item.name!r} of shape {whole} has not both batch axes, of the functions and of the points: name the"
+            " input that it is computed from"
+        )
+    if lead and not _is_free(whole, lead):
         raise ExportError(
             f"{item.name!r} of shape {whole} has no batch axis: name the input that it is computed from, or export with"
             " batched=False, where derivatives are those of whole tensors"

@@ -24,13 +24,11 @@ def parse_selection(text: str) -> Selection:
 
 
 def sample_index(selection: Selection, rank: int, lead: int) -> tuple[int | slice, ...]:
-    """The index on the axes of one sample, of a tensor with ``lead`` batch axes (0 or 1) among its ``rank``.
+    """The index on the axes of one sample, of a tensor with ``lead`` batch axes among its ``rank``.
 
-    A leading bare ``:`` stands for the batch axis. Raises :class:`ExportError` where there are too many indices.
+    Leading bare ``:`` stand for the batch axes. Raises :class:`ExportError` where there are too many indices.
     """
-    index = selection.key
-    if lead and index and index[0] == slice(None):
-        index = index[1:]
+    index = selection.of_sample(lead)
     if len(index) > rank - lead:
         raise ExportError(f"{selection}: too many indices; {selection.name} has {rank - lead} axes per sample")
     return index

@@ -28,9 +28,10 @@ from pullback_export.overrides.known_sizes import declare_sizes
 class Step:
     """One differentiation of ``target`` with respect to ``source`` on a tape that was left already.
 
-    ``level`` counts the differentiations before this one; ``lead`` is the number of batch axes of the target, 0 or 1,
-    and ``lead_in`` that of the source: 0 as well for an input that all rows share. Each row has its own derivative by
-    such an input, which forward mode gives, as a reverse pass adds them up.
+    ``level`` counts the differentiations before this one; ``lead`` is the number of batch axes of the target (rows, and
+    points after them), and ``lead_in`` that of the source, less for an input that all rows or points share. Each of
+    these has its own derivative by such an input, which forward mode gives, as a reverse pass adds them up. ``rows``:
+    the first batch axis of the source is that of the rows.
     ``suits`` says that ``vectorize`` is right for this graph; ``on_copies(count)`` is the same step on ``count`` copies
     of the batch.
     """
@@ -42,6 +43,7 @@ class Step:
     source: Any
     lead: int
     lead_in: int
+    rows: bool
     unconnected: str
     vectorize: Vectorize
     suits: bool
@@ -95,21 +97,20 @@ class Step:
     def _reverse(self, out: tuple[Any, ...], into: tuple[Any, ...]) -> Any:
         count = tf.reduce_prod(tf.shape(self.target)[self.lead :]) if _count(out) is None else _count(out)
         pulled = self._passes(Step._pullback, unit_seeds(count, self.target.dtype))
-        if self.lead:
-            pulled = tf.transpose(pulled, [1, 0, *range(2, len(pulled.shape))])
-        return self._shaped(pulled, out, self._picked(into))
+        return self._shaped(self._behind_batch(pulled), out, self._picked(into))
 
     def _forward(self, out: tuple[Any, ...], into: tuple[Any, ...]) -> Any:
         count = _count(into)
         if count is None and (not self._is_shared or self.wrt.index):
             other = "name all of it" if self._is_shared else "use mode='reverse'"
             raise ExportError(f"{self.request}: the size of {self.wrt} is free; {other} or use jvp")
-        seeds = unit_seeds(tf.size(self.source) if count is None else count, self.source.dtype)
+        sizes_in = tf.shape(self.source)[self.lead_in :] if count is None else None
+        seeds = unit_seeds(tf.reduce_prod(sizes_in) if count is None else count, self.source.dtype)
         if self.wrt.index:
             seeds = tf.gather(seeds, self._chosen(into))
         pushed = self._passes(Step._pushforward_of_seeds, seeds)
         last = tf.transpose(pushed, [*range(1, len(pushed.shape)), 0])
-        return self._shaped(last, out, self._picked(into), tf.shape(self.source) if count is None else None)
+        return self._shaped(last, out, self._picked(into), sizes_in)
 
     def trace(self) -> Any:
         """Sum of the unmixed second derivatives, ``(B, *out)``; ``target`` is the Jacobian ``(B, *out, *in)``."""
@@ -119,14 +120,19 @@ class Step:
         if blocks is None or size is None:
             raise ExportError(
                 f"{self.request}: the sizes of {self.request.of} and {self.wrt} must be fixed; where a free axis counts"
-                " points that do not influence each other, make it the batch (docs/howto/points.md)"
+                " points that do not influence each other, export with batch_axes=2 (docs/howto/points.md)"
             )
         if self._is_shared:
             return self.trace_of(self.jacobian())
         terms = self._passes(Step._diagonal, unit_seeds(blocks * size, self.target.dtype))
         batch = tf.shape(terms)[1:]
         summed = tf.reduce_sum(tf.reshape(terms, tf.concat([[blocks, size], batch], 0)), 1)
-        return self._shaped(tf.transpose(summed) if self.lead else summed, out, ())
+        return self._shaped(self._behind_batch(summed), out, ())
+
+    def _behind_batch(self, stacked: Any) -> Any:
+        """``(seeds, B, ...)`` as ``(B, seeds, ...)``, with all batch axes in front."""
+        after = range(self.lead + 1, len(stacked.shape))
+        return tf.transpose(stacked, [*range(1, self.lead + 1), 0, *after]) if self.lead else stacked
 
     def trace_of(self, hessian: Any) -> Any:
         """The same from a Hessian ``(B, *out, *in, *in)``."""
@@ -146,7 +152,7 @@ class Step:
         if self.suits:
             with contextlib.suppress(NotVectorizable):
                 return self.vectorize(pass_of(self), seeds, self.request.chunk)
-        return self._passes_on_copies(pass_of, seeds) if self.lead_in else one_after_another(pass_of(self), seeds)
+        return self._passes_on_copies(pass_of, seeds) if self.rows else one_after_another(pass_of(self), seeds)
 
     def _passes_on_copies(self, pass_of: Callable[[Step], Callable[[Any], Any]], seeds: Any) -> Any:
         batch = tf.shape(self.source)[:1]
@@ -173,17 +179,19 @@ class Step:
         def term(seed: Any) -> Any:
             pulled = self.vjp(self._spread(seed, self.target, self.lead))
             blocks = seed.shape[-1] // max(math.prod(picked), 1)
-            of_each = tf.reshape(seed, [*([-1] * (seed.shape.rank - 1)), blocks, *picked])
-            component = tf.reduce_sum(of_each, seed.shape.rank - 1)
+            of_rows = [-1, *[1] * (self.lead - 1)] if seed.shape.rank > 1 else []
+            of_each = tf.reshape(seed, [*of_rows, blocks, *picked])
+            component = tf.reduce_sum(of_each, len(of_rows))
             return tf.reduce_sum(pulled * component, list(range(self.lead, pulled.shape.rank)))
 
         return term
 
     def _spread(self, seed: Any, tensor: Any, lead: int) -> Any:
-        """A seed for every sample, or a matrix with a seed for each, in the shape of ``tensor``."""
+        """A seed for every sample, or a matrix with a seed for each row, in the shape of ``tensor``."""
         fixed = tuple(tensor.shape.as_list()[lead:])
         sizes = fixed if _count(fixed) is not None else tf.shape(tensor)[lead:]
-        shaped = tf.reshape(seed, tf.concat([tf.fill([lead], -1), sizes], 0))
+        before = [-1, *[1] * (lead - 1)] if lead else []
+        shaped = tf.reshape(seed, tf.concat([tf.constant(before, tf.int32), sizes], 0))
         return tf.broadcast_to(shaped, tf.shape(tensor))
 
     @property

@@ -29,8 +29,9 @@ from pullback_export.gate.supervision import limits
 from pullback_export.gate.target_precision import in_precision
 from pullback_export.gate.verdicts.bounds import Bounds, checked_tolerance
 from pullback_export.overrides import overrides
+from pullback_export.sources.batches import BOTH, FUNCTIONS, POINTS
 from pullback_export.sources.names import Outputs
-from pullback_export.sources.opening import needs_inputs, open_source
+from pullback_export.sources.opening import Batched, needs_inputs, open_source
 from pullback_export.sources.source import Source
 
 Samples = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
@@ -99,12 +100,12 @@ def compare(
         if inputs is None and needs_inputs(model):
             inputs = [tf.TensorSpec(_free(spec.shape), spec.dtype, spec.name) for spec in evaluate.inputs]
         takes = [spec.name for spec in evaluate.inputs]
-        shared = evaluate.shared_inputs
-        batched = [name for name in takes if name not in shared] if shared else evaluate.batched
+        batched = _batched(evaluate)
 
         def opened(kept: Outputs) -> Source:
             started = takes if inputs is None else ()
-            return open_source(model, inputs, kept, batched, training, signature, half=True, takes=started)
+            axes = evaluate.batch_axes or 1
+            return open_source(model, inputs, kept, batched, training, signature, True, started, axes)
 
         source = opened(outputs)
         names = [name for name in plain if not source.has_layer(name) or name in source.outputs]
@@ -166,6 +167,16 @@ def _bounds(manifest: Manifest, tolerance: float | Tolerance | Mapping[str, floa
         if name not in known:
             raise ExportError(f"tolerance: the bundle has no result {name!r}; it has {', '.join(known)}")
     return Bounds(manifest.tolerance, {name: checked_tolerance(bound) for name, bound in tolerance.items()})
+
+
+def _batched(evaluate: FunctionSpec) -> Batched:
+    """What :func:`export` would be told of the batch axes of the inputs."""
+    shared = evaluate.shared_inputs
+    rows = [spec.name for spec in evaluate.inputs if spec.name not in shared]
+    if evaluate.points is None:
+        return rows if shared else evaluate.batched
+    points = [spec.name for spec in evaluate.inputs if evaluate.points in evaluate.batch_of(spec)]
+    return dict.fromkeys(rows, FUNCTIONS) | {name: BOTH if name in rows else POINTS for name in points}
 
 
 def _free(shape: Sequence[int | str]) -> list[int | None]:

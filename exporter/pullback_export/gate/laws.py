@@ -18,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -119,30 +119,43 @@ def check_laws(answered: Sequence[Answered], bound: float, label: str) -> Report
 def _of_function(
     function: Function, results: Mapping[str, Array], inputs: Mapping[str, Array], source: Source
 ) -> Iterator[Answered]:
-    """The requests whose result is theirs alone, with a batch axis in any case.
+    """The requests whose result is theirs alone, with one batch axis in any case.
 
-    By an input that all rows share, what they say together is that of one sample, whose output has the rows.
+    By an input that all rows share, what they say together is that of one sample, whose output has the rows. Where rows
+    meet points, pairs of them are the batch, and by an input that has only one of these axes, that axis is.
     """
     for request in function.requests:
         if sum(other.name == request.name for other in function.requests) > 1:
             continue
-        by_rows = source.batched and not any(item.name in source.shared for item in request.wrt)
-        lead = ... if by_rows else np.newaxis
-        result = (np.asarray(results[request.name], np.float64) / request.scale)[lead]
-        seeds = [np.asarray(inputs[seed.name], np.float64)[lead] for seed in request.seeds]
+        missing = {axis for item in request.wrt for axis in source.missing(item.name)}
+        of = request.wrt[0].name if request.kind == "vjp" else request.of.name  # whose batch axes the result has
+        result = _with_one_batch(np.asarray(results[request.name], np.float64) / request.scale, of, missing, source)
+        seeds = [
+            _with_one_batch(np.asarray(inputs[seed.name], np.float64), seed.owner.name, missing, source)
+            for seed in request.seeds
+        ]
         if result.size:
-            widths = tuple(_width(item, inputs, source.lead(item.name)) for item in request.wrt)
+            widths = tuple(_width(item, inputs, source.depth(item.name)) for item in request.wrt)
             weights = seeds[0] if len(seeds) > 1 else None
             yield Answered(request, result, seeds[-1] if seeds else None, widths, weights)
+
+
+def _with_one_batch(array: Array, of: str, missing: Set[int], source: Source) -> Array:
+    """``array``, which has the batch axes of ``of``, with the ``missing`` ones behind, and the others as one."""
+    kept = [axis for axis in range(source.batch_axes) if axis not in missing]
+    if not kept:
+        return array[np.newaxis]
+    if kept == [1] and not source.missing(of):
+        array = array.swapaxes(0, 1)
+    return array.reshape(math.prod(array.shape[: len(kept)]), *array.shape[len(kept) :])
 
 
 def _width(selection: Selection, inputs: Mapping[str, Array], lead: int) -> int | None:
     if selection.name not in inputs:
         return None
     whole = inputs[selection.name]
-    key = selection.key[1:] if lead and selection.key[:1] == (slice(None),) else selection.key
     sample = np.empty(whole.shape[lead:], bool)
-    return sample[key].size if selection.index else sample.size
+    return sample[selection.of_sample(lead)].size if selection.index else sample.size
 
 
 def _pairs(answered: Sequence[Answered]) -> Iterator[Pair]:

@@ -18,12 +18,14 @@ from pullback_export.gate.differences import finite_differences
 from pullback_export.gate.differences.conventions import Conventions
 from pullback_export.gate.exact_source import ExactSource
 from pullback_export.gate.live_model import Arrays, Refused, in_every_row, refusal_of_given, rows_of, values
+from pullback_export.gate.points_apart import require_apart
 from pullback_export.gate.references import all_references
 from pullback_export.gate.samples import Sample, last_finite
 from pullback_export.gate.supervision.limits import OverLimit
 from pullback_export.gate.truth import Truth, truth_of, without_truth
 from pullback_export.gate.verdicts.surroundings import Surroundings
 from pullback_export.gate.verdicts.verdict import Expected
+from pullback_export.sources.batches import FUNCTIONS, POINTS
 from pullback_export.sources.source import Source
 
 
@@ -223,12 +225,14 @@ def samples_interact(
                 f"output {name!r} has no batch axis; export with batched=False for whole-tensor derivatives, or remove"
                 " it from what the model returns"
             )
+    loose = Tolerance(max(1e-3, tolerance.float32), max(1e-7, tolerance.float64))
+    if source.points:
+        require_apart(source, functions, sample, whole, loose)
     alone = _in_parts(source, sample, shared)
     whole = in_every_row(whole, shared, sample.inputs, source.shared)
     for name in source.outputs if alone is not None else ():
         if whole[name].dtype.kind != "f" and name not in shared:
             continue
-        loose = Tolerance(max(1e-3, tolerance.float32), max(1e-7, tolerance.float64))
         part = (alone or {})[name]
         if compare({name: whole[name][: len(part)]}, {name: part}, loose).ok:
             continue
@@ -253,8 +257,8 @@ def _crossed(source: Source, array: np.ndarray[Any, Any]) -> str:
     if len(inputs) < 2 or array.ndim < 2 or array.shape[0] != array.shape[1]:
         return ""
     return (
-        f". If every row of {inputs[0]} meets every row of {inputs[1]}, as functions meet points, one of them alone is"
-        f" the batch: batched=[{inputs[0]!r}] (docs/howto/points.md)"
+        f". If every row of {inputs[0]} meets every row of {inputs[1]}, as functions meet points, write batch_axes=2,"
+        f" batched={dict(zip(inputs, (FUNCTIONS, POINTS), strict=False))} (docs/howto/points.md)"
     )
 
 

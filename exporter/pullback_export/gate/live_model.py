@@ -92,6 +92,12 @@ def row_count(inputs: Mapping[str, np.ndarray[Any, Any]], whole: Collection[str]
     return len(first) if np.ndim(first) else 1
 
 
+def point_count(source: Source, inputs: Mapping[str, np.ndarray[Any, Any]]) -> int:
+    """How many points there are, where functions meet points; 1 elsewhere."""
+    name = next(iter(sorted(source.points)), None)
+    return 1 if name is None else int(inputs[name].shape[source.lead(name)])
+
+
 def in_every_row(
     answer: Mapping[str, Any], shared: Collection[str], inputs: Mapping[str, Any], whole: Collection[str]
 ) -> Arrays:

@@ -105,7 +105,7 @@ def _shared(source: Source) -> list[str]:
     return [
         f"{' and '.join(places)} have one size, {label}; axes={{...}} names them otherwise"
         for label, places in owners.items()
-        if len(places) > 1
+        if len(places) > 1 and label != source.points_axis
     ]
 
 

@@ -12,6 +12,9 @@ from pullback.manifest import BATCH_NAMES
 from pullback_export.errors import ExportError
 from pullback_export.sources.source import Source
 
+# The axis of the points, where functions meet them and the caller names it not.
+POINTS = "points"
+
 
 def with_axes(source: Source, axes: Any) -> Source:
     """``source`` whose free axes have the names of ``axes``, ``{"positions": {0: "atoms"}, "species": {0: "atoms"}}``.
@@ -19,12 +22,36 @@ def with_axes(source: Source, axes: Any) -> Source:
     The batch axis keeps its own name, whatever is given for it. Raises :class:`ExportError` for an input or an axis
     that does not exist, for one of fixed size and for what cannot be a name.
     """
-    if axes is None:
-        return source
+    axes = {} if axes is None else axes
     if not isinstance(axes, Mapping) or not all(isinstance(names, Mapping) for names in axes.values()):
         raise ExportError(f"axes={axes!r}: give names by input and axis, such as {{'positions': {{0: 'atoms'}}}}")
-    chosen = {name: _checked(source, name, names) for name, names in axes.items()}
-    return dataclasses.replace(source, axes={**source.axes, **chosen})
+    chosen = {**source.axes, **{name: _checked(source, name, names) for name, names in axes.items()}}
+    return dataclasses.replace(source, axes=_with_points(source, chosen))
+
+
+def _with_points(source: Source, axes: Mapping[str, Mapping[int, str]]) -> Mapping[str, Mapping[int, str]]:
+    """``axes`` with one name for the axis of the points, the caller's or :data:`POINTS`, of all inputs that have it."""
+    if not source.points:
+        return axes
+    named = {name: axes.get(name, {}).get(source.lead(name)) for name in sorted(source.points)}
+    found = sorted({label for label in named.values() if label is not None})
+    if len(found) > 1:
+        raise ExportError(
+            f"axes: the axis of the points has one name, got {' and '.join(map(repr, found))}; choose one"
+        )
+    others = {
+        label: (name, axis)
+        for name, names in axes.items()
+        for axis, label in names.items()
+        if name not in source.points or axis != source.lead(name)
+    }
+    label = found[0] if found else _unlike(POINTS, set(others))
+    if label in others:
+        name, axis = others[label]
+        raise ExportError(
+            f"axes[{name!r}]: {label!r} is the name of the axis of the points; give axis {axis} another one"
+        )
+    return {**axes, **{name: {**axes.get(name, {}), source.lead(name): label} for name in sorted(source.points)}}
 
 
 def axis_names(source: Source, batch: str = "B") -> dict[str, tuple[int | str, ...]]:
@@ -44,7 +71,10 @@ def axis_names(source: Source, batch: str = "B") -> dict[str, tuple[int | str, .
 
 
 def _default(name: str, axis: int, taken: set[str]) -> str:
-    label = f"{name}_{axis}"
+    return _unlike(f"{name}_{axis}", taken)
+
+
+def _unlike(label: str, taken: set[str]) -> str:
     while label in taken:  # chosen for another axis, with which this one has nothing to do
         label += "_"
     return label

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from pullback_export.errors import ExportError
 from pullback_export.precision import REWRITABLE, check_dtype
-from pullback_export.sources.batches import batched_inputs
+from pullback_export.sources.batches import batch_of
 from pullback_export.sources.files import load
 from pullback_export.sources.foreign_arrays import explained
 from pullback_export.sources.functions import function_source, signature_of
@@ -23,20 +23,24 @@ from pullback_export.sources.names import Outputs
 from pullback_export.sources.saved_models import saved_model_source
 from pullback_export.sources.source import Source
 
+# What ``batched=`` takes.
+Batched = bool | str | Sequence[str] | Mapping[str, str] | None
+
 
 def open_source(
     model: Any,
     inputs: Sequence[Any] | Mapping[str, Any] | None,
     outputs: Outputs,
-    batched: bool | str | Sequence[str] | None,
+    batched: Batched,
     training: bool,
     signature: str | None = None,
     half: bool = False,
     takes: Sequence[str] = (),
+    batch_axes: int = 1,
 ) -> Source:
     """Reads a model of Keras or ``tf_keras``, a path of one, a SavedModel folder, a ``tf.Module`` or a function.
 
-    ``batched``: see :func:`pullback_export.sources.batches.batched_inputs`.
+    ``batched``, ``batch_axes``: see :func:`pullback_export.sources.batches.batch_of`.
     ``half``: it may compute in half precision. ``takes``: the inputs of a bundle that was made of it, which may be
     inner layers, or fewer than the model has.
     """
@@ -69,9 +73,15 @@ def open_source(
         source = with_inputs(source, wanted)
     elif takes:
         source = started_at(source, takes)
-    with_rows = batched_inputs(source.inputs, batched)
-    shared = frozenset(spec.name for spec in source.inputs) - with_rows if with_rows else frozenset()
-    source = dataclasses.replace(source, batched=bool(with_rows), shared=shared, known_strings=known_strings(source))
+    batch = batch_of(source.inputs, batched, batch_axes)
+    if batch.points and training:
+        raise ExportError(
+            "training=True with batch_axes=2: in training mode rows may depend on each other; leave one of them out"
+        )
+    shared = frozenset(spec.name for spec in source.inputs) - batch.rows if batch.rows else frozenset()
+    source = dataclasses.replace(
+        source, batched=bool(batch.rows), shared=shared, points=batch.points, known_strings=known_strings(source)
+    )
     _check(source, half)
     return source
 

@@ -22,7 +22,9 @@ class Source:
     number; those of one name have one size. ``ranks`` are those, by output and inner layer, that TensorFlow does not
     know and that calls have shown. ``trackable`` keeps the model's variables alive and is stored with the SavedModel.
     ``notes`` are for the report: what was called otherwise. ``shared`` names the inputs without a batch axis of what
-    is ``batched``: one value for all rows. ``known_strings`` are those that the model tells apart, by input of strings.
+    is ``batched``: one value for all rows. ``points`` names the inputs with a second batch axis, that of points, after
+    the rows where they have them: rows are functions then, and derivatives those of each function at each point.
+    ``known_strings`` are those that the model tells apart, by input of strings.
     """
 
     kind: str
@@ -39,10 +41,32 @@ class Source:
     ranks: Mapping[str, int] = dataclasses.field(default_factory=dict)
     shared: frozenset[str] = frozenset()
     known_strings: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    points: frozenset[str] = frozenset()
 
     def lead(self, name: str) -> int:
-        """The number of batch axes, 0 or 1, of an input; of what is none, that of an output or inner layer."""
+        """1 where an input has rows, else 0; of what is no input, that of an output or inner layer."""
         return int(self.batched and name not in self.shared)
+
+    @property
+    def batch_axes(self) -> int:
+        """The number of batch axes of an output that has derivatives: 0, 1, or 2 where rows meet points."""
+        return int(self.batched) + bool(self.points)
+
+    def missing(self, name: str) -> tuple[int, ...]:
+        """Those of the batch axes, 0 of the rows and 1 of the points, that an input has not: all of these share it."""
+        if all(spec.name != name for spec in self.inputs):
+            return ()
+        absent = (self.batched and name in self.shared, bool(self.points) and name not in self.points)
+        return tuple(axis for axis, is_absent in enumerate(absent) if is_absent)
+
+    def depth(self, name: str) -> int:
+        """The number of leading axes along which there are derivatives for each index of an input, output or layer."""
+        return self.batch_axes - len(self.missing(name))
+
+    @property
+    def points_axis(self) -> str | None:
+        """The name of the axis of the points, where there is one."""
+        return next((self.axes[name][self.lead(name)] for name in sorted(self.points) if name in self.axes), None)
 
     def has_layer(self, name: str) -> bool:
         """Whether ``name`` is an inner layer, or one of its calls."""

@@ -102,5 +102,5 @@ def _function_lines(spec: FunctionSpec) -> list[str]:
     rows = [("in ", t.name, t.dtype, shape_text(t.shape), "") for t in spec.inputs]
     rows += [("out", t.name, t.dtype, shape_text(t.shape), requests.get(t.name, "")) for t in spec.outputs]
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    head = f"{spec.name} ({'one derivative per sample' if spec.batched else 'whole arrays'})"
+    head = f"{spec.name} ({f'one derivative {spec.granularity}' if spec.batched else 'whole arrays'})"
     return [head] + ["  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]

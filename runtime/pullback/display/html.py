@@ -162,8 +162,8 @@ def _function(spec: Any) -> str:
         ("result", t.name, requests.get(t.name, "output of the model"), t.dtype, shape_text(t.shape))
         for t in spec.outputs
     ]
-    per = "derivatives are per sample" if spec.batched else "derivatives are those of the whole arrays"
-    return f"<h3>{_text(spec.name)}: {per}</h3>" + _table(("", "*name", "what", "dtype", "shape"), rows)
+    per = f"derivatives are {'those ' * (not spec.batched)}{spec.granularity}"
+    return f"<h3>{_text(spec.name)}: {_text(per)}</h3>" + _table(("", "*name", "what", "dtype", "shape"), rows)
 
 
 def _rows(rows: Sequence[Row]) -> str:

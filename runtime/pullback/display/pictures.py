@@ -72,7 +72,7 @@ def saliency_pairs(bundle: Bundle) -> list[tuple[TensorSpec, str]]:
     pairs = []
     for derivative in spec.derivatives:
         tensor = inputs.get(derivative.wrt[0])
-        image = tensor is not None and spec.batched and len(tensor.shape) in (3, 4)
+        image = tensor is not None and spec.batch_axes == 1 and len(tensor.shape) in (3, 4)
         if image and derivative.kind == "gradient" and tensor and outputs[derivative.name].shape == tensor.shape:
             pairs.append((tensor, derivative.name))
     return pairs

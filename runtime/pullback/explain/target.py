@@ -38,6 +38,7 @@ class Target:
     def __init__(self, bundle: Bundle, x: Any, of: Of, wrt: str | None, given: Mapping[str, Any] | None) -> None:
         self._bundle, self._function = bundle, bundle.function("evaluate")
         self.spec = self._function.spec
+        self.spec.refuse_points("explanations")
         self.wrt = self._input(wrt)
         tensor = next(t for t in self.spec.inputs if t.name == self.wrt)
         if self.wrt in self.spec.shared_inputs:

@@ -47,11 +47,14 @@ class Layout:
         """``function`` has the inputs of the model, and seeds besides; ``call`` begins each message."""
         self._call = call
         spec = function.spec
-        self.batched = spec.batched
+        self.lead = spec.batch_axes
+        self._spec = spec
         self._shared = spec.shared_inputs
         tensors = {tensor.name: tensor for tensor in spec.inputs if tensor.name not in spec.seeds}
         self._check_names(tensors, wrt, given)
         self.sizes: dict[str, int] = dict.fromkeys(BATCH_NAMES, 1) if spec.batched else {}
+        if spec.points is not None:
+            self.sizes[spec.points] = 1
         self._read_shapes([tensors[name] for name in wrt], shape)
         self.given = {
             name: self._fixed(tensor, function.convert(name, given[name]))
@@ -135,7 +138,7 @@ class Layout:
                 ) from error
 
     def sample_shape(self, tensor: TensorSpec) -> tuple[int, ...] | None:
-        """The shape of one sample of an array; None where the size of a free axis is not known."""
+        """The shape of one sample of an array, at one point; None where the size of a free axis is not known."""
         sizes = [self.sizes.get(dim) if isinstance(dim, str) else dim for dim in self._dims(tensor)]
         known = [size for size in sizes if size is not None]
         return tuple(known) if len(known) == len(sizes) else None
@@ -206,7 +209,13 @@ class Layout:
             )
 
     def _dims(self, tensor: TensorSpec) -> tuple[Dim, ...]:
-        return tensor.sample if self.batched else tensor.shape
+        return tensor.shape[len(self._spec.batch_of(tensor)) :]
+
+    def row_shape(self, tensor: TensorSpec) -> tuple[int, ...] | None:
+        """The same behind the rows: with an axis of one point where an array has points."""
+        sample = self.sample_shape(tensor)
+        points = [1 for axis in self._spec.batch_of(tensor) if axis == self._spec.points]
+        return None if sample is None else (*points, *sample)
 
     def _fixed(self, tensor: TensorSpec, value: Array) -> Array:
         """A fixed input as it is fed: of one sample, of a batch of one, or one number where there is only one."""
@@ -226,7 +235,7 @@ class Layout:
                     )
             shape = tuple(self.sizes[dim] if isinstance(dim, str) else dim for dim in tensor.shape)
             stop = start + math.prod(shape)
-            lead = int(self.batched and tensor.is_batched)
+            lead = len(self._spec.batch_of(tensor))
             parts.append(Part(tensor.name, np.dtype(tensor.dtype), shape, start, stop, lead))
             start = stop
         return tuple(parts)

@@ -19,14 +19,12 @@ from pullback.selection import Selection
 Numbers = npt.NDArray[np.int64]
 
 
-def picked(selection: Selection, shape: Sequence[int], batched: bool) -> Numbers:
+def picked(selection: Selection, shape: Sequence[int], lead: int) -> Numbers:
     """Which components of a raveled sample of ``shape`` a selection picks; raises ``IndexError`` where it picks none.
 
-    Of a batched array, an index that starts with a bare ``:`` counts the batch axis.
+    An index that starts with a bare ``:`` for each of the ``lead`` batch axes of the array counts these.
     """
-    index = selection.key
-    if batched and index and index[0] == slice(None):
-        index = index[1:]
+    index = selection.of_sample(lead)
     found = np.arange(math.prod(shape), dtype=np.int64).reshape(shape)[index].ravel()
     if index and not found.size:
         raise IndexError(f"{selection} selects nothing of shape {tuple(shape)}")
@@ -148,11 +146,11 @@ class Finder:
         return None if shared is None else Piece(function, derivative, derivative.of_selection, shared, columns)
 
     def _components(self, of: Selection) -> Components:
-        return Components(picked(of, self._shape, self.layout.batched), of.summed, self.of.size)
+        return Components(picked(of, self._shape, self.layout.lead), of.summed, self.of.size)
 
     def _columns(self, wrt: Selection) -> Numbers:
         part = self._parts[wrt.name]
-        return part.start + picked(wrt, part.shape[part.lead :], bool(part.lead))
+        return part.start + picked(wrt, part.shape[part.lead :], part.lead)
 
 
 def cover(pieces: Sequence[Piece], shape: tuple[int, ...]) -> list[Piece] | None:

@@ -33,7 +33,7 @@ class Plan:
     ) -> None:
         self._layout, self._of, self._call = layout, of, call
         try:
-            numbers = picked(of, sample, layout.batched)
+            numbers = picked(of, sample, layout.lead)
         except IndexError as error:
             raise InputError(f"{call}: {of} is not in the shape {sample} of {of.name}; count from 0") from error
         components = Components(numbers, of.summed, math.prod(sample))

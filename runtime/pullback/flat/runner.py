@@ -46,7 +46,7 @@ def run_directions(
 
 
 def _shaped(layout: Layout, tensor: TensorSpec, seed: Array | None, count: int) -> Array:
-    shape = layout.sample_shape(tensor)
+    shape = layout.row_shape(tensor)
     if shape is None:
         raise InputError(
             f"the size of the free axes of {tensor} is not known; specify it: shape={{name of the axis: size}}"

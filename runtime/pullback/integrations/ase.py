@@ -70,6 +70,7 @@ class BundleCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         length_unit: float = 1.0,
         **options: Any,
     ) -> None:
+        bundle.spec.refuse_points("ASE")
         self._bundle, self._energy, self._positions, self._strain = bundle, energy, positions, strain
         self._units = energy_unit, length_unit
         self._sources = self._filled(dict(given or {}))

@@ -41,6 +41,7 @@ class DifferentiableRows:
     def __init__(
         self, bundle: Bundle, of: str | None, wrt: Sequence[str] | None, given: Mapping[str, Any] | None
     ) -> None:
+        bundle.spec.refuse_points("a differentiable function")
         outputs = [tensor.name for tensor in values_of(bundle)]
         if of is None and len(outputs) != 1:
             raise InputError(f"of must say which output: {', '.join(outputs)}; make one function for each")

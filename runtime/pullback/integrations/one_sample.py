@@ -27,6 +27,7 @@ class OneSample:
     """
 
     def __init__(self, bundle: Bundle, given: Mapping[str, Any] | None = None, of: Sequence[str] | None = None) -> None:
+        bundle.spec.refuse_points("one sample at a time")
         self._bundle, self._given = bundle, dict(given or {})
         self._batched = bundle.spec.batched
         tensors = {tensor.name: tensor for tensor in inputs_of(bundle)}

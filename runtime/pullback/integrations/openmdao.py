@@ -52,6 +52,7 @@ class BundleComp(om.ExplicitComponent):  # type: ignore[misc]  # OpenMDAO has no
         return made
 
     def __init__(self, bundle: Bundle, vec_size: int = 1, **options: Any) -> None:
+        bundle.spec.refuse_points("OpenMDAO")
         if vec_size < 1 or (vec_size > 1 and not _batched(bundle)):
             raise InputError(
                 f"vec_size={vec_size}: give {'1, it is a whole tensor' if vec_size > 0 else 'a positive number'}"

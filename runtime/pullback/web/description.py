@@ -30,6 +30,7 @@ def describe(bundle: Bundle) -> dict[str, object]:
 
     Raises:
         NotExportedError: a bare file, which has no samples; or a bundle without ONNX graphs.
+        InputError: derivatives with two batch axes, which the page cannot show.
     """
     found, samples = bundle.manifest, bundle.samples()
     if found is None:
@@ -79,6 +80,7 @@ def _refuse(spec: FunctionSpec, size: int) -> None:
             f"{spec.name}: its graph has {size:,} bytes, a page holds {MAX_GRAPH_BYTES:,} at most;"
             " serve the bundle instead"
         )
+    spec.refuse_points("a page")
     for tensor in (*spec.inputs, *spec.outputs):
         if tensor.dtype == "string":
             raise NotExportedError(

@@ -85,10 +85,14 @@ def test_derivatives_are_those_of_each_function_and_point(tmp_path: pathlib.Path
 
 U, X = S([None, 3], tf.float32, "u"), S([None, 2], tf.float32, "x")
 MESSAGES: dict[str, tuple[str, Any, str]] = {
-    "both are taken for one batch": ("jacobian(y, x)", None, r"every row of u meets every row of x.*batched=\['u'\]"),
+    "both are taken for one batch": (
+        "jacobian(y, x)",
+        None,
+        r"every row of u meets every row of x.*batch_axes=2, batched=\{'u': 'functions', 'x': 'points'\}",
+    ),
     "a gradient of all points": ("gradient(y, x)", ["u"], r"gradient\(sum\(y\), x\) has one gradient .*points"),
     "of whole tensors": ("gradient(y, x)", False, r"gradient\(sum\(y\), x\) has one gradient .*points"),
-    "a Laplacian of all points": ("laplacian(y, x)", ["u"], r"make it the batch \(docs/howto/points.md\)"),
+    "a Laplacian of all points": ("laplacian(y, x)", ["u"], r"export with batch_axes=2 \(docs/howto/points.md\)"),
 }
 
 

@@ -15,7 +15,7 @@ _WITHOUT_BATCH = (
 # A free size says that the components are of one sort: values at so many points, say.
 _AT_POINTS = (
     "; {0}(sum({1}), {2}) has one gradient for each component of {2}, which is that of each point where points do not"
-    " influence each other (docs/howto/points.md)"
+    " influence each other, and batch_axes=2 makes derivatives those of each point (docs/howto/points.md)"
 )
 
 
@@ -33,7 +33,7 @@ class Gradient(Request):
         if all(size == 1 for size in out):
             return
         of, wrt = self.of, self.wrt[0]
-        shape = ("B",) * lead + tuple(out)
+        shape = ("B", "N")[:lead] + tuple(out)
         zeros = ", ".join("0" for _ in out)
         raise ExportError(
             f"{self}: {of} has shape {shape}, not one scalar per sample;"

@@ -15,7 +15,7 @@ from pullback_export.errors import ExportError
 class VJP(Request):
     """Vector-Jacobian product: takes ``adj_y (B, *out)``, gives ``adj_x (B, *in)``.
 
-    By an input that all rows share, ``adj_x`` has its shape ``(*in)``: the sum over the rows.
+    By an input that all rows share, ``adj_x`` has its shape ``(*in)``: the sum over the rows. Points likewise.
     """
 
     kind = "vjp"
@@ -40,15 +40,18 @@ class VJP(Request):
 
     def predicted(self, result: Array, quotient: Quotient) -> Array:
         """``(B,)``; ``(1,)`` where it is a sum over the rows, which is all that can be compared then."""
-        if quotient.lead_in == quotient.lead:
+        if not quotient.missing:
             return super().predicted(result, quotient)
-        return np.asarray((result * quotient.direction[quotient.picked(self.wrt[0])]).sum()).reshape(1)
+        product = np.asarray(result * quotient.direction[quotient.picked(self.wrt[0])])
+        return np.asarray(
+            product.sum().reshape(1) if 0 in quotient.missing else product.reshape(len(product), -1).sum(1)
+        )
 
     def measured(self, quotient: Quotient, step: float) -> tuple[Array, Array]:
-        """The difference quotient of ``of``, contracted with the adjoint: ``(B,)``."""
+        """The difference quotient of ``of``, contracted with the adjoint: ``(B,)``, as points add up."""
         central, apart = quotient.along(quotient.direction, step)
         adjoint = quotient.inputs[self.seeds[0].name].astype(np.float64)
-        axes = tuple(range(quotient.lead, adjoint.ndim))
+        axes = tuple(range(1 if quotient.missing else quotient.lead, adjoint.ndim))
         return np.asarray((adjoint * central).sum(axis=axes)), np.asarray((np.abs(adjoint) * apart).sum(axis=axes))
 
 

@@ -66,11 +66,15 @@ class Quotient(Protocol):
 
     @property
     def lead(self) -> int:
-        """Number of batch axes, 0 or 1."""
+        """Number of batch axes of ``of``: 0, 1, or 2 where rows meet points."""
 
     @property
     def lead_in(self) -> int:
-        """That of the last input: 0 as well where all rows share it."""
+        """That of the last input: less where all rows or points share it."""
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Those of the batch axes that the last input has not."""
 
     @property
     def selected(self) -> Array:

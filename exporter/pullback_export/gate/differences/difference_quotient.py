@@ -15,7 +15,7 @@ from pullback_export.derivatives.kinds.request import Request
 from pullback_export.derivatives.plan import Derivatives
 from pullback_export.derivatives.vectorization import mostly_one_by_one
 from pullback_export.gate.exact_source import ExactSource, HeldSource
-from pullback_export.gate.live_model import in_pieces, row_count, rows_at_once, rows_of
+from pullback_export.gate.live_model import in_pieces, point_count, row_count, rows_at_once, rows_of
 from pullback_export.gate.sampling.tangents import tangent
 from pullback_export.gate.supervision.limits import watched
 from pullback_export.sources.source import Source
@@ -68,18 +68,23 @@ class DifferenceQuotient:
 
     @property
     def lead(self) -> int:
-        return int(self.source.batched)
+        return self.source.batch_axes
 
     @property
     def lead_in(self) -> int:
-        return self.source.lead(self.last.name)
+        return self.source.depth(self.last.name)
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        return self.source.missing(self.last.name)
 
     @property
     def selected(self) -> Array:
         direction: Array = self.direction[self.picked(self.last)]
-        if self.lead_in == self.lead:
+        if not self.missing:
             return direction
-        return np.broadcast_to(direction, (row_count(self.inputs, self._whole), *direction.shape))
+        batch = (row_count(self.inputs, self._whole), point_count(self.source, self.inputs))[: self.lead]
+        return np.broadcast_to(np.expand_dims(direction, self.missing), (*batch, *direction.shape[self.lead_in :]))
 
     @property
     def last(self) -> Selection:
@@ -213,9 +218,8 @@ class DifferenceQuotient:
 
     def picked(self, selection: Selection) -> tuple[Any, ...]:
         """The selection as an index of the whole array."""
-        lead = self.source.lead(selection.name)
-        key = selection.key[1:] if lead and selection.key[:1] == (slice(None),) else selection.key
-        return (slice(None),) * lead + key
+        lead = self.source.depth(selection.name)
+        return (slice(None),) * lead + selection.of_sample(lead)
 
 
 def _tensors(specs: Sequence[tf.TensorSpec], inputs: Mapping[str, Array]) -> list[Any]:

@@ -180,7 +180,7 @@ def _not_comparable(source: Source, function: Function, request: Request, inputs
         return "it is about an inner layer"
     if sum(other.name == request.name for other in function.requests) > 1:
         return "it adds up several requests"
-    components = int(np.prod(inputs[request.wrt[0].name].shape[source.lead(request.wrt[0].name) :]))
+    components = int(np.prod(inputs[request.wrt[0].name].shape[source.depth(request.wrt[0].name) :]))
     if request.differs_by_component and components > MOST_COMPONENTS:
         return f"it has more than {MOST_COMPONENTS} components"
     return ""

@@ -56,9 +56,11 @@ def with_found_axes(source: Source, sampler: Sampler, known: Sequence[Mapping[st
     chosen = {label for names in source.axes.values() for label in names.values()}
     found: dict[str, str] = {}
     for alike in _of_one_size([sampler.sizes, *known]):
-        for group in _groups(source, sampler, alike):
+        for together in _groups(source, sampler, alike):
+            # The name of the points says which axis is a batch axis: no other axis may have it.
+            group = [label for label in together if label != source.points_axis]
             named = [label for label in group if label in chosen]
-            if len(named) < 2:  # the caller says that those are two
+            if len(group) > 1 and len(named) < 2:  # the caller says that those are two
                 first = named[0] if named else group[0]
                 found |= dict.fromkeys(group, first)
     if not found:

@@ -55,6 +55,7 @@ def function(
         raise InputError(f"backend must be one of {', '.join(BACKENDS)}; got {backend!r}")
     if isinstance(of, str) or isinstance(wrt, str):
         raise InputError("of and wrt are lists of names: of=['y'], wrt=['x']")
+    bundle.spec.refuse_points("CasADi")
     given = dict(given or {})
     tensors = [tensor for tensor in inputs_of(bundle) if tensor.name not in given]
     inputs = tuple(wrt) if wrt is not None else tuple(t.name for t in tensors if t.dtype.startswith("float"))

@@ -22,6 +22,7 @@ Group = tuple[str, tuple[int, ...], "tuple[str, ...] | None"]
 def input_columns(bundle: Bundle) -> dict[str, tuple[str, ...]]:
     """The columns of each input, in C order; raises ``InputError`` if a row has no fixed size."""
     spec = bundle.functions["evaluate"].spec
+    spec.refuse_points("a table")
     if not spec.rowwise:
         raise InputError(f"{spec}: a table needs independent rows; every array must have the batch axis")
     names = bundle.features
