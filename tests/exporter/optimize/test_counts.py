@@ -380,6 +380,13 @@ def crop_joins_transposed_convolution(graph: Graph, x: Value, y: Value) -> Value
     return graph.emit("Slice", [whole, *map(graph.constant, ([1, 0], [-2, 2**62], [2, 3]))])
 
 
+def padded_convolution_of_spread_places_stays(graph: Graph, x: Value, y: Value) -> Value:
+    """Padding and strides do not change places."""
+    attributes = {"strides": [2, 2], "output_padding": [1, 0], "pads": [0, 0, 0, 0]}
+    spread = graph.emit("ConvTranspose", [x, constant(graph, 3, 2, 1, 1)], attributes)
+    return graph.emit("Conv", [spread, constant(graph, 4, 2, 1, 1)], {"pads": [1, 1, 1, 1]})
+
+
 def factor_passes_a_mask_to_the_convolution(graph: Graph, x: Value, y: Value) -> Value:
     mask = graph.emit("Cast", [y > 0.0], {"to": np.dtype(np.float32)})
     return graph.emit("Conv", [x, constant(graph, 3, 3, 1, 1)]) * mask * constant(graph, 1, 3, 1, 1)
@@ -408,6 +415,7 @@ FINAL: Sequence[tuple[Rewrite, dict[str, int]]] = [
     (common_factor_of_unbounded_products_stays, {"Mul": 3, "Exp": 1, "Erf": 1, "Add": 1}),
     (known_product_takes_the_place_of_two, {"Sigmoid": 1, "Sub": 1, "Mul": 2, "Add": 1, "Sum": 1}),
     (crop_joins_transposed_convolution, {"ConvTranspose": 1}),
+    (padded_convolution_of_spread_places_stays, {"ConvTranspose": 1, "Conv": 1}),
     (factor_passes_a_mask_to_the_convolution, {"Conv": 1, "Greater": 1, "Cast": 1, "Mul": 1}),
     (joined_channels_are_normalised_by_a_convolution, {"Concat": 1, "Conv": 1, "Relu": 1}),
 ]

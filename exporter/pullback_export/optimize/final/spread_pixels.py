@@ -150,12 +150,13 @@ def _is_mask(value: Value) -> bool:
 
 
 def _is_dense(node: Node) -> bool:
-    """A convolution of all channels by constant taps, without stride or dilation."""
+    """A convolution of all channels, without stride or dilation; a 1x1 one without padding."""
     kernel, attributes = node.inputs[1], node.attributes
     if kernel is None or kernel.rank != 4 or not all(isinstance(size, int) for size in kernel.dims):
         return False
     ones = {*attributes.get("strides", [1]), *attributes.get("dilations", [1]), attributes.get("group", 1)}
-    return ones == {1} and "auto_pad" not in attributes
+    grows = kernel.dims[2:] == (1, 1) and any(attributes.get("pads", [0]))
+    return ones == {1} and not grows and "auto_pad" not in attributes
 
 
 def _pointwise(node: Node) -> _Spread | None:
