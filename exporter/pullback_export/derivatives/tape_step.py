@@ -22,6 +22,7 @@ from pullback_export.derivatives.vectorization import (
 )
 from pullback_export.errors import ExportError
 from pullback_export.overrides.known_sizes import declare_sizes
+from pullback_export.overrides.missing_partials import requested
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +57,8 @@ class Step:
     def vjp(self, seed: Any, select: bool = True) -> Any:
         """``seed`` pulled back to the input; one pass."""
         declare_sizes(seed, self.target)
-        pulled = self.tape.gradient(self.target, self.source, output_gradients=seed)
+        with requested():
+            pulled = self.tape.gradient(self.target, self.source, output_gradients=seed)
         if pulled is None:
             pulled = self._unconnected()
         pulled = _shaped_like(pulled, self.source)
@@ -77,7 +79,8 @@ class Step:
 
         def push(tangent: Any) -> Any:
             declare_sizes(tangent, self.source)
-            pushed = linear.gradient(pulled, seed, output_gradients=tangent)
+            with requested():
+                pushed = linear.gradient(pulled, seed, output_gradients=tangent)
             return tf.zeros_like(self.target) if pushed is None else _shaped_like(pushed, self.target)
 
         return push

@@ -9,6 +9,7 @@ from typing import Any
 from pullback_export.derivatives.plan import Function, trace_function
 from pullback_export.derivatives.vectorization import vectorized
 from pullback_export.errors import ExportError
+from pullback_export.overrides.missing_partials import MissingPartialError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +47,8 @@ def trace(function: Function) -> Traced:
 
 def _without_gradient(problem: LookupError) -> str:
     """The operator that has no gradient, and where it stands: TensorFlow's tape knows, its message does not say."""
+    if isinstance(problem, MissingPartialError):
+        return str(problem)
     trace = problem.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_name == "_gradient_function":

@@ -19,6 +19,7 @@ from pullback_export.overrides.cumulative_logsumexp import twice_differentiable_
 from pullback_export.overrides.dropped_gradients import complete_gradients
 from pullback_export.overrides.indexed_slices import dense_gradients
 from pullback_export.overrides.known_sizes import compared_sizes
+from pullback_export.overrides.missing_partials import named_partials
 from pullback_export.overrides.no_kernel_gradient import input_gradients
 from pullback_export.overrides.rounded_constants import exact_constants
 from pullback_export.overrides.silent_gradients import kept_gradients
@@ -40,6 +41,7 @@ OVERRIDES: tuple[Override, ...] = (
     twice_differentiable_logsumexp,
     exact_constants,
     dense_gradients,
+    named_partials,
 )
 
 

@@ -100,6 +100,15 @@ def dropped_gradients() -> bool:
         return True
 
 
+def missing_partials() -> bool:
+    """``zeta`` is told not to depend on its first operand."""
+    x = tf.constant([2.5])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = tf.math.zeta(x, 1.5)
+    return tape.gradient(y, x) is None
+
+
 def cumulative_logsumexp() -> bool:
     """The forward derivative of a running logsumexp is NaN."""
     return not np.isfinite(_jvp_of(tf.math.cumulative_logsumexp, tf.constant([0.1, 0.2]))).all()
@@ -213,6 +222,7 @@ DEFECTS: dict[str, Callable[[], bool]] = {
         indexed_slices,
         known_sizes,
         letter_case,
+        missing_partials,
         no_kernel_gradient,
         rounded_constants,
         silent_gradients,
