@@ -24,7 +24,8 @@ def late_casts(nodes: Sequence[Any], casts: Collection[str], taken: set[str], ke
     readers: collections.Counter[str] = collections.Counter()
     copies: list[Any] = []
     for node in nodes:
-        others = sorted({_node_of(item) for item in node.input} - known.keys())
+        # Not by the difference of sets, which would walk through all that is known for every node.
+        others = sorted({name for name in map(_node_of, node.input) if name not in known})
         for index, item in enumerate(node.input):
             cast = known.get(_node_of(item))
             if cast is None or item.startswith("^"):
