@@ -52,9 +52,7 @@ def _shaped(texts: list[str], shape: tuple[int, ...]) -> Array:
 
 def objects(values: Sequence[Any]) -> Array:
     """A vector of whatever they are."""
-    found = np.empty(len(values), object)
-    found[:] = values
-    return found
+    return np.fromiter(values, object, len(values))
 
 
 def _text(item: object, shape: tuple[int, ...], place: int) -> str:

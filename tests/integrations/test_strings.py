@@ -61,6 +61,14 @@ def test_tables(words: pullback.Bundle, library: str) -> None:
     assert arrays["word"].tolist() == ASKED
 
 
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_a_column_of_lists_is_none_of_strings(words: pullback.Bundle, library: str) -> None:
+    from pullback.integrations import tables
+
+    with pytest.raises(InputError, match=r"column 'word'.*of type list; pass str"):
+        tables.evaluate(words, of(library)({"word": [["up"]] * 7, **COLUMNS}))
+
+
 @pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow", "xarray"])
 def test_a_column_of_numbers_is_none_of_strings(words: pullback.Bundle, library: str) -> None:
     from pullback.integrations import tables

@@ -46,7 +46,7 @@ class Converter:
             flows[placeholder.ref()] = flow
         for external, internal in func_graph.captures:
             if internal.ref() not in flows:
-                flows[internal.ref()] = self._capture(external, graph)
+                flows[internal.ref()] = self._capture(external, internal, graph)
         outputs = list(func_graph.outputs)
         chosen = set(range(len(outputs)) if wanted is None else wanted)
         with graph.writing():
@@ -54,13 +54,16 @@ class Converter:
                 self._lower(tf_op, results, flows, graph)
         return [flows[tensor.ref()] if index in chosen else None for index, tensor in enumerate(outputs)]
 
-    def _capture(self, external: Any, graph: Graph) -> Flow:
+    def _capture(self, external: Any, internal: Any, graph: Graph) -> Flow:
         if external.dtype in (tf.resource, tf.variant):
             return ResourceHandle(external)
         if not hasattr(external, "numpy"):
             raise UnsupportedOpsError({"Capture": [external.name]}, {"Capture": "a tensor of another graph"})
         if external.dtype == tf.string:
-            return graph.constant(texts.decoded(external.numpy()))
+            try:
+                return graph.constant(texts.decoded(external.numpy()))
+            except NotCovered as problem:
+                raise UnsupportedOpsError({"Capture": [internal.name]}, {"Capture": str(problem)}) from problem
         return as_constant(graph, contents(external))
 
     def function(self, func_graph: Any, name: str) -> Any:

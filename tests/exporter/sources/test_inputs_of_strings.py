@@ -13,7 +13,7 @@ import numpy as np
 import pullback
 import pytest
 import tensorflow as tf
-from pullback_export import ExportError, UnsupportedOpsError, export
+from pullback_export import ExportError, UnsupportedOpsError, assert_parity, export
 
 L = keras.layers
 WORDS = ["down", "up", "Ärger", "日本"]
@@ -283,6 +283,25 @@ def test_no_single_layer(tmp_path: pathlib.Path) -> None:
         export(live, tmp_path / "g")
     assert list(tmp_path.iterdir()) == []
     assert export(live, tmp_path / "g", inputs=["embedding", "others"]).verify().ok
+
+
+@pytest.mark.parametrize("known", [["a", "日本"], [b"\xff", b"b"]], ids=["text", "bytes"])
+def test_a_captured_constant(known: list[Any], tmp_path: pathlib.Path) -> None:
+    """ONNX's strings are UTF-8: others cannot be compared with."""
+    held = tf.constant(known)
+    specs = [tf.TensorSpec([None, 1], tf.string, "word"), tf.TensorSpec([None, 2], tf.float32, "a")]
+
+    def count(word: Any, a: Any) -> Any:
+        return {"y": tf.reduce_sum(tf.cast(word == held, tf.float32) * a**2, 1)}
+
+    if isinstance(known[0], bytes):
+        with pytest.raises(UnsupportedOpsError, match=r"is not UTF-8, and ONNX has no other"):
+            export(count, tmp_path / "f", inputs=specs)
+        return
+    bundle = export(count, tmp_path / "f", ["gradient(y, a)"], inputs=specs)
+    found = bundle([["日本"], ["b"]], A[:2])
+    np.testing.assert_allclose(found.dy_da, [[0, 2 * A[0, 1]], [0, 0]], rtol=1e-6)
+    assert assert_parity(count, bundle.path, inputs=specs).ok
 
 
 def test_sums_of_strings_are_refused(tmp_path: pathlib.Path) -> None:
