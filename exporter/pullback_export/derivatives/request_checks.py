@@ -136,6 +136,8 @@ def check_shared(request: Request, source: Source) -> None:
 def check_shapes(request: Request, specs: Mapping[Selection, tf.TensorSpec], source: Source) -> None:
     """Raises :class:`ExportError` where dtype or shape do not suit the request."""
     lead = source.batch_axes
+    if source.points:
+        _check_ends(request, source)
     for item in (request.of, *(Selection(wrt.name) for wrt in request.wrt)):
         if not specs[item].dtype.is_floating:
             raise ExportError(
@@ -158,6 +160,22 @@ def check_shapes(request: Request, specs: Mapping[Selection, tf.TensorSpec], sou
     )
 
 
+def _check_ends(request: Request, source: Source) -> None:
+    """Raises :class:`ExportError` for an inner layer beside points: nobody could check that its points are apart."""
+    if request.of.name not in source.outputs:
+        raise ExportError(
+            f"{request}: {request.of.name!r} is an inner layer, whose points may influence each other; with"
+            " batch_axes=2, make it an output of the model"
+        )
+    inputs = {spec.name for spec in source.inputs}
+    inner = next((item.name for item in request.wrt if item.name not in inputs), None)
+    if inner is not None:
+        raise ExportError(
+            f"{request}: {inner!r} is an inner layer, whose points may influence each other; with batch_axes=2, name"
+            f" an input, or start the bundle there: inputs=[{inner!r}, ...]"
+        )
+
+
 def _is_free(shape: Sequence[int | None], lead: int) -> bool:
     """Whether the first ``lead`` axes exist and are free, as batch axes are."""
     return len(shape) >= lead and all(size is None for size in shape[:lead])
@@ -166,11 +184,6 @@ def _is_free(shape: Sequence[int | None], lead: int) -> bool:
 def _picked(item: Selection, specs: Mapping[Selection, tf.TensorSpec], lead: int) -> Shape:
     """Shape of what ``item`` picks of a sample; raises :class:`ExportError` where that is nothing."""
     whole = tuple(specs[Selection(item.name)].shape.as_list())
-    if lead > 1 and not _is_free(whole, lead):
-        raise ExportError(
-            f"{item.name!r} of shape {whole} has not both batch axes, of the functions and of the points: name the"
-            " input that it is computed from"
-        )
     if lead and not _is_free(whole, lead):
         raise ExportError(
             f"{item.name!r} of shape {whole} has no batch axis: name the input that it is computed from, or export with"

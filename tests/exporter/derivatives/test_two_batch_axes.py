@@ -299,6 +299,19 @@ def test_a_deeponet_of_keras(tmp_path: pathlib.Path) -> None:
         np.testing.assert_allclose(results[item.name], want, rtol=2e-4, atol=2e-5, err_msg=item.request)
 
 
+@pytest.mark.parametrize(
+    ("request_", "says"), [("jacobian(mix, x)", "make it an output"), ("gradient(y[0], mix)", "mix")]
+)
+def test_inner_layers_are_refused(request_: str, says: str, tmp_path: pathlib.Path) -> None:
+    """A layer that mixes points, before an output that does not change with the others."""
+    places = keras.Input((None, 2), name="x")
+    mixed = keras.layers.Softmax(axis=1, name="mix")(places)
+    y = keras.layers.Lambda(lambda pair: pair[0] + 0 * pair[1], name="y")([keras.layers.Dense(2)(places), mixed])
+    with pytest.raises(ExportError, match=says):
+        export(keras.Model(places, y), tmp_path / "net.pullback", [request_], batch_axes=2)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_command_says_it_too(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "operators.py").write_text(
         "import tensorflow as tf\n\n\ndef on_grid(u, x):\n    return {'y': tf.tanh(u) @ tf.transpose(tf.sin(x))}\n"
