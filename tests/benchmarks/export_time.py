@@ -137,7 +137,7 @@ def picture(path: pathlib.Path, rows: Sequence[Row]) -> None:
     axes.loglog(nodes, totals, "k", marker="o", label="all")
     axes.loglog(nodes, [totals[-1] * count / nodes[-1] for count in nodes], "k:", label="proportional to the nodes")
     axes.set(xlabel="nodes of evaluate.onnx", ylabel="processor seconds")
-    axes.legend()
+    axes.legend(loc="lower right", fontsize="small")
     figure.tight_layout()
     figure.savefig(path, metadata={"Software": None})
 
