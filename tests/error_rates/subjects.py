@@ -15,6 +15,7 @@ import tensorflow as tf
 from pullback_export import export
 
 from tests.error_rates.rows import export_row, function_of
+from tests.exporter.optimize import test_convolutional as convolutional
 from tests.exporter.optimize import test_counts as networks
 from tests.lowering.case import Case, draw_inputs
 
@@ -125,6 +126,16 @@ def swish_between_convolutions() -> Any:
     return keras.Model(x, L.Dense(1)(L.GlobalAveragePooling2D()(hidden)))
 
 
+def of_images(layers: Callable[[Any], Any]) -> Callable[[], Any]:
+    """``layers`` between small images and one number."""
+
+    def build() -> Any:
+        x = keras.Input((12, 12, 3), name="x")
+        return keras.Model(x, L.Dense(1)(L.GlobalAveragePooling2D()(layers(x))))
+
+    return build
+
+
 def gru() -> Any:
     """All states count."""
     x = keras.Input((5, 3), name="x")
@@ -156,6 +167,8 @@ NETWORKS = (
     *(NetworkSubject(bound.name, bound.build, bound.request) for bound in networks.BOUNDS if bound.name != "surrogate"),
     NetworkSubject("padded and strided", padded_and_strided, "gradient(y, x)"),
     NetworkSubject("swish between convolutions", swish_between_convolutions, "gradient(y, x)"),
+    NetworkSubject("dense block", of_images(convolutional.dense_block), "gradient(y, x)"),
+    NetworkSubject("strided 1x1", of_images(convolutional.strided_pointwise), "gradient(y, x)"),
     NetworkSubject("GRU", gru, "gradient(y, x)"),
 )
 # With free sizes, of which others are computed.

@@ -47,8 +47,14 @@ def test_sizes_that_are_off_by_one_are_caught(fault: Any) -> None:
     assert outcome.verdict == expected, outcome
 
 
+# What it gives are strings, of which no number can be planted wrong: its rows are in test_gathered_strings.py.
+OF_STRINGS = "one_by_one"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("row", [*pipeline.LOCAL, *pipeline.FINAL], ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row", [row for row in (*pipeline.LOCAL, *pipeline.FINAL) if row.name != OF_STRINGS], ids=lambda row: row.name
+)
 def test_some_network_reaches_every_rewrite(row: Any, tmp_path: pathlib.Path) -> None:
     table = "LOCAL" if row in pipeline.LOCAL else "FINAL"
     outcome = try_fault(RewriteFault(table, row.name, "wrong factor"), NETWORKS)

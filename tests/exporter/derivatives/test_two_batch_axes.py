@@ -347,7 +347,7 @@ def test_sensors_of_any_number_are_no_points(tmp_path: pathlib.Path) -> None:
     u, x = RNG.normal(size=(2, 4)), RNG.normal(size=(2, 4, 2))
     found = bundle(u=u, x=x)
     slope = (1 - np.tanh((u**2).sum(1)) ** 2)[:, None, None] * np.sin(x).sum(-1)[..., None] * 2 * u[:, None]
-    np.testing.assert_allclose(found.dy_du, slope, rtol=1e-10)
+    np.testing.assert_allclose(found.dy_du, slope, rtol=1e-10, atol=1e-12)
 
 
 def softmax_over_points(u: Any, x: Any) -> Any:

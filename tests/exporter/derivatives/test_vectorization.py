@@ -22,7 +22,7 @@ def arrays_of(case: Case) -> list[Any]:
     rng = np.random.default_rng(3)
     drawn = (arg.draw(rng, arg.shape) if arg.draw else rng.normal(size=arg.shape) for arg in case.args)
     return [
-        tf.constant(np.asarray(array), arg.dtype or case.dtypes[-1])
+        tf.constant(np.asarray(array), tf.string if arg.dtype == "object" else arg.dtype or case.dtypes[-1])
         for array, arg in zip(drawn, case.args, strict=True)
     ]
 
