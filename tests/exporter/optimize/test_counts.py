@@ -219,6 +219,13 @@ def expansion_is_dropped(graph: Graph, x: Value, y: Value) -> Value:
     return graph.emit("Reshape", [row, graph.sizes_value((3, B, 1, 4, 5))]) * graph.emit("Relu", [x])
 
 
+def remainder_is_taken_before_the_expansion(graph: Graph, x: Value, y: Value) -> Value:
+    """Of all operators that broadcast, one that has an attribute."""
+    column = graph.emit("Relu", [graph.emit("ReduceMax", [x, graph.constant([3])], {"keepdims": 1})]) + 3.0
+    wide = graph.emit("Expand", [column, graph.sizes_value((B, 3, 4, 5))])
+    return graph.emit("Mod", [wide, graph.constant(2.0, np.float32)], {"fmod": 1}) * y
+
+
 def minus_joins(graph: Graph, x: Value, y: Value) -> Value:
     return (-x) + y
 
@@ -265,6 +272,7 @@ REWRITES: Sequence[tuple[Rewrite, dict[str, int]]] = [
     (reshape_sinks, {"Mul": 1, "Tanh": 1, "Add": 1}),
     (leading_one_is_dropped, {"Mul": 1}),
     (expansion_is_dropped, {"Relu": 1, "Mul": 1}),
+    (remainder_is_taken_before_the_expansion, {"ReduceMax": 1, "Relu": 1, "Add": 1, "Mod": 1, "Mul": 1}),
     (minus_joins, {"Sub": 1}),
     (minus_joins_factor, {"Mul": 1}),
     (power_of_two_joins, {"Mul": 1}),

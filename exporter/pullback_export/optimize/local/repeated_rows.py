@@ -22,7 +22,7 @@ def before_expansion(graph: Region, op_type: str, operands: Operands, attributes
     if op_type in UNARY:
         return _unary(graph, op_type, operands, attributes)
     if op_type in BROADCASTING:
-        return _binary(graph, op_type, operands)
+        return _binary(graph, op_type, operands, attributes)
     if op_type in ("MatMul", "Gemm"):
         return _product(graph, op_type, operands, attributes)
     if op_type == "Reshape":
@@ -67,7 +67,7 @@ def _unary(graph: Region, op_type: str, operands: Operands, attributes: dict[str
     return graph.emit("Expand", [graph.emit(op_type, [source, *operands[1:]], attributes), value.node.inputs[1]])
 
 
-def _binary(graph: Region, op_type: str, operands: Operands) -> Value | None:
+def _binary(graph: Region, op_type: str, operands: Operands, attributes: dict[str, Any]) -> Value | None:
     sources = [_source(value) for value in operands]
     if all(source is None for source in sources) or any(value is None or value.shape is None for value in operands):
         return None
@@ -83,7 +83,7 @@ def _binary(graph: Region, op_type: str, operands: Operands) -> Value | None:
         target = graph.sizes_value(whole)
     except KeyError:
         return None
-    return graph.emit("Expand", [graph.emit(op_type, small), target])
+    return graph.emit("Expand", [graph.emit(op_type, small, attributes), target])
 
 
 def _product(graph: Region, op_type: str, operands: Operands, attributes: dict[str, Any]) -> Value | None:
