@@ -29,7 +29,7 @@ _HEAVY = (
 _POINTWISE = (
     "Gradients of strided 1x1 convolutions as one `ConvTranspose` instead of a convolution and zeros between its"
     " results: kept; ResNet50 went from 2.6 to 2.3 times its forward pass. Only the places that are not zero computed,"
-    " through sums, masks and 1x1 convolutions, and spread where zeros are needed: kept, 2.28 became 2.14."
+    " through sums, masks and 1x1 convolutions, and spread where zeros are needed: kept, 2.28 became 2.16."
 )
 _MASKS = (
     "Masks as convolutions with one kernel per channel and a steep `HardSigmoid`, which stay in the blocked layout"
@@ -38,14 +38,14 @@ _MASKS = (
     " (ResNet50) with two of them, as subnormal numbers need, and NaN where a comparison says no: not kept."
 )
 _LAYOUT = (
-    "The layout as a choice at load: without the blocked one 2.55 instead of 2.14 (ResNet50), 4.76 instead of 3.04"
-    " (MobileNetV2), 5.06 instead of 2.86 (EfficientNetB0). Comparisons, casts and products moved into the blocked"
+    "The layout as a choice at load: without the blocked one 2.56 instead of 2.16 (ResNet50), 4.71 instead of 3.05"
+    " (MobileNetV2), 4.74 instead of 2.80 (EfficientNetB0). Comparisons, casts and products moved into the blocked"
     " layout by hand in the optimised graph, as a cache of sessions could: 0.91 of the time of MobileNetV2, 0.98 to"
     " 0.99 of the others; not kept: such a graph is of one processor and one version."
 )
 _SPREAD_DEPTHWISE = (
     "The same with zeros between the results, written by a `ConvTranspose` with kernels of 1, and one convolution: 0.99"
-    " of the time, not kept."
+    " of the time, within what two runs differ by; not kept."
 )
 _PHASES = (
     "Gradients of strided depthwise convolutions as one convolution for each phase, interleaved by `Concat`, instead of"
@@ -173,8 +173,8 @@ CAUSES: tuple[Cause, ...] = (
             _PHASES,
             _SPREAD_DEPTHWISE,
             "The mask by the sign of `y * (6 - y)` (3.6 ms for 96 x 112 x 112), by one comparison of it (2.2), by `Mod`"
-            " (9.5) or `Where` (6.6): two comparisons (2.1) were fastest. One comparison and a cast to bool: kept,"
-            " 72 us instead of 150 for the first one, 0.98 of the whole call.",
+            " (9.5) or `Where` (6.6): two comparisons (2.1) were fastest. One comparison and a cast to bool: 72 us"
+            " instead of 150 for the first one; no difference in the whole call (3.05, 3.06 before).",
             _LAYOUT,
         ),
         _HEAVY,
@@ -187,8 +187,8 @@ CAUSES: tuple[Cause, ...] = (
         " ONNX Runtime leaves the blocked layout (`ReorderOutput` {share[ReorderOutput]}).",
         (
             "Steps with a scalar as convolutions with one kernel per channel, which stay in the blocked layout: kept;"
-            " 3.2 became 2.9 times the forward pass. `1 - s` as `HardSigmoid`: kept, 0.6 of such a convolution, 0.98 of"
-            " the whole call.",
+            " 3.2 became 2.9 times the forward pass. `1 - s` as `HardSigmoid`: 0.6 of such a convolution; no"
+            " difference in the whole call (2.80, 2.81 before).",
             "The derivative of swish from its value, one step less: kept; with the next one 3.24 became 2.79.",
             "The value of swish as the fused `QuickGelu` and its sigmoid computed again for the derivative, instead of"
             " kept: 1.01 of the time. The factor `x * (1 - s)` as one `QuickGelu` of `-1`: 1.09.",
