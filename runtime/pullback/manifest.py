@@ -136,7 +136,7 @@ class FunctionSpec:
 
     @property
     def batch_axes(self) -> int:
-        """How many batch axes there are: 0, 1, or 2 where rows meet points."""
+        """The number of batch axes, 0 to 2; two where rows meet points."""
         return int(self.batched) + (self.points is not None)
 
     @property
