@@ -67,19 +67,30 @@ def moved(folder: Path) -> Path:
     return folder
 
 
-def test_same_numbers(moved: Path, net: pullback.Bundle, tmp_path: Path) -> None:
+def assert_same_numbers(place: Any, net: pullback.Bundle, cache: Path) -> None:
+    """Opened without a cache, with an empty one and with a full one."""
     x = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
     expected = net(x=x)
+    for where in (None, cache, cache):
+        bundle = pullback.load(place, cache=where)
+        for name, array in bundle(x=x)._asdict().items():
+            np.testing.assert_array_equal(array, getattr(expected, name))
+        np.testing.assert_array_equal(bundle(x=x, fetch=("y",)).y, expected.y)
+
+
+def test_same_numbers(moved: Path, net: pullback.Bundle, tmp_path: Path) -> None:
     pullback.load(moved).pack(tmp_path / "net.zip")
-    for place in (moved, moved / "evaluate.onnx", tmp_path / "net.zip", moved.as_uri()):
-        for cache in (None, tmp_path / "cache", tmp_path / "cache"):
-            bundle = pullback.load(place, cache=cache)
-            for name, array in bundle(x=x)._asdict().items():
-                np.testing.assert_array_equal(array, getattr(expected, name))
-            np.testing.assert_array_equal(bundle(x=x, fetch=("y",)).y, expected.y)
+    for place in (moved, moved / "evaluate.onnx", tmp_path / "net.zip"):
+        assert_same_numbers(place, net, tmp_path / "cache")
     assert pullback.load(moved).verify().ok
+    x = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
     copied = pickle.loads(pickle.dumps(pullback.load(moved)))
-    np.testing.assert_array_equal(copied(x=x).y, expected.y)
+    np.testing.assert_array_equal(copied(x=x).y, net(x=x).y)
+
+
+def test_same_numbers_from_a_url(moved: Path, net: pullback.Bundle, tmp_path: Path) -> None:
+    pytest.importorskip("fsspec", reason="fsspec is an extra: pullback[remote]")
+    assert_same_numbers(moved.as_uri(), net, tmp_path / "cache")
 
 
 def test_a_link_is_copied(moved: Path, tmp_path: Path) -> None:
