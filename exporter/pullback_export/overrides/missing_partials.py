@@ -1,8 +1,9 @@
 """Partial derivatives that TensorFlow's gradient functions leave out, as if the operator did not depend on the operand.
 
 Those of ``zeta(x, q)`` by ``x``, of ``polygamma(a, x)`` by ``a`` and of ``betainc(a, b, x)`` by ``a`` and ``b`` are
-None (``math_grad.py`` says that they are to be added). A derivative through them alone is told to be unconnected, and one through something else too lacks a term. Where a derivative that was requested needs one, it is
-refused by name; tapes of the model itself are left alone, as nobody knows which of their results are wanted.
+None (``math_grad.py`` says that they are to be added). A derivative through them alone is told to be unconnected, and
+one through something else too lacks a term. Where a derivative that was requested needs one, it is refused by name;
+tapes of the model itself are left alone, as nobody knows which of their results are wanted.
 """
 
 from __future__ import annotations
