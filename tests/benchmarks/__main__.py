@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
 import pathlib
-import platform
 import subprocess
 import sys
-import time
 from typing import Any
 
-from tests.benchmarks import causes, engines, footprint, picture, regions, report, results, rounds, start, work
+from tests.benchmarks import causes, engines, footprint, machine, picture, regions, report, results, rounds, start, work
 from tests.benchmarks.rows import REFERENCE, Row
 
 ROOT = rounds.ROOT
 RUN = "results.json"
-PACKAGES = (
-    "onnxruntime",
-    "tensorflow",
-    "keras",
-    "jax",
-    "torch",
-    "tf2onnx",
-    "onnxscript",
-    "onnx-ad",
-    "openvino",
-    "numpy",
-)
 START = "bowl"
 GROWTH = ("bowl", "surrogate")
 GROWTH_BATCHES = (1, 10, 100, 1000, 10_000, 100_000, 1_000_000)
@@ -48,7 +33,7 @@ def main() -> int:
         published.merge(found)
         published.save(results.PUBLISHED)
         _write(published, ROOT / "docs")
-        report.into_readme(ROOT / "README.md", published.rows, published.header)
+        report.into_readme(ROOT / "README.md", published.of_latest())
     print("\n".join(report.table(found.rows)))
     return 0
 
@@ -57,9 +42,9 @@ def _write(found: results.Results, folder: pathlib.Path) -> None:
     """The page and its picture; sections that other commands made stay."""
     path = folder / "benchmarks.md"
     old = path.read_text(encoding="utf-8") if path.exists() else ""
-    text = report.page(found.rows, found.header, found.starts, found.facts, found.growth, found.profiles)
+    text = report.page(found)
     path.write_text(regions.keep(text, old), encoding="utf-8")
-    picture.draw(folder / report.PICTURE, found.rows, found.growth)
+    picture.draw(folder / report.PICTURE, found.of_latest(), found.growth)
 
 
 def _facts(folder: pathlib.Path) -> dict[str, Any]:
@@ -70,7 +55,7 @@ def _facts(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _measure(options: argparse.Namespace, found: results.Results) -> None:
-    found.header = header()
+    found.machines = {machine.name(): machine.versions()}
     for item in options.work:
         folder = options.folder / item.name
         if not _prepare(item.name, folder, options.keep):
@@ -220,30 +205,6 @@ def _growth(name: str, folder: pathlib.Path) -> list[dict[str, float]]:
         best = min(replies[1:], key=lambda reply: reply["seconds"])
         points.append({"batch": batch, **{key: best[key] for key in ("seconds", "megabytes", "arrays")}})
     return points
-
-
-def header() -> dict[str, str]:
-    """The machine and the versions."""
-    versions = []
-    for package in PACKAGES:
-        try:
-            versions.append(f"{package} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {
-        "machine": f"{_processor()}, {os.cpu_count()} cores",
-        "date": time.strftime("%Y-%m-%d"),
-        "Python": platform.python_version(),
-        "with": ", ".join(versions),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ Operator = Mapping[str, Any]
 
 def key(row: Row) -> str:
     """Names a row among the profiles."""
-    return f"{row.work} {row.batch} {row.threads}"
+    return f"{row.machine}: {row.work} {row.batch} {row.threads}"
 
 
 def missed(row: Row) -> list[str]:
@@ -69,11 +69,13 @@ def section(rows: Sequence[Row], profiles: Mapping[str, Sequence[Operator]]) -> 
         "Over the aim for value and derivative against the fastest forward pass, or behind another engine; at batch 1"
         " the aims are 10 times as fast as `tf.function` and 100 times as fast as Keras under a `GradientTape`. Each"
         " with its cause, what was tried, and where ONNX Runtime spends the time (`pullback bench --profile`, which"
-        " makes short nodes longer).",
+        " makes short nodes longer). Shares are those of the profile; what was tried was measured on an AMD EPYC where"
+        " no other processor is named.",
         "",
     ]
-    for row, phrases in behind:
-        lines += _explained(row, phrases, profiles.get(key(row), ()))
+    for name, batch in dict.fromkeys((row.work, row.batch) for row, _ in behind):
+        alike = [(row, phrases) for row, phrases in behind if (row.work, row.batch) == (name, batch)]
+        lines += _explained(alike, profiles)
     return lines
 
 
@@ -86,10 +88,13 @@ def find(row: Row, causes: Sequence[Cause] | None = None) -> Cause | None:
     return fitting[0] if fitting else None
 
 
-def _explained(row: Row, phrases: Sequence[str], operators: Sequence[Operator]) -> list[str]:
-    plural = "s" if row.threads > 1 else ""
-    lines = [f"### {work.row(row.work).title}, batch {row.batch:,}, {row.threads} thread{plural}", ""]
-    lines += [*(f"* {phrase}" for phrase in phrases), ""]
+def _explained(behind: Sequence[tuple[Row, Sequence[str]]], profiles: Mapping[str, Sequence[Operator]]) -> list[str]:
+    """Of one network and batch size: what each machine and number of threads misses; one cause and one profile."""
+    first = behind[0][0]
+    row = next((row for row, _ in behind if key(row) in profiles), first)
+    operators = profiles.get(key(row), ())
+    lines = [f"### {work.row(row.work).title}, batch {row.batch:,}", ""]
+    lines += [*(f"* {place(missing)}: {phrase}" for missing, phrases in behind for phrase in phrases), ""]
     cause = find(row)
     if cause is None:
         lines += [UNEXPLAINED, ""]
@@ -97,15 +102,21 @@ def _explained(row: Row, phrases: Sequence[str], operators: Sequence[Operator]) 
         fields = numbers(row, operators)
         why = f"{cause.cause} {cause.at_one_row}".rstrip() if row.batch == 1 else cause.cause
         lines += [why.format_map(fields), "", "Tried:", ""]
-        lines += [f"{place}. {text.format_map(fields)}" for place, text in enumerate(cause.tried, 1)]
+        lines += [f"{number}. {text.format_map(fields)}" for number, text in enumerate(cause.tried, 1)]
         lines += [""]
-    return lines + _profile(operators)
+    return lines + _profile(operators, place(row))
 
 
-def _profile(operators: Sequence[Operator]) -> list[str]:
+def place(row: Row) -> str:
+    """Where it was measured."""
+    threads = f"{row.threads} thread{'s' if row.threads > 1 else ''}"
+    return f"{row.machine}, {threads}" if row.machine else threads
+
+
+def _profile(operators: Sequence[Operator], where: str) -> list[str]:
     if not operators:
         return ["No profile was taken.", ""]
-    lines = ["| operator | nodes | time | share |", "| --- | --: | --: | --: |"]
+    lines = [f"Profile, {where}:", "", "| operator | nodes | time | share |", "| --- | --: | --: | --: |"]
     shown = [item for item in operators if item["share"] >= 0.01]
     for item in shown:
         lines.append(f"| {item['op']} | {item['count']} | {duration(item['us'] / 1e6)} | {item['share']:.0%} |")

@@ -16,14 +16,18 @@ PUBLISHED = pathlib.Path(__file__).parents[2] / "docs" / "benchmarks.json"
 
 @dataclasses.dataclass
 class Results:
-    """In the order of the tables; a row that is measured again takes its old place."""
+    """In the order of the tables; a row that is measured again takes its old place.
+
+    ``machines``: of each its versions when it last measured, the latest at the end. ``starts`` and ``growth`` are of
+    the latest one that measured them.
+    """
 
     rows: list[Row] = dataclasses.field(default_factory=list)
     starts: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     growth: dict[str, list[dict[str, float]]] = dataclasses.field(default_factory=dict)
     profiles: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
-    header: dict[str, str] = dataclasses.field(default_factory=dict)
+    machines: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
 
     def add(self, row: Row) -> None:
         """The row takes the place of an older one; engines that it has not stay."""
@@ -31,7 +35,7 @@ class Results:
         places[row.key] = places[row.key].merged(row) if row.key in places else row
         names = [item.name for item in work.ROWS]
         self.profiles.pop(causes.key(row), None)
-        self.rows = sorted(places.values(), key=lambda r: (r.threads, names.index(r.work), r.batch))
+        self.rows = sorted(places.values(), key=lambda r: (r.machine, r.threads, names.index(r.work), r.batch))
 
     def merge(self, new: Results) -> None:
         """What ``new`` has takes the place of what is here."""
@@ -41,7 +45,12 @@ class Results:
         self.growth |= new.growth
         self.profiles |= new.profiles
         self.facts |= new.facts
-        self.header = new.header or self.header
+        older = {name: versions for name, versions in self.machines.items() if name not in new.machines}
+        self.machines = older | new.machines
+
+    def of_latest(self) -> list[Row]:
+        """The rows of the machine that measured last."""
+        return [row for row in self.rows if row.machine == list(self.machines)[-1]] if self.machines else self.rows
 
     def save(self, path: pathlib.Path) -> None:
         """Times with five digits, a row a line: what changes in the repository is what was measured."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks import agreement, bounds, engines
+from tests.benchmarks import agreement, bounds, engines, machine
 from tests.benchmarks.rows import REFERENCE, Result, Row, ordered
 from tests.benchmarks.work import Work
 
@@ -139,7 +139,7 @@ def _row(
     date, reference = time.strftime("%Y-%m-%d"), tuple(seconds.get(REFERENCE, ()))
     results = [Result(name, tuple(times), "", reference, date) for name, times in seconds.items()]
     results += [Result(name, (), reason, (), date) for name, reason in failed.items()]
-    return Row(work.name, batch, threads, ordered(results), load=load)
+    return Row(work.name, batch, threads, ordered(results), load=load, machine=machine.name())
 
 
 def _warm_up(processes: list[Process], batch: int, slice_seconds: float) -> tuple[dict[str, int], dict[str, str]]:

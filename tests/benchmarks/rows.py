@@ -30,10 +30,10 @@ class Result:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One line of the table; all engines at one batch size and number of threads.
+    """One line of the table; all engines at one batch size and number of threads of one machine.
 
     ``flops``: of the products of one call of Pullback; see :mod:`tests.benchmarks.bounds`. ``load``: of the machine
-    when Pullback was measured, the average of a minute.
+    when Pullback was measured, the average of a minute. ``machine``: see :func:`tests.benchmarks.machine.name`.
     """
 
     work: str
@@ -42,10 +42,11 @@ class Row:
     results: tuple[Result, ...]
     flops: float = 0.0
     load: float = 0.0
+    machine: str = ""
 
     @property
-    def key(self) -> tuple[str, int, int]:
-        return self.work, self.batch, self.threads
+    def key(self) -> tuple[str, int, str, int]:
+        return self.machine, self.threads, self.work, self.batch
 
     @property
     def date(self) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.benchmarks import causes, report, work
 from tests.benchmarks.causes import Cause
+from tests.benchmarks.results import Results
 from tests.benchmarks.rows import Result, Row
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "benchmarks.md"
@@ -49,8 +50,9 @@ def test_one_row_at_a_time_has_larger_aims() -> None:
 
 def test_page_fills_in_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(causes, "CAUSES", (TEXT,))
-    text = report.page([SLOW, WITHIN], {}, [], {}, {}, {causes.key(SLOW): OPERATORS})
-    assert text.count("### bowl MLP 1-64-32-32-1, batch 4,096, 1 thread") == 1
+    text = report.page(Results([SLOW, WITHIN], profiles={causes.key(SLOW): OPERATORS}))
+    assert text.count("### bowl MLP 1-64-32-32-1, batch 4,096\n") == 1
+    assert "* 1 thread: 3.00 times" in text
     assert "\nProducts take 75 % (3 nodes), masks 0 % (0 nodes).\n" in text
     assert "1. first\n2. second\n3. the forward pass takes 1 ms" in text
     assert "| Mul | 3 | 300 us | 75% |\n| Gemm | 2 | 99 us | 25% |\n| others | 1 | 1 us | |" in text
@@ -59,12 +61,12 @@ def test_page_fills_in_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_holds_for_one_row_is_said_of_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(causes, "CAUSES", (dataclasses.replace(TEXT, batches=(1, 4096)),))
     one = row(1, forward=1e-5, pullback=1.0)
-    assert "masks 0 % (0 nodes). One row of 10 us." in report.page([one], {}, [], {}, {})
-    assert "One row" not in report.page([SLOW], {}, [], {}, {})
+    assert "masks 0 % (0 nodes). One row of 10 us." in report.page(Results([one]))
+    assert "One row" not in report.page(Results([SLOW]))
 
 
 def test_page_without_a_missed_row_has_no_such_section() -> None:
-    assert "not ahead" not in report.page([WITHIN], {}, [], {}, {})
+    assert "not ahead" not in report.page(Results([WITHIN]))
 
 
 def test_row_without_a_text_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,3 +93,12 @@ def test_texts_are_complete() -> None:
 
 def test_published_page_explains_every_row() -> None:
     assert causes.UNEXPLAINED not in PAGE.read_text(encoding="utf-8")
+
+
+def test_machines_share_a_text_and_say_each_what_they_miss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(causes, "CAUSES", (TEXT,))
+    both = [dataclasses.replace(SLOW, machine=name, threads=2) for name in ("one", "other")]
+    text = "\n".join(causes.section(both, {causes.key(both[1]): OPERATORS}))
+    assert text.count("first") == 1
+    assert "* one, 2 threads: 3.00 times" in text and "* other, 2 threads: 3.00 times" in text
+    assert "Products take 75 %" in text and "Profile, other, 2 threads:" in text

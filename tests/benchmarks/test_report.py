@@ -7,7 +7,7 @@ import pathlib
 
 import pytest
 
-from tests.benchmarks import picture, report, results, work
+from tests.benchmarks import causes, picture, report, results, work
 from tests.benchmarks.bounds import OF_GEMM
 from tests.benchmarks.rows import Result, Row, spread
 
@@ -23,7 +23,6 @@ ROW = Row(
         Result("torch", (), "torch is not installed"),
     ),
 )
-HEADER = {"machine": "a machine, 2 cores", "date": "2026-01-01"}
 
 
 def test_ratios_are_paired() -> None:
@@ -70,7 +69,7 @@ def test_an_engine_of_another_day_is_paired_with_that_day() -> None:
 
 def test_missed_aim_and_missing_engine_are_named() -> None:
     slow = Row("bowl", 64, 1, (Result("forward", (1e-5,)), Result("pullback", (3e-5,)), *ROW.results[3:]))
-    text = report.page([slow], HEADER, [], {}, {})
+    text = report.page(results.Results([slow]))
     assert "**3.00** (3.00 to 3.00) (aim 2.5)" in text
     assert "torch, eager: torch is not installed (bowl)" in text
 
@@ -79,7 +78,7 @@ def test_readme_is_written_between_its_markers(tmp_path: pathlib.Path) -> None:
     readme = tmp_path / "README.md"
     small = dataclasses.replace(ROW, batch=1)
     readme.write_text(f"before\n{report.START}\nstale numbers\n{report.END}\nafter\n")
-    assert report.into_readme(readme, [ROW, small], HEADER)
+    assert report.into_readme(readme, [ROW, small])
     text = readme.read_text()
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
@@ -105,8 +104,8 @@ def test_the_page_is_made_from_what_is_kept() -> None:
     """Each table of ``docs/benchmarks.md`` is that of ``docs/benchmarks.json``."""
     text = (ROOT / "docs/benchmarks.md").read_text()
     kept = results.load(results.PUBLISHED)
-    for threads in {row.threads for row in kept.rows}:
-        assert "\n".join(report.table([row for row in kept.rows if row.threads == threads])) in text
+    for place in {causes.place(row) for row in kept.rows}:
+        assert "\n".join(report.table([row for row in kept.rows if causes.place(row) == place])) in text
 
 
 def _common(line: list[str], title: list[str]) -> int:
