@@ -29,16 +29,23 @@ Array = np.ndarray[Any, Any]
 
 
 class Process:
-    """An engine in its own process."""
+    """An engine in its own process; ``variables``: of its environment, besides those of the engine."""
 
-    def __init__(self, engine: engines.Engine, work: Work, folder: pathlib.Path, threads: int) -> None:
+    def __init__(
+        self,
+        engine: engines.Engine,
+        work: Work,
+        folder: pathlib.Path,
+        threads: int,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         command = [sys.executable, "-m", "tests.benchmarks.worker", engine.name, work.name, str(folder), str(threads)]
         self.engine = engine.name
         self.log = (folder / f"{engine.name}.log").open("w")
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env=engines.environment(engine, threads),
+            env={**engines.environment(engine, threads), **(variables or {})},
             text=True,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
