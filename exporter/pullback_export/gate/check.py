@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import pathlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from pullback import golden
 from pullback.errors import PullbackError
-from pullback.manifest import Tolerance
 from pullback.parity import Report, Row
 
 from pullback_export.derivatives.plan import Function
@@ -38,7 +35,7 @@ from pullback_export.gate.sampling.seeds import Seeds
 from pullback_export.gate.supervision.limits import OverLimit
 from pullback_export.gate.target_precision import Witness
 from pullback_export.gate.verdicts.bounds import Bounds
-from pullback_export.gate.verdicts.verdict import Verdict, assess, rows_off
+from pullback_export.gate.verdicts.comparison import compare_sample
 from pullback_export.gate.written_files import Answer, Artifact, artifacts
 from pullback_export.sources.source import Source
 
@@ -108,13 +105,9 @@ def check(
             told.set()
         for index, function in enumerate(functions):
             accepted = live.accepted(index)
-            compared, skipped = _compare_all(function, accepted, written[index], answered, bounds)
+            compared, unfit = _compare_all(function, accepted, written[index], answered, bounds)
             report += live.skipped(index) + compared + live.truths[index].report + measured[index]
-            cases[function.name] = [
-                _golden(item.inputs, item.best, item.sample.rows if live.independent(index) else None, function)
-                for number, item in accepted.items()
-                if item.sample.golden and number not in skipped
-            ]
+            cases[function.name] = _golden_cases(function, accepted, unfit)
         report += laws(functions, live)
         if witness is not None:
             report += witness.confirms(drawn, inputs, live.answers)
@@ -135,13 +128,13 @@ def _compare_all(
     written: Sequence[Artifact],
     answered: Iterator[list[Answer]],
     bounds: Bounds,
-) -> tuple[Report, set[int]]:
-    """Every artifact on every sample, and the numbers of the samples of which something was skipped.
+) -> tuple[Report, dict[int, set[int]]]:
+    """Every artifact on every sample, and the rows that fit no comparison elsewhere by the number of their sample.
 
     ``answered`` gives the answers of the next artifact to all samples.
     """
     report = Report()
-    skipped: set[int] = set()
+    unfit: dict[int, set[int]] = {}
     noted: dict[tuple[str, int], str] = {}
     names = {request.name for request in function.requests}
     usual = _scales([item.reference for item in accepted.values() if item.sample.smooth])
@@ -158,14 +151,14 @@ def _compare_all(
             except ExportError:
                 if item.sample.given is not None or not item.surroundings.is_refused():
                     raise
-                skipped.add(index)
+                unfit[index] = set(range(item.sample.rows or 1))
                 noted["", index] = f"{item.sample.label}: the live model rejects it alone; skipped"
                 continue
-            found = _compare(label, item, actual, bounds, names, least)
+            found, rows = compare_sample(label, item, actual, bounds, names, least, artifact.fresh().answers)
             report += found
-            if found.notes:
-                skipped.add(index)
-    return report + Report(notes=tuple(noted.values())), skipped
+            if rows:
+                unfit.setdefault(index, set()).update(rows)
+    return report + Report(notes=tuple(noted.values())), unfit
 
 
 def _sizes_refused(stage: str, accepted: Mapping[int, AcceptedSample], answers: Sequence[Answer]) -> dict[int, str]:
@@ -214,56 +207,22 @@ def _scales(answers: Sequence[Arrays]) -> dict[str, float]:
     return scales
 
 
-def _compare(
-    stage: str,
-    accepted: AcceptedSample,
-    actual: Arrays,
-    bounds: Bounds,
-    derivatives: set[str],
-    least: Mapping[str, float],
-) -> Report:
-    """One row per output: against the truth where it has one, else against the live model."""
-    rows: list[Row] = []
-    notes: list[str] = []
-    for name in dict.fromkeys((*accepted.reference, *actual)):
-        if name not in accepted.reference or name not in actual:
-            which = "missing from the result" if name in accepted.reference else "not expected"
-            rows.append(Row(stage, name, "", (), math.nan, math.nan, math.nan, 0.0, None, problem=which))
+def _golden_cases(
+    function: Function, accepted: Mapping[int, AcceptedSample], unfit: Mapping[int, set[int]]
+) -> list[golden.Case]:
+    """The samples that bundles are checked with elsewhere, of ordinary ones all rows but those that are ``unfit``."""
+    cases = []
+    for number, item in accepted.items():
+        without = unfit.get(number, set())
+        rows = item.sample.rows if item.independent else None
+        kept = [row for row in range(rows or 0) if row not in without]
+        if not item.sample.golden or (without and (item.sample.extreme or not kept)):
             continue
-        verdict = _verdict(stage, accepted, name, actual[name], bounds.of(name), least.get(name, 0.0))
-        row = verdict.row
-        if name in derivatives and row.scale == 0 and actual[name].size:
-            row = dataclasses.replace(row, warning="the derivative is zero in every sample")
-        rows.append(row)
-        if verdict.skipped:
-            notes.append(_skipped_note(accepted, name, verdict.skipped))
-    return Report(tuple(rows), tuple(notes))
-
-
-def _verdict(
-    stage: str, accepted: AcceptedSample, name: str, actual: Any, tolerance: Tolerance, least: float
-) -> Verdict:
-    """What lies beside the sample is evaluated only where it decides, and as far as it does."""
-    bound = tolerance.of(str(accepted.reference[name].dtype))
-    expected = accepted.expected(name, least)
-    found = assess(stage, name, expected, actual, bound)
-    comparable = actual.shape == expected.live.shape and actual.dtype == expected.live.dtype
-    if found.row.ok or not comparable:
-        return found
-    rows = rows_off(expected, actual, found.row.bound * found.row.scale)
-    for more in accepted.surroundings.informed(name, expected, rows):
-        found = assess(stage, name, more, actual, bound)
-        if found.row.ok:
-            break
-    return found
-
-
-def _skipped_note(accepted: AcceptedSample, name: str, rows: Sequence[int]) -> str:
-    at = f"row(s) {', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''} of " if accepted.independent else ""
-    return (
-        f"{accepted.sample.label}: {at}{name} skipped: the live model is not finite there, loses all digits, or changes"
-        " by more than the tolerance when its inputs move by a unit in the last place"
-    )
+        inputs, best = item.inputs, item.best
+        if without:
+            inputs, best, rows = rows_of(inputs, kept, function.whole), rows_of(best, kept), len(kept)
+        cases.append(_golden(inputs, best, rows, function))
+    return cases
 
 
 def _golden(inputs: Arrays, reference: Arrays, rows: int | None, function: Function) -> golden.Case:

@@ -62,6 +62,10 @@ class Artifact:
             give_back()
         return found
 
+    def fresh(self) -> Artifact:
+        """The same for other samples, none of which it was stopped on."""
+        return dataclasses.replace(self, endless={})
+
     def again(self, sample: Mapping[str, Any]) -> Arrays:
         """What it gives where it has all of the time."""
         return in_every_row(self.opened()(sample, True), self.function.shared, sample, self.function.whole)

@@ -40,12 +40,12 @@ def failures(report: Report) -> set[tuple[str, str]]:
 
 
 def planted(monkeypatch: pytest.MonkeyPatch, function: str, stage: str, index: int, output: str) -> None:
-    """One entry of one answer is off by a thousandth of the largest."""
+    """One entry of one answer is off by a thousandth of the largest; around the sample, at two points, it is right."""
     honest = Artifact.answers
 
     def answers(self: Artifact, samples: Sequence[Mapping[str, Any]]) -> list[Answer]:
         found = honest(self, samples)
-        if (self.function.name, self.stage) == (function, stage):
+        if (self.function.name, self.stage) == (function, stage) and len(samples) > 2:
             wrong: Arrays = {name: array.copy() for name, array in found[index]().items()}
             wrong[output].flat[-1] += 1e-3 * max(np.abs(wrong[output]).max(), 1)
             found[index] = lambda: wrong

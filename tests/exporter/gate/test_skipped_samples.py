@@ -137,6 +137,8 @@ def planted(monkeypatch: pytest.MonkeyPatch, sample: str, size: float, labels: S
 
     def answers(self: Artifact, samples: Sequence[Mapping[str, Any]]) -> list[Answer]:
         found = honest(self, samples)
+        if len(samples) < len(labels):  # points around a sample, where it is right
+            return found
         index = labels.index(sample)
         wrong: Arrays = {name: array.copy() for name, array in found[index]().items()}
         wrong["dy_dx"].flat[-1] += size

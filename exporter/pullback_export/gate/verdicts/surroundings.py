@@ -27,10 +27,15 @@ from pullback_export.gate.verdicts.verdict import LARGEST_LIVE_ERROR, Array, Exp
 
 # Steps in units in the last place: the same way everywhere, or with random signs (None). A group is asked at once.
 STEPS: tuple[tuple[float | None, ...], ...] = ((1.0,), (-1.0, None, None, None), (None, None, None))
+# Units in the last place between a sample and the points around it: less than the tolerance, and more than what the
+# rounding of most networks is worth.
+AROUND = 64.0
 # Rows of several points that go through the live model at once.
 ROWS_AT_ONCE = 16
 # The live model's answer at a point, and the best one: the truth, or the same where there is none.
 Answer = tuple[Arrays, Arrays]
+# A point, and the best answer there; None where it is refused.
+Around = tuple[Arrays, Arrays | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Surroundings:
     independent: bool
     drawn: bool
     _known: dict[tuple[int, bool, tuple[int, ...]], list[Answer]] = dataclasses.field(default_factory=dict)
+    _around: dict[tuple[int, bool, tuple[int, ...]], list[Around]] = dataclasses.field(default_factory=dict)
 
     def is_refused(self) -> bool:
         """Whether the live model rejects the inputs as they are, without other samples beside them."""
@@ -70,6 +76,24 @@ class Surroundings:
             for answer in self._answers(number, others, exact):
                 expected = _told(name, expected, answer, others)
             yield expected
+
+    def around(self, number: int, rows: Sequence[int], has_truth: bool) -> list[Around]:
+        """The pair ``number`` of two opposite points around ``rows``, :data:`AROUND` units from them."""
+        key = (number, has_truth, tuple(rows) if self.independent else ())
+        if key not in self._around:
+            points = [self._point((number, 2), None, rows, units) for units in (AROUND, -AROUND)]
+            exact = self.exact if has_truth else None
+            self._around[key] = [(point, self._best_at(exact, point)) for point in points]
+        return self._around[key]
+
+    def _best_at(self, exact: ExactFunction | None, point: Arrays) -> Arrays | None:
+        if exact is None:
+            return live_rows(self.function, point) if self.independent else live(self.function, point)
+        try:
+            with limits.watched(f"truth {self.function.name}"):
+                return self._best(exact, point, {})
+        except (tf.errors.OpError, limits.OverLimit):
+            return None
 
     def _rounded_by_trace(self, name: str, expected: Expected, rows: Sequence[int]) -> Expected:
         """``expected`` with the rounding of the traced graph in ``rows``."""
@@ -116,19 +140,21 @@ class Surroundings:
         parts = {name: np.split(array, len(points)) for name, array in answer.items()}
         return [{name: parts[name][index] for name in parts} for index in range(len(points))]
 
-    def _point(self, seed: tuple[int, int], step: float | None, rows: Sequence[int]) -> Arrays:
-        """What moves an input does not depend on which rows are wanted."""
+    def _point(self, seed: tuple[int, int], step: float | None, rows: Sequence[int], units: float = 1.0) -> Arrays:
+        """What moves an input does not depend on which rows are wanted, nor on the number of ``units``."""
         rng = np.random.default_rng((13, *seed))
         floats = {spec.name for spec in self.function.inputs if spec.dtype.is_floating}
         point = {
-            name: moved_by_units(array, step, rng, self.drawn) if name in floats else array
+            name: moved_by_units(array, step, rng, self.drawn, units) if name in floats else array
             for name, array in self.inputs.items()
         }
         return rows_of(point, list(rows), self.function.whole) if self.independent else point
 
 
-def moved_by_units(array: Array, step: float | None, rng: np.random.Generator, zeros: bool) -> Array:
-    """``array`` moved by ``step`` units in the last place, None: by one in a random direction for each number.
+def moved_by_units(
+    array: Array, step: float | None, rng: np.random.Generator, zeros: bool, units: float = 1.0
+) -> Array:
+    """``array`` moved by ``step`` times ``units`` in the last place, None: in a random direction for each number.
 
     With ``zeros`` these move too, by a unit of the other numbers, or of one where there are no others; masks stay.
     """
@@ -140,7 +166,7 @@ def moved_by_units(array: Array, step: float | None, rng: np.random.Generator, z
         finite = size[np.isfinite(size) & (size > 0)]
         size = np.where(size == 0, float(finite.mean()) if finite.size else 1.0, size)
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.asarray(array + signs * np.finfo(array.dtype).eps * size, array.dtype)
+        return np.asarray(array + signs * units * np.finfo(array.dtype).eps * size, array.dtype)
 
 
 def _told(name: str, expected: Expected, answer: Answer, rows: Any) -> Expected:

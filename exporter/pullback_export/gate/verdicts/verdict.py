@@ -29,6 +29,10 @@ LARGEST_LIVE_ERROR = 1e-2
 MOST = 0.9
 REFERENCE = "float64 truth"
 NOT_DETERMINED = "{count} row(s) are not determined by inputs of this precision and were compared with the live model"
+AROUND = (
+    "{count} row(s) lie so near to a kink that rounding decides on its side, and were compared around it, at points"
+    " that are closer than the tolerance"
+)
 NOISE = "within what rounding does to the live model itself"
 
 
@@ -40,7 +44,8 @@ class Expected:
     not influence each other. ``drawn``: the sample is not the caller's. ``extreme``: it is zeros or very large values.
 
     What lies beside the sample, where that was asked: ``noise`` is the live model's error there, relative to the scale,
-    ``moves`` how far each number moves, and ``beside`` the whole numbers that were found.
+    ``moves`` how far each number moves, and ``beside`` the whole numbers that were found. ``around`` are the rows in
+    which the artifact is off at the sample alone (:mod:`pullback_export.gate.verdicts.both_sides`).
     """
 
     live: Array
@@ -52,6 +57,7 @@ class Expected:
     noise: float = 0.0
     moves: Array | None = None
     beside: tuple[Array, ...] = ()
+    around: Array | None = None
 
     @property
     def has_truth(self) -> bool:
@@ -140,6 +146,8 @@ class Expected:
         if self.drawn and self.live.dtype.kind == "f":
             moved |= self.in_rows(~np.isfinite(self.live))
         cancelled = off.any(axis=1) & self.in_rows(self._cancelled).any(axis=1)
+        if self.around is not None:
+            cancelled |= off.any(axis=1) & self.around
         if self.drawn and self.independent:
             return np.asarray(cancelled | off.any(axis=1) & moved.any(axis=1))
         moved &= off
@@ -148,10 +156,12 @@ class Expected:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """The ``row`` of the report, and the numbers of the rows of a drawn sample that were skipped."""
+    """The ``row`` of the report, the numbers of the rows of a drawn sample that were skipped, and of those that were
+    compared ``around`` any sample."""
 
     row: Row
     skipped: tuple[int, ...] = ()
+    around: tuple[int, ...] = ()
 
 
 def assess(stage: str, name: str, expected: Expected, actual: Array, tolerance: float) -> Verdict:
@@ -174,11 +184,13 @@ def assess(stage: str, name: str, expected: Expected, actual: Array, tolerance: 
         given = _told_apart(expected, undetermined, given, wanted, bound * scale)
     row = compare_arrays(stage, name, wanted, given, bound, scale if floats else 0.0)
     row = _described(row, expected, str(live.dtype))
+    around = undetermined & (np.zeros_like(undetermined) if expected.around is None else expected.around)
     if undetermined.any() and row.ok and not expected.drawn:
-        row = dataclasses.replace(row, warning=NOT_DETERMINED.format(count=int(undetermined.sum())))
+        row = dataclasses.replace(row, warning=_warning(undetermined, around))
     if floats and expected.scale == row.max_error == 0:
         row = dataclasses.replace(row, scale=0.0)
-    return Verdict(row, tuple(np.flatnonzero(undetermined).tolist()) if expected.drawn else ())
+    skipped = undetermined & ~around if expected.drawn else np.zeros(len(undetermined), bool)
+    return Verdict(row, tuple(np.flatnonzero(skipped).tolist()), tuple(np.flatnonzero(around).tolist()))
 
 
 def off_of(wanted: Array, given: Array, allowed: float) -> Array:
@@ -198,13 +210,24 @@ def _told_apart(expected: Expected, undetermined: Array, given: Array, wanted: A
     if given.dtype.kind != "f":
         right = np.any([given == beside for beside in expected.beside], axis=0)
         return np.where(rows & right, wanted, given)
-    assert expected.moves is not None
+    if expected.around is not None:
+        found = np.broadcast_to(expected.around[:, None], expected.in_rows(given).shape).reshape(given.shape)
+        given = np.where(rows & found, wanted, given)
+    if expected.moves is None:
+        return given
     height = np.nan_to_num(expected.in_rows(expected.moves).max(axis=1, initial=0.0), nan=math.inf)
     height = np.broadcast_to(height[:, None], expected.in_rows(given).shape).reshape(given.shape)
     live = expected.live
     with np.errstate(invalid="ignore"):
         near = np.abs(given - live) <= allowed + LIVE_FACTOR * height
     return np.where(rows & (near | (np.isnan(given) & np.isnan(live))), wanted, given)
+
+
+def _warning(undetermined: Array, around: Array) -> str:
+    """What to say of the caller's rows; those that are ``around`` are among the ``undetermined``."""
+    others = int((undetermined & ~around).sum())
+    told = [NOT_DETERMINED.format(count=others)] if others else []
+    return "; ".join([*told, AROUND.format(count=int(around.sum()))] if around.any() else told)
 
 
 def _described(row: Row, expected: Expected, dtype: str) -> Row:

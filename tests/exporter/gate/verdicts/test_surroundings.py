@@ -17,13 +17,13 @@ from pullback_export.derivatives.plan import Derivatives, Function
 from pullback_export.derivatives.requests import parse_request
 from pullback_export.derivatives.tracing import trace
 from pullback_export.derivatives.vectorization import mostly_one_by_one
-from pullback_export.gate.check import _compare
 from pullback_export.gate.exact_reference import ExactFunction
 from pullback_export.gate.live_answers import AcceptedSample
 from pullback_export.gate.live_model import answer
 from pullback_export.gate.samples import Sample
 from pullback_export.gate.sampling.given import Given
 from pullback_export.gate.verdicts.bounds import Bounds
+from pullback_export.gate.verdicts.comparison import compare_sample
 from pullback_export.gate.verdicts.surroundings import STEPS, Surroundings, moved_by_units
 from pullback_export.sources.opening import open_source
 
@@ -66,7 +66,12 @@ def off_by(item: AcceptedSample, error: Any) -> dict[str, Any]:
 
 
 def check(item: AcceptedSample, actual: dict[str, Any]) -> Any:
-    return _compare("it", item, actual, Bounds(TOLERANCE), set(), {})
+    return compare_sample("it", item, actual, Bounds(TOLERANCE), set(), {}, refusing)[0]
+
+
+def refusing(points: Any) -> Any:
+    """An artifact that says nothing around the sample."""
+    return [lambda: {} for _ in points]
 
 
 def test_nothing_is_asked_where_the_tolerance_decides() -> None:
@@ -101,14 +106,14 @@ def test_every_row_counts_in_the_end() -> None:
 
 @pytest.mark.parametrize("x", [[0.1, 0.2, 0.3, 0.4, 0.5], [0.1, 0.2, 0.3, 0.4, 2.0001]])
 def test_a_real_error_is_none_of_it(x: list[float]) -> None:
-    """More than all of the noise: every probe of every row was asked, once, and the row fails."""
+    """More than all of the noise: every probe of every row was asked, once, then a pair around it, and it fails."""
     counted = Counted()
     item = sample_of(counted, x)
     for _ in range(2):
         report = check(item, off_by(item, [0, 0, 1e4, 0, 0]))
         assert not report.ok
         assert "of its size" in report.failures[0].problem
-        assert sum(counted.sizes) == ROWS * sum(len(group) for group in STEPS)
+        assert sum(counted.sizes) == ROWS * sum(len(group) for group in STEPS) + 2
 
 
 def test_a_small_error_of_a_smooth_row_fails() -> None:
@@ -200,4 +205,4 @@ def test_the_graph_of_the_truth_tells_its_rounding_where_live_cancels_exactly(fa
     error = exact.unconverted(inputs)["y"] - truth["y"]
     assert np.abs(error).max() > 10 * item.expected("y").live_error + 1e-4 * item.expected("y").scale
     wrong = {"y": (truth["y"] + factor * error).astype(np.float32)}
-    assert _compare("it", item, wrong, Bounds(TOLERANCE), set(), {}).ok is passes
+    assert check(item, wrong).ok is passes
