@@ -1,16 +1,18 @@
 """Value and gradient of convolutional networks over their forward pass: ``python -m tests.benchmarks.convolutional``.
 
-One thread, batch 1, graphs as exported without the gate. All are timed in turn in one process: each number is the
-median of the ratios of neighbours, which a busy machine disturbs least. Times are processor time. ``before``: without
-the rewrites of convolutional networks. ``no blocks``: with ONNX Runtime's ``extended`` optimisation, which leaves its
-blocked layout of channels out. Names of networks as arguments: only these.
+One thread on one processor, batch 1, graphs as exported without the gate. All are timed in turn in one process: each
+number is the median of the ratios of neighbours, which a busy machine disturbs least. Times are processor time.
+``before``: without the rewrites of convolutional networks. ``no blocks``: with ONNX Runtime's ``extended``
+optimisation, which leaves its blocked layout of channels out. Names of networks as arguments: only these.
+``--publish``: into the table of this processor in ``docs/benchmarks.md``; rows that were not measured stay.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
-import sys
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -28,6 +30,8 @@ from pullback_export.optimize import pipeline
 from pullback_export.optimize.final import blocked_channels
 from pullback_export.optimize.local import identities
 
+from tests.benchmarks import convolutional_page
+from tests.benchmarks.convolutional_page import Line
 from tests.benchmarks.prepare import settle
 from tests.exporter.optimize.test_counts import exported
 
@@ -39,11 +43,14 @@ EXTENDED = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """``aim``: the largest ratio of value and gradient to the forward pass that counts as reached."""
+    """``aim``: the largest ratio of value and gradient to the forward pass that counts as reached, if there is one."""
 
     name: str
     side: int
-    aim: float
+    aim: float | None
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.side} x {self.side}"
 
     @property
     def request(self) -> str:
@@ -57,6 +64,8 @@ NETWORKS = (
     Network("DenseNet121", 224, 2.5),
     Network("ConvNeXtTiny", 224, 2.5),
     Network("UNet", 160, 2.5),
+    Network("MobileNetV3Small", 224, None),
+    Network("MobileNetV3Large", 224, None),
 )
 
 
@@ -98,6 +107,7 @@ def without_rewrites() -> Iterator[None]:
     rules = {name: rule for name, rule in identities._RULES.items() if name != "And"}
     with (
         mock.patch.object(pipeline, "FINAL", final),
+        mock.patch.object(pipeline, "WHOLE", ()),
         mock.patch.object(identities, "_RULES", rules),
         mock.patch.object(pooling, "_are_tiles", return_value=False),
         mock.patch.object(blocked_channels, "made_by", return_value=None),
@@ -125,6 +135,20 @@ def layout_changes(content: bytes) -> Counter[str]:
     return Counter({name: found[name] for name in ("ReorderInput", "ReorderOutput")})
 
 
+@contextlib.contextmanager
+def pinned() -> Iterator[None]:
+    """This thread on one processor, where the system lets one choose: its caches then stay its own."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def seconds(run: Callable[[], Any]) -> float:
     start = time.process_time()
     run()
@@ -142,33 +166,49 @@ def measure(network: Network, rounds: int) -> tuple[dict[str, tuple[float, float
     sessions["no blocks"] = opened(graphs["gradient"], EXTENDED)
     x = np.random.default_rng(0).uniform(-1, 1, (1, network.side, network.side, 3)).astype(np.float32)
     times = {name: np.empty(rounds) for name in sessions}
-    for turn in range(-1, rounds):
-        # In turn forwards and backwards: what follows a larger graph finds less of its own in the caches.
-        for name, session in list(sessions.items())[:: 1 if turn % 2 else -1]:
-            taken = seconds(lambda session=session: session.run(None, {"x": x}))  # type: ignore[misc]
-            if turn >= 0:
-                times[name][turn] = taken
+    with pinned():
+        for turn in range(-1, rounds):
+            # In turn forwards and backwards: what follows a larger graph finds less of its own in the caches.
+            for name, session in list(sessions.items())[:: 1 if turn % 2 else -1]:
+                taken = seconds(lambda session=session: session.run(None, {"x": x}))  # type: ignore[misc]
+                if turn >= 0:
+                    times[name][turn] = taken
     ratios = {name: float(np.median(taken / times["forward"])) for name, taken in times.items()}
     least = {name: (float(taken.min()) * 1e3, ratios[name]) for name, taken in times.items()}
     return least, {name: layout_changes(graphs[name]) for name in ("forward", "gradient", "before")}
 
 
-def main(names: list[str]) -> None:
-    print("|  | forward | aim | value and gradient | before | forward before | no blocks | enters, leaves blocks |")
-    print("| --- | --: | --: | --: | --: | --: | --: | --: |")
+def line(network: Network, rounds: int = 16) -> Line:
+    """Measured now."""
+    found, changes = measure(network, rounds)
+    ratios = {name: ratio for name, (_, ratio) in found.items()}
+    return Line(
+        str(network),
+        found["forward"][0],
+        network.aim,
+        ratios["gradient"],
+        ratios["before"],
+        ratios["forward before"],
+        ratios["no blocks"],
+        changes["gradient"]["ReorderInput"],
+        changes["gradient"]["ReorderOutput"],
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.convolutional")
+    parser.add_argument("names", nargs="*", choices=[[], *(network.name for network in NETWORKS)], metavar="NETWORK")
+    parser.add_argument("--publish", action="store_true", help="write the rows into docs/benchmarks.md")
+    options = parser.parse_args()
+    print(f"{convolutional_page.processor()}\n\n{convolutional_page.heading()}")
     for network in NETWORKS:
-        if names and network.name not in names:
+        if options.names and network.name not in options.names:
             continue
-        found, changes = measure(network, 16)
-        reorders = changes["gradient"]
-        ratios = {name: ratio for name, (_, ratio) in found.items()}
-        print(
-            f"| {network.name}, {network.side} x {network.side} | {found['forward'][0]:.1f} ms | {network.aim}"
-            f" | **{ratios['gradient']:.2f}** | {ratios['before']:.2f} | {ratios['forward before']:.2f}"
-            f" | {ratios['no blocks']:.2f} | {reorders['ReorderInput']}, {reorders['ReorderOutput']} |",
-            flush=True,
-        )
+        measured = line(network)
+        print(measured.cells(time.strftime("%Y-%m-%d")), flush=True)
+        if options.publish:
+            convolutional_page.publish([measured], [str(item) for item in NETWORKS])
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -136,6 +136,14 @@ def of_images(layers: Callable[[Any], Any]) -> Callable[[], Any]:
     return build
 
 
+def wide_and_separable() -> Any:
+    """So many channels that they are computed in parts."""
+    x = keras.Input((16, 16, 3), name="x")
+    hidden = L.ReLU(6.0)(L.Conv2D(1280, 1)(x))
+    hidden = L.Conv2D(4, 1)(L.ReLU(6.0)(L.DepthwiseConv2D(3, padding="same")(hidden)))
+    return keras.Model(x, L.Dense(1)(L.GlobalAveragePooling2D()(hidden)))
+
+
 def gru() -> Any:
     """All states count."""
     x = keras.Input((5, 3), name="x")
@@ -170,6 +178,7 @@ NETWORKS = (
     NetworkSubject("dense block", of_images(convolutional.dense_block), "gradient(y, x)"),
     NetworkSubject("strided 1x1", of_images(convolutional.strided_pointwise), "gradient(y, x)"),
     NetworkSubject("GRU", gru, "gradient(y, x)"),
+    NetworkSubject("wide and separable", wide_and_separable, "gradient(y, x)"),
 )
 # With free sizes, of which others are computed.
 SIZED = tuple(NetworkSubject(build.__name__, build, "gradient(y, x)") for build in (slices, pairs))
