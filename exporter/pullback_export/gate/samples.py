@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 
 from pullback_export.gate.sampling import domain_search
-from pullback_export.gate.sampling.free_axes import Sampler, sizes_to_compare, with_found_axes
+from pullback_export.gate.sampling.free_axes import Sampler, Sizes, sizes_to_compare, with_found_axes
 from pullback_export.gate.sampling.given import Given, read_samples
 from pullback_export.gate.sampling.resampling import Resampler, sizes_of
 from pullback_export.sources.source import Source
+
+# Share of the usual sizes from which a sample of others is as rich as one of these.
+AMPLE = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,33 +115,41 @@ def _shared(source: Source) -> list[str]:
 def draw_samples(samples: Samples) -> tuple[list[Sample], list[str]]:
     """The caller's samples first, if any, then drawn ones; and notes on free axes that have too few sizes."""
     source, sampler = samples.source, samples.sampler
-    found = [_given(source, sampler, item) for item in samples.given]
-    found += _batches(sampler, bool(found)) if source.batched else _whole(sampler, bool(found))
+    given = [_given(source, sampler, item) for item in samples.given]
     if samples.aborting and sampler.sizes:
-        return found, [
+        return [*given, *_usual(samples, 2)], [
             f"free axes were compared at the sizes of the samples only: TensorFlow's kernel of {samples.aborting} ends"
             " the process at sizes that it cannot take; samples=[{...}, {...}] of several sizes prove more"
         ]
     known: dict[str, set[int]] = {}
-    for item in found:
+    for item in given:
         if item.given is not None:
             for label, size in sizes_of(source, item.inputs).items():
                 known.setdefault(label, set()).add(size)
     others, notes = sizes_to_compare(source, sampler, known)
-    rows = 2 if source.batched else None
-    found += [
-        Sample(
-            str(item),
-            sampler.draw("usual", rows, item.sizes, 10 + number, item.renumbered),
-            rows,
-            False,
-            False,
-            None,
-            True,
-        )
-        for number, item in enumerate(others)
-    ]
-    return found, notes
+    ample = None if source.batched or given else _ample(others, sampler.sizes)
+    resized = [_resized(samples, item, number, number == ample) for number, item in enumerate(others)]
+    return [*given, *_usual(samples, 2 if ample is None else 1), *resized], notes
+
+
+def _ample(others: Sequence[Sizes], usual: Mapping[str, int]) -> int | None:
+    """Which of the ``others``, if any, is as good as one of the usual sizes: all axes, and none much shorter."""
+    for number, item in enumerate(others):
+        if item.sizes.keys() == usual.keys() and all(item.sizes[label] >= AMPLE * usual[label] for label in usual):
+            return number
+    return None
+
+
+def _resized(samples: Samples, sizes: Sizes, number: int, smooth: bool) -> Sample:
+    rows = 2 if samples.source.batched else None
+    inputs = samples.sampler.draw("usual", rows, sizes.sizes, 10 + number, sizes.renumbered)
+    return Sample(str(sizes), inputs, rows, smooth, False, resized=True)
+
+
+def _usual(samples: Samples, ordinary: int) -> list[Sample]:
+    """Those of the usual sizes; where there are no rows, as many ``ordinary`` ones."""
+    sampler, given = samples.sampler, bool(samples.given)
+    return _batches(sampler, given) if samples.source.batched else _whole(sampler, given, ordinary)
 
 
 def _batches(sampler: Sampler, given: bool) -> list[Sample]:
@@ -153,12 +164,12 @@ def _batches(sampler: Sampler, given: bool) -> list[Sample]:
     return [*found, Sample(f"2 {many}", sampler.draw("usual", 2, {}, 5), 2, False, False)] if given else found
 
 
-def _whole(sampler: Sampler, given: bool) -> list[Sample]:
+def _whole(sampler: Sampler, given: bool, ordinary: int) -> list[Sample]:
     label = "like the samples" if given else "random"
     return [
         *(
             Sample(f"{label} {i}", sampler.draw("usual", None, {}, i), None, True, not given and not i)
-            for i in range(2)
+            for i in range(ordinary)
         ),
         Sample("zeros", sampler.draw("zeros", None, {}, 2), None, False, not given, extreme=True),
         Sample("large values", sampler.draw("large", None, {}, 3), None, False, False, extreme=True),

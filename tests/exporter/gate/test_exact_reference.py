@@ -17,6 +17,7 @@ from pullback_export.derivatives.tracing import trace
 from pullback_export.gate.exact_reference import ExactFunction, library_of
 from pullback_export.gate.exact_reference.operators import TO_FLOAT64
 from pullback_export.gate.exact_reference.rewriting import rewrite
+from pullback_export.gate.exact_reference.used_results import UsedResults
 from pullback_export.gate.live_model import live
 from pullback_export.sources.opening import open_source
 
@@ -181,6 +182,26 @@ ROWS = (
         keras_net((6, 6, 2), lambda d: layers.SeparableConv2D(3, 3, padding="same", dtype=d)),
         (None, 6, 6, 2),
     ),
+    *(
+        Row(
+            f"convolution in {groups} of {channels} with strides {strides}, dilations {dilations}",
+            keras_net(
+                (7, 8, channels),
+                lambda d, c=channels, g=groups, s=strides, r=dilations: layers.Conv2D(
+                    2 * c, (3, 2), s, "same", dilation_rate=r, groups=g, activation="tanh", dtype=d
+                ),
+                lambda d, c=channels, g=groups: layers.Conv2D(c, 2, groups=g, activation="tanh", dtype=d),
+            ),
+            (None, 7, 8, channels),
+            requests,
+        )
+        for channels, groups, strides, dilations, requests in (
+            (4, 4, 1, 1, ALL),
+            (4, 2, 2, 1, ("vjp(y, x)",)),
+            (6, 3, 1, 2, ("vjp(y, x)",)),
+            (4, 2, (1, 2), 1, ("vjp(y, x)",)),
+        )
+    ),
     Row(
         "batch normalisation", keras_net((5,), lambda d: layers.BatchNormalization(epsilon=2**-10, dtype=d)), (None, 5)
     ),
@@ -303,6 +324,41 @@ def test_only_what_is_asked_for_is_computed() -> None:
     registered = exact._registered(("y",))
     assert registered.coverage.operators < exact.coverage.operators
     np.testing.assert_array_equal(exact(inputs, ["y"])["y"], exact(inputs)["y"])
+
+
+def test_of_a_call_only_what_is_used_is_computed() -> None:
+    """Not the derivative by the filter of a convolution in groups, a result of the function that Keras makes of it."""
+    build = keras_net((6, 6, 4), lambda d: layers.Conv2D(4, 3, groups=4, dtype=d))
+    function = functions_of(build("float32"), (None, 6, 6, 4), "float32", ("vjp(y, x)",))[1]
+    used = UsedResults(library := library_of((traced := trace(function)).concrete))
+    whole = library[traced.concrete.function_def.signature.name]
+    ops = [node.op for item in rewrite(used.of(whole), used.find, TO_FLOAT64).definitions for node in item.node_def]
+    assert "Conv2DBackpropInput" in ops and "Conv2DBackpropFilter" not in ops
+    all_of_them = [node.op for item in rewrite(whole, library.get, TO_FLOAT64).definitions for node in item.node_def]
+    assert "Conv2DBackpropFilter" in all_of_them
+
+
+def test_effects_of_a_call_stay() -> None:
+    """What a call does besides its results is done, whichever of these is used."""
+    counter = tf.Variable(0.0)
+
+    @tf.function
+    def counted(x: Any) -> Any:
+        counter.assign_add(1.0)
+        return x + 1, x * 2, tf.sin(x)
+
+    traced = tf.function(lambda x: {"y": counted(x)[2], "z": counted(x)[0]}).get_concrete_function(
+        tf.TensorSpec([3], tf.float32)
+    )
+    library = library_of(traced)
+    used = UsedResults(library)
+    definition = used.of(library[traced.function_def.signature.name])
+    calls = [node for node in definition.node_def if "PartitionedCall" in node.op]
+    assert [len(node.attr["Tout"].list.type) for node in calls] == [1, 1]
+    for node in calls:
+        ops = {inner.op for inner in used.find(node.attr["f"].func.name).node_def}
+        assert "AssignAddVariableOp" in ops
+        assert len(ops & {"Sin", "AddV2", "Mul"}) == 1
 
 
 def test_a_variable_is_read_when_it_runs() -> None:

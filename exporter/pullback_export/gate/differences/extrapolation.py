@@ -96,7 +96,7 @@ def extrapolated(
             best.add(better, change + noise)
             new.append(better)
         before = new
-        if number > MOST_ORDERS and best.knows(0.1 * bound * size):
+        if number > MOST_ORDERS and (best.knows(0.1 * bound * size) or best.is_final(noise, kink * size)):
             break
     return best.found()
 
@@ -120,6 +120,13 @@ class _Best:
 
     def knows(self, enough: float) -> bool:
         return bool(((SAFETY * self._errors[1] <= enough) & self._smooth).all())
+
+    def is_final(self, noise: float, most: float) -> bool:
+        """Whether steps at which there is more ``noise`` change nothing: no error is smaller than the noise.
+
+        What is smooth is not seen where there is more than ``most``.
+        """
+        return bool(noise > most and (self._errors[1] <= noise).all())
 
     def found(self) -> Extrapolated:
         uncertainty = SAFETY * self._errors[1]

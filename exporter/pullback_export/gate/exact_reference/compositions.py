@@ -14,6 +14,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from pullback_export.gate.exact_reference import grouped_convolutions
+
 _numbers = itertools.count()
 F64, I32 = tf.float64, tf.int32
 
@@ -226,12 +228,19 @@ for _version, _suffix in ((1, ""), (2, "V2"), (3, "V3")):
     )
 
 
-def composition(op: Any, attributes: Mapping[str, Any], before: Sequence[int]) -> Composition | None:
-    """What takes the place of ``op``, whose operands have the dtypes ``before``; None where nothing does."""
-    found = COMPOSITIONS.get(op.name)
+# Of operators that have a kernel, though not for convolutions in groups.
+IN_GROUPS = {"Conv2DBackpropInput": Composition(grouped_convolutions.backprop_input, _fixed(1, 4, 4, ints=0))}
+
+
+def composition(op: Any, attributes: Mapping[str, Any], before: Sequence[int], groups: bool) -> Composition | None:
+    """What takes the place of ``op``, whose operands have the dtypes ``before``; None where nothing does.
+
+    ``groups``: it may be a convolution in groups.
+    """
+    found = COMPOSITIONS.get(op.name) or (IN_GROUPS.get(op.name) if groups else None)
     if found is None or any(tf.as_dtype(dtype).is_integer and tf.as_dtype(dtype) != I32 for dtype in before):
         return None
     layout = attributes["data_format"].s.decode() if "data_format" in attributes else ""
-    if "Pool3D" in op.name and layout != "NDHWC":
+    if ("Pool3D" in op.name and layout != "NDHWC") or (op.name in IN_GROUPS and layout != "NHWC"):
         return None
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,11 @@ from tensorflow.python.eager import cancellation, context, execute
 from tensorflow.python.framework import errors
 
 from pullback_export.derivatives.tracing import Traced
+from pullback_export.gate.exact_reference.grouped_convolutions import LACKING
 from pullback_export.gate.exact_reference.holding import Hold
 from pullback_export.gate.exact_reference.operators import TO_FLOAT64, Retyping
 from pullback_export.gate.exact_reference.rewriting import Coverage, Rewritten, rewrite
+from pullback_export.gate.exact_reference.used_results import UsedResults, part_of
 
 Array = np.ndarray[Any, Any]
 # Operators that turn out to have no kernel after all, as the GPU-only layouts of some convolutions, at most.
@@ -40,6 +42,7 @@ class ExactFunction:
         self._composed = composed
         self._retyping = retyping
         self._unsuitable: frozenset[str] = frozenset()
+        self._groups = False
         self._library = library_of(traced.concrete)
         self._captured = list(traced.concrete.captured_inputs)
         self._config = _without_optimisation()
@@ -76,6 +79,10 @@ class ExactFunction:
             try:
                 return dict(zip(wanted, (np.asarray(item) for item in self._run(registered, inputs)), strict=True))
             except errors.OpError as problem:
+                if LACKING in str(problem) and not self._groups:
+                    self._groups = True
+                    self._known.clear()
+                    continue
                 culprit = registered.without_kernel(problem)
                 if culprit is None or culprit in self._unsuitable or len(self._unsuitable) >= _MOST_UNSUITABLE:
                     raise
@@ -106,9 +113,16 @@ class ExactFunction:
     def _registered(self, wanted: tuple[str, ...]) -> _Registered:
         if wanted not in self._known:
             flat = sorted(self.names)  # the traced function returns a dictionary, which TensorFlow sorts
-            definition = _restricted(self._library[self._traced.concrete.function_def.signature.name], flat, wanted)
+            whole = self._library[self._traced.concrete.function_def.signature.name]
+            used = UsedResults(self._library)
+            definition = used.of(part_of(whole, [flat.index(name) for name in wanted], effects=False))
             rewritten = rewrite(
-                definition, self._library.get, self._retyping, self._unsuitable, composed=self._composed
+                definition,
+                used.find,
+                self._retyping,
+                self._unsuitable,
+                composed=self._composed,
+                groups=self._groups,
             )
             if self._hold is not None:
                 self._hold = Hold()
@@ -158,43 +172,6 @@ def library_of(concrete: Any) -> dict[str, Any]:
     library = {item.signature.name: item for item in concrete.graph.as_graph_def().library.function}
     definition = concrete.function_def
     return library | {definition.signature.name: definition}
-
-
-def _restricted(definition: Any, names: Sequence[str], wanted: Sequence[str]) -> Any:
-    """``definition`` with the results ``wanted`` of ``names`` alone, and the nodes that lead to them."""
-    new = type(definition)()
-    new.CopyFrom(definition)
-    kept = [definition.signature.output_arg[names.index(name)] for name in wanted]
-    del new.signature.output_arg[:]
-    del new.signature.control_output[:]
-    new.control_ret.clear()
-    new.ret.clear()
-    for argument in kept:
-        if argument.name not in new.ret:
-            new.signature.output_arg.append(argument)
-        new.ret[argument.name] = definition.ret[argument.name]
-    needed = set(_ancestors(definition, new.ret.values()))
-    del new.node_def[:]
-    new.node_def.extend(node for node in definition.node_def if node.name in needed)
-    return new
-
-
-def _ancestors(definition: Any, results: Any) -> Iterator[str]:
-    """Names of all nodes that ``results`` need."""
-    inputs = {node.name: node.input for node in definition.node_def}
-    waiting = [_node_of(item) for item in results]
-    seen: set[str] = set()
-    while waiting:
-        name = waiting.pop()
-        if name in seen or name not in inputs:
-            continue
-        seen.add(name)
-        yield name
-        waiting += [_node_of(item) for item in inputs[name]]
-
-
-def _node_of(reference: str) -> str:
-    return reference.lstrip("^").split(":", 1)[0]
 
 
 def _without_optimisation() -> bytes:

@@ -70,14 +70,16 @@ def rewrite(
     unsuitable: frozenset[str] = frozenset(),
     variables: bool = False,
     composed: bool = False,
+    groups: bool = False,
 ) -> Rewritten:
     """``function``, a ``FunctionDef``, with ``retyping`` applied; ``find(name)`` gives what it calls, or None.
 
     ``unsuitable`` names operators that keep their dtype, although there is a kernel in the new one. ``variables``: the
     function will be given variables of the new dtype, and need not cast what it reads of them. ``composed``: operators
-    without a float64 kernel become calls of functions, of which TensorFlow does not infer shapes.
+    without a float64 kernel become calls of functions, of which TensorFlow does not infer shapes. ``groups``: so do
+    derivatives of convolutions in what XLA compiles, which may be in groups.
     """
-    return _Rewriter(find, retyping, unsuitable, variables, composed).all_of(function)
+    return _Rewriter(find, retyping, unsuitable, variables, composed, groups).all_of(function)
 
 
 class _Rewriter:
@@ -90,12 +92,14 @@ class _Rewriter:
         unsuitable: frozenset[str],
         variables: bool,
         composed: bool,
+        groups: bool,
     ) -> None:
         self.find = find
         self.retyping = retyping
         self.unsuitable = unsuitable
         self.variables = variables
         self.composed = composed and retyping.get(types_pb2.DT_FLOAT) == types_pb2.DT_DOUBLE
+        self.groups = groups
         self.compositions: dict[tuple[Any, ...], Any] = {}
         self.names: dict[str, str] = {}
         self.waiting: list[Any] = []
@@ -132,14 +136,15 @@ class _Rewriter:
             argument.type = self.retyping.get(argument.type, argument.type)
         for name in _DROPPED & set(new.attr):
             del new.attr[name]
-        body = _Body(self, {item.name for item in (*old.node_def, *old.signature.input_arg)})
+        groups = self.groups and old.attr["_XlaMustCompile"].b
+        body = _Body(self, {item.name for item in (*old.node_def, *old.signature.input_arg)}, groups)
         for node in old.node_def:
             body.add(node)
         for node in body.nodes:
             for index, name in enumerate(node.input):
                 if node.name not in body.made and (node.name, index) not in body.raw:
                     node.input[index] = body.replaced.get(name, name)
-        for key, name in new.ret.items():
+        for key, name in list(new.ret.items()):
             new.ret[key] = body.replaced.get(name, name)
         new.node_def.extend(late_casts(body.nodes, body.weights, body.taken, set(new.ret.values())))
         return new
@@ -148,8 +153,9 @@ class _Rewriter:
 class _Body:
     """The nodes of one function; ``replaced`` maps a tensor to the cast that stands in its place."""
 
-    def __init__(self, rewriter: _Rewriter, names: set[str]) -> None:
+    def __init__(self, rewriter: _Rewriter, names: set[str], groups: bool) -> None:
         self.rewriter = rewriter
+        self.groups = groups
         self.taken = names
         self.nodes: list[Any] = []
         self.made: set[str] = set()
@@ -176,7 +182,8 @@ class _Body:
         ):
             self.nodes.append(node)
             return
-        made = composition(op, attributes, before[0]) if touched and self.rewriter.composed else None
+        composed = touched and self.rewriter.composed
+        made = composition(op, attributes, before[0], self.groups) if composed else None
         if made is not None:
             self._compose(node, op, attributes, made, before[1])
             return
