@@ -177,6 +177,7 @@ NETWORKS = (
     NetworkSubject("swish between convolutions", swish_between_convolutions, "gradient(y, x)"),
     NetworkSubject("dense block", of_images(convolutional.dense_block), "gradient(y, x)"),
     NetworkSubject("strided 1x1", of_images(convolutional.strided_pointwise), "gradient(y, x)"),
+    NetworkSubject("hard swish", of_images(convolutional.hard_swish), "gradient(y, x)"),
     NetworkSubject("GRU", gru, "gradient(y, x)"),
     NetworkSubject("wide and separable", wide_and_separable, "gradient(y, x)"),
 )

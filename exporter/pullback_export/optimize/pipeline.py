@@ -10,12 +10,13 @@ from collections.abc import Callable
 
 from pullback_export.graph.graph import Graph
 from pullback_export.graph.pruning import prune
+from pullback_export.optimize.channels.parts import in_parts
 from pullback_export.optimize.final.blocked_channels import blocked_scalar
 from pullback_export.optimize.final.channel_factors import affine_channels, factor_before_mask
-from pullback_export.optimize.final.channel_parts import in_parts
 from pullback_export.optimize.final.common_factor import factor_taken_out, from_known_product
 from pullback_export.optimize.final.cropped_convtranspose import cropped
 from pullback_export.optimize.final.engine import rewrite
+from pullback_export.optimize.final.hard_swish import hard_swish
 from pullback_export.optimize.final.hessian_seeds import seeds_apart
 from pullback_export.optimize.final.matmul_add import sum_in_product
 from pullback_export.optimize.final.products import in_order, into_weights
@@ -142,6 +143,12 @@ FINAL: tuple[Row[Final], ...] = (
         "spread_late",
         spread_late,
         "after a strided 1x1 convolution three of four places of the gradient are zero: they are not computed",
+        "tests/exporter/optimize/test_convolutional.py::test_operators",
+    ),
+    Row(
+        "hard_swish",
+        hard_swish,
+        "hard swish of a convolution as HardSigmoid, which keeps the blocked layout, and its derivative from its value",
         "tests/exporter/optimize/test_convolutional.py::test_operators",
     ),
     Row(

@@ -83,6 +83,12 @@ def swish(x: Any) -> Any:
     return L.Conv2D(16, 3, activation="swish")(L.Conv2D(16, 3, padding="same", activation="swish")(x))
 
 
+def hard_swish(x: Any) -> Any:
+    """As in MobileNetV3, at points on both sides of both cuts."""
+    hidden = L.Activation("hard_swish")(L.Conv2D(16, 3, padding="same")(x * 5.0))
+    return L.Conv2D(16, 3, activation="hard_swish")(hidden)
+
+
 @dataclasses.dataclass(frozen=True)
 class Row:
     """``layers`` between an image and its mean; ``left``: operators of the float32 gradient with fixed sizes."""
@@ -116,6 +122,7 @@ ROWS = [
     # The gradient of the mean over all places is expanded.
     Row(averaged, without_tiles, {"Resize": 1, "Expand": 1}),
     Row(relu6, without_and, {"Less": 2, "And": 2, "Greater": 0, "Cast": 4}),
+    Row(hard_swish, without("hard_swish"), {"HardSigmoid": 2, "Div": 0, "Clip": 0, "Mul": 8, "Less": 2}),
     Row(swish, without("blocked_scalar"), {"HardSigmoid": 2, "Sub": 0, "Conv": 4}),
 ]
 
@@ -188,6 +195,28 @@ def test_mask_of_relu6_at_all_kinds_of_numbers(dtype: str) -> None:
     model = to_model(graph, 18, {})
     assert types_of_calls(model.graph) == Counter({"Clip": 1, "Cast": 2, "Less": 1, "And": 1})
     np.testing.assert_array_equal(run(model, {"x": x}), [[0, 0, 0, 1, 0, 0, 0, 0, 1, 1]])
+
+
+def test_hard_swish_at_its_cuts() -> None:
+    """The derivative at the cuts is that outside, and a number that is none stays none."""
+    keras.utils.set_random_seed(1)
+    x = keras.Input((1, 1, 16), name="x")
+    same = L.Conv2D(16, 1, use_bias=False, kernel_initializer=lambda shape, dtype: np.eye(16).reshape(shape))
+    padded = L.ZeroPadding2D(1)(x)  # one pixel alone is not in blocks
+    y = L.GlobalAveragePooling2D()(L.Conv2D(1, 1, kernel_initializer="ones")(L.Activation("hard_swish")(same(padded))))
+    model = keras.Model(x, y)
+    points = np.zeros((2, 1, 1, 16), np.float32)
+    points[0, 0, 0, :8] = [-3, 3, -4, 4, 0, -2.5, 2.5, 1e-30]
+    points[1, 0, 0, 0] = np.nan
+    with without("hard_swish")():
+        plain = exported(model, "gradient(y, x)")
+    after = exported(model, "gradient(y, x)")
+    assert types_of_calls(after.graph)["HardSigmoid"] == 1
+    np.testing.assert_allclose(run(after, {"x": points}), run(plain, {"x": points}), atol=1e-6)
+    sessions = [onnxruntime.InferenceSession(item.SerializeToString()) for item in (after, plain)]
+    actual, expected = (session.run(None, {"x": points})[1] for session in sessions)
+    np.testing.assert_allclose(actual[0], expected[0], atol=1e-6)
+    np.testing.assert_array_equal(np.isnan(actual), np.isnan(expected))
 
 
 # How often the optimised graph enters and leaves ONNX Runtime's blocked layout of channels, where there is one: masks

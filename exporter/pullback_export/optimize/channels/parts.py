@@ -16,7 +16,7 @@ import numpy as np
 
 from pullback_export.graph.graph import Graph
 from pullback_export.graph.values import Array, Node, Value
-from pullback_export.optimize.final.channel_regions import (
+from pullback_export.optimize.channels.regions import (
     Channels,
     is_dense,
     is_per_channel,

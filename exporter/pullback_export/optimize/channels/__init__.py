@@ -1,0 +1,1 @@
+"""Values whose channels stay apart, computed for some of them at a time."""
