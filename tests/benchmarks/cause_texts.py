@@ -81,6 +81,11 @@ _COLLECTED = (
     " for many rows, 0.89 to 0.94 of the time at batch 32."
 )
 _ONE_MORE_ROW = "The bias of the inputs as one more row of their weights: kept, 0.96 of the time at batch 32."
+_TURNED = (
+    "Backwards, a masked loop meets the steps that do not count first: what it sees is turned around for the operator,"
+    " and results that are zero where a step does not count take its states, so that the value needs no loop over the"
+    " cells: kept, the value 3.3 to 1.5 times the operator's at batch 1 and 2.2 to 1.4 at batch 32 (Intel Xeon, AVX-512)."
+)
 _GRU_STEP = (
     "A backward step of 4 nodes (the state beside itself, times coefficients of all steps, and one `Gemm`) instead of"
     " 15: kept, 1098 to 527 us at batch 1."
@@ -290,5 +295,5 @@ CAUSES: tuple[Cause, ...] = (
     Cause("lstm", (1, 32), _STATES, (*_REVERSE, _CHUNKS, _COLLECTED, _ONE_MORE_ROW), _COMPILED),
     Cause("lstm_48", (1, 32), _STATES, (*_REVERSE, _COLLECTED, _ONE_MORE_ROW), _COMPILED),
     Cause("gru_48", (1, 32), _STATES, (_GRU_STEP, _COLLECTED, _ONE_MORE_ROW), _COMPILED),
-    Cause("bidirectional", (1, 32), _STATES, (*_REVERSE, _COLLECTED, _ONE_MORE_ROW), _COMPILED),
+    Cause("bidirectional", (1, 32), _STATES, (*_REVERSE, _COLLECTED, _ONE_MORE_ROW, _TURNED), _COMPILED),
 )

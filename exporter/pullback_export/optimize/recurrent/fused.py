@@ -46,7 +46,7 @@ def _as_operator(graph: Graph, loop: LoopView) -> Node | None:
     size = loop.initial[cell.hidden].dims[-1] if cell is not None else None
     if cell is None or not isinstance(size, int) or any(value.dims[-1] != size for value in loop.initial):
         return None
-    if cell.mask is not None and loop.directions[0]:  # then what does not count comes first, if anywhere
+    if cell.mask is not None and loop.directions[0]:  # the lowering turns the steps of masked layers around itself
         return None
     rows = loop.initial[cell.hidden].dims[0]
     if cell.operator == "RNN" and not (isinstance(rows, int) and rows <= _MOST_ROWS_OF_RNN):

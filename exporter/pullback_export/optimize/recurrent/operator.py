@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,7 +14,7 @@ from pullback_export.optimize.recurrent.all_steps import AllSteps
 from pullback_export.optimize.recurrent.bodies import copy_into, moved
 from pullback_export.optimize.recurrent.cells import Cell, through
 from pullback_export.optimize.recurrent.loop_view import LoopView
-from pullback_export.optimize.recurrent.masks import Mask
+from pullback_export.optimize.recurrent.masks import Mask, mask_of
 from pullback_export.optimize.recurrent.series import before, rows_of_sums, turned
 from pullback_export.optimize.recurrent.weights import Operands
 from pullback_export.optimize.rewrite import made_by, other_operand
@@ -40,7 +41,7 @@ def beside_loop(graph: Graph, loop: LoopView, cell: Cell, operands: Operands, si
     None where the operator's hidden states do not suffice for what the loop collects.
     """
     some, none = Graph(graph), Graph(graph)
-    mask = None if cell.mask is None else Mask(loop.series[id(cell.mask)])
+    mask = None if cell.mask is None else mask_of(loop.series[id(cell.mask)])
     with some.writing():
         hidden, results = _call(some, loop, cell, operands, mask)
         bounded = all(item.is_bounded for item in cell.activations)
@@ -118,7 +119,9 @@ def _at_most(graph: Graph, x: Value, most: int) -> Value:
 def _call(graph: Graph, loop: LoopView, cell: Cell, operands: Operands, mask: Mask | None) -> tuple[Value, list[Value]]:
     """The operator: the hidden states of all steps, and the last ones by state, without the axis of directions."""
     lengths = None if mask is None else mask.lengths(graph)
-    inputs = [operands.x, operands.weights, operands.recurrent, operands.bias, lengths]
+    late = mask is not None and mask.late
+    x = turned(graph, operands.x) if late else operands.x
+    inputs = [x, operands.weights, operands.recurrent, operands.bias, lengths]
     order = [cell.hidden] if cell.cell is None else [cell.hidden, cell.cell]
     axis = graph.constant([0], np.int64)
     for state in order:
@@ -128,12 +131,13 @@ def _call(graph: Graph, loop: LoopView, cell: Cell, operands: Operands, mask: Ma
         inputs.pop()
     steps, dims = operands.x.dims[0], loop.initial[cell.hidden].dims
     raw = [Value(graph, _FLOAT, (steps, 1, *dims)), *(Value(graph, _FLOAT, (1, *dims)) for _ in order)]
-    graph.place(cell.operator, inputs, _attributes(loop, cell, dims[-1]), raw)
+    graph.place(cell.operator, inputs, _attributes(loop, cell, dims[-1], late), raw)
     finals = {state: graph.emit("Squeeze", [last, axis]) for state, last in zip(order, raw[1:], strict=True)}
     hidden = graph.emit("Squeeze", [raw[0], graph.constant([1], np.int64)])
-    if mask is not None:  # where a row has ended, the operator gives zeros
-        held = graph.emit("Unsqueeze", [finals[cell.hidden], axis])
-        hidden = graph.emit("Where", [mask.rows, hidden, held])
+    if mask is not None:  # where a row has ended, or not begun, the operator gives zeros
+        held = loop.initial[cell.hidden] if late else finals[cell.hidden]
+        hidden = turned(graph, hidden) if late else hidden
+        hidden = graph.emit("Where", [mask.rows, hidden, graph.emit("Unsqueeze", [held, axis])])
     return hidden, [finals[state] for state in sorted(finals)]
 
 
@@ -148,10 +152,32 @@ def _rows(graph: Graph, loop: LoopView, cell: Cell, hidden: Value, series: dict[
         first, after = loop.initial[cell.cell], cell.cell_after
         steps.later[id(after)] = lambda: _cells(graph, steps, cell, first, reverse)
         steps.later[id(states[cell.cell])] = lambda: _cells_before(graph, steps, after, first, reverse)
+    _take_masked_results(graph, steps, loop, cell, hidden)
     collected = [value for _, value in loop.body.outputs[loop.states :]]
     for value, direction in zip(collected, loop.output_directions, strict=True):
         rows = steps.of(through(value))
         yield rows if rows is None or direction == loop.directions[0] else turned(graph, rows)
+
+
+def _take_masked_results(graph: Graph, steps: AllSteps, loop: LoopView, cell: Cell, hidden: Value) -> None:
+    """What takes a new state only where the mask counts takes it from the ``hidden`` ones, which are equal there.
+
+    So do the results of a layer that gives zeros elsewhere (``zero_output_for_mask``); without this the new states, and
+    with them a loop over the cells, would be computed for the value alone.
+    """
+    held = made_by(cell.hidden_after, "Where")
+    if cell.mask is None or held is None:
+        return
+
+    def result(other: Value) -> Value | None:
+        mask, elsewhere = steps.of(cell.mask) if cell.mask is not None else None, steps.of(other)
+        return None if mask is None or elsewhere is None else graph.emit("Where", [mask, hidden, elsewhere])
+
+    for node in loop.body.nodes:
+        same = all(mine is theirs for mine, theirs in zip(node.inputs[:2], held.inputs[:2], strict=True))
+        if node.op_type == "Where" and node is not held and same:
+            assert node.inputs[2] is not None
+            steps.later[id(node.outputs[0])] = functools.partial(result, node.inputs[2])
 
 
 def _cells(graph: Graph, steps: AllSteps, cell: Cell, first: Value, reverse: bool) -> Value | None:
@@ -171,11 +197,11 @@ def _cells_before(graph: Graph, steps: AllSteps, after: Value, first: Value, rev
     return None if rows is None else before(graph, rows, first, reverse)
 
 
-def _attributes(loop: LoopView, cell: Cell, size: object) -> dict[str, object]:
+def _attributes(loop: LoopView, cell: Cell, size: object, turned_around: bool) -> dict[str, object]:
     attributes: dict[str, object] = {"hidden_size": size}
     if cell.activations != _DEFAULTS[cell.operator]:
         attributes |= attributes_of(cell.activations)
-    if loop.directions[0]:
+    if loop.directions[0] or turned_around:
         attributes["direction"] = "reverse"
     if cell.operator == "GRU" and not cell.resets_before:
         attributes["linear_before_reset"] = 1
