@@ -83,8 +83,8 @@ _COLLECTED = (
 _ONE_MORE_ROW = "The bias of the inputs as one more row of their weights: kept, 0.96 of the time at batch 32."
 _TURNED = (
     "Backwards, a masked loop meets the steps that do not count first: what it sees is turned around for the operator,"
-    " and results that are zero where a step does not count take its states, so that the value needs no loop over the"
-    " cells: kept, the value 3.3 to 1.5 times the operator's at batch 1 and 2.2 to 1.4 at batch 32 (Intel Xeon, AVX-512)."
+    " and zeros where a step does not count need no loop over the cells: kept, the value 3.3 to 1.5 times"
+    " the operator's at batch 1 and 2.2 to 1.4 at batch 32 (Intel Xeon, AVX-512)."
 )
 _GRU_STEP = (
     "A backward step of 4 nodes (the state beside itself, times coefficients of all steps, and one `Gemm`) instead of"

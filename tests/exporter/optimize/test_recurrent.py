@@ -229,7 +229,7 @@ def test_masks(
 
 
 def test_zeros_of_masked_steps_need_no_cells() -> None:
-    """Both directions give zeros where a step does not count: the value alone has the operators, and no loop of cells."""
+    """Both directions give zeros where no step counts: the value alone has the operators, and no loop of cells."""
     model = exported(network(masked(both("LSTM", return_sequences=True)), 6), "gradient(y, x)")
     alone = onnx.load_from_string(cut(model.SerializeToString(), {"y"}, "model"))
     taken = [
