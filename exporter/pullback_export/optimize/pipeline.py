@@ -16,6 +16,7 @@ from pullback_export.optimize.final.channel_factors import affine_channels, fact
 from pullback_export.optimize.final.common_factor import factor_taken_out, from_known_product
 from pullback_export.optimize.final.cropped_convtranspose import cropped
 from pullback_export.optimize.final.engine import rewrite
+from pullback_export.optimize.final.fused_gelu import fused_gelu
 from pullback_export.optimize.final.hard_swish import hard_swish
 from pullback_export.optimize.final.hessian_seeds import seeds_apart
 from pullback_export.optimize.final.matmul_add import sum_in_product
@@ -156,6 +157,12 @@ FINAL: tuple[Row[Final], ...] = (
         blocked_scalar,
         "steps between convolutions keep ONNX Runtime's blocked layout",
         f"{_COUNTS}::test_scalar_between_convolutions_is_a_convolution",
+    ),
+    Row(
+        "fused_gelu",
+        fused_gelu,
+        "gelu in the order that ONNX Runtime fuses: the value of a ConvNeXt takes 0.85 of the time",
+        "tests/exporter/optimize/test_gelu.py::test_gelu_is_fused",
     ),
 )
 
