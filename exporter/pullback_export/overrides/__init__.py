@@ -15,6 +15,7 @@ from pullback_export.overrides.batched_product import equal_batches
 from pullback_export.overrides.block_lstm_gradient import own_gate_order
 from pullback_export.overrides.convolutions.dilated_convolution import kernels_with_zeros
 from pullback_export.overrides.convolutions.empty_convolution import checked_sizes
+from pullback_export.overrides.convolutions.grouped_convolution import compiled_once
 from pullback_export.overrides.cumulative_logsumexp import twice_differentiable_logsumexp
 from pullback_export.overrides.dropped_gradients import complete_gradients
 from pullback_export.overrides.indexed_slices import dense_gradients
@@ -33,6 +34,7 @@ OVERRIDES: tuple[Override, ...] = (
     equal_batches,
     kernels_with_zeros,
     checked_sizes,
+    compiled_once,
     safe_convolution,
     input_gradients,
     own_gate_order,

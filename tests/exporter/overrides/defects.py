@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
@@ -175,6 +176,16 @@ def empty_convolution() -> bool:
     return False
 
 
+def grouped_convolution() -> bool:
+    """A convolution in groups is traced and compiled anew at each call of its layer."""
+    layer = keras.layers.Conv2D(4, 3, groups=2)
+    layer(image := tf.ones([1, 5, 5, 4]))
+    with mock.patch.object(tf.nn, "convolution", wraps=tf.nn.convolution) as traced:
+        layer(image)
+        layer(image)
+    return traced.call_count > 1
+
+
 def strided_1x1_convolution() -> bool:
     """The input gradient of a 1x1 convolution with a stride writes outside of its buffer: a crash, sooner or later.
 
@@ -219,6 +230,7 @@ DEFECTS: dict[str, Callable[[], bool]] = {
         dilated_convolution,
         dropped_gradients,
         empty_convolution,
+        grouped_convolution,
         indexed_slices,
         known_sizes,
         letter_case,
