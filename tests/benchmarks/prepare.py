@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import pathlib
 import sys
@@ -26,6 +27,8 @@ def main(name: str, folder: str) -> int:
     tolerance = 2e-4 if np.prod(chosen.shape) > 10_000 else None  # a hundred layers of random weights
     # Large networks take minutes on a busy machine: the limit is for what hangs.
     options: dict[str, Any] = {"outputs": ["y"], "overwrite": True, "tolerance": tolerance, "time_limit": 3600}
+    known = inspect.signature(export).parameters  # an earlier exporter (see against) has fewer options
+    options = {key: value for key, value in options.items() if key in known}
     export(model, place / "forward.pullback", [], formats=("onnx",), **options)
     start = time.perf_counter()
     export(model, place / "derivative.pullback", [chosen.request], **options)
