@@ -36,7 +36,7 @@ from tests.benchmarks.prepare import settle
 from tests.exporter.optimize.test_counts import exported
 
 L = keras.layers
-REWRITES = ("factor_before_mask", "affine_channels", "spread_late", "hard_swish")
+REWRITES = ("factor_before_mask", "affine_channels", "spread_late", "hard_swish", "fused_gelu")
 ALL = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
 EXTENDED = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
 
