@@ -7,7 +7,8 @@ around the sample, closer to it than the tolerance. The excuse is a proof by num
 
 * at both points of a pair it agrees with the truth *there*, within the tolerance and the live model's own error at the
   sample, and is off by much less than at the sample: whatever is wrong in it is wrong there, too;
-* among these points the truth moves by as much as the artifact is off, give or take :data:`LIVE_FACTOR`.
+* among these points the truth moves by as much as the artifact is off, give or take :data:`LIVE_FACTOR`, or the live
+  model is off by as much beside the sample.
 
 So no row goes without a comparison: it is that of the points. Around a deep network any point may lie beside some other
 kink, which is why there are several pairs; a row that is wrong at all points of the first two has no more.
@@ -22,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from pullback_export.gate.live_model import Arrays
-from pullback_export.gate.verdicts.surroundings import Surroundings, moved_by
-from pullback_export.gate.verdicts.verdict import LIVE_FACTOR, Array, Expected, off_of
+from pullback_export.gate.verdicts.surroundings import Surroundings
+from pullback_export.gate.verdicts.verdict import LIVE_FACTOR, Array, Expected, moved_by, off_of
 
 PAIRS = 6
 # After so many pairs, a row that agreed nowhere is wrong.
@@ -61,7 +62,8 @@ class BothSides:
     def _are_right(self, name: str, expected: Expected, given: Array, rows: Array, allowed: float) -> bool:
         here = expected.in_rows(expected.best)[rows]
         off = moved_by(expected.in_rows(expected.wanted)[rows], expected.in_rows(given)[rows]).max(axis=1)
-        moved, agreed, settled = np.zeros(len(rows)), np.zeros(len(rows), bool), np.zeros(len(rows), bool)
+        moved = np.max([np.zeros(len(rows)), *(draw[rows] for draw in expected.draws)], axis=0)
+        agreed, settled = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
         for number in range(PAIRS):
             found = self._pair(number, name, rows, expected)
             if found is None:

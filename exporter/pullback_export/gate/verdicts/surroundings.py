@@ -23,13 +23,16 @@ from pullback_export.gate.exact_reference import ExactFunction
 from pullback_export.gate.live_model import Arrays, in_every_row, joined, live, live_rows, row_count, rows_of
 from pullback_export.gate.sampling.resizing import is_mask
 from pullback_export.gate.supervision import limits
-from pullback_export.gate.verdicts.verdict import LARGEST_LIVE_ERROR, Array, Expected
+from pullback_export.gate.verdicts.verdict import LARGEST_LIVE_ERROR, Array, Expected, moved_by
 
 # Steps in units in the last place: the same way everywhere, or with random signs (None). A group is asked at once.
 STEPS: tuple[tuple[float | None, ...], ...] = ((1.0,), (-1.0, None, None, None), (None, None, None))
 # Units in the last place between a sample and the points around it: less than the tolerance, and more than what the
 # rounding of most networks is worth.
 AROUND = 64.0
+# From here on, relative to the scale, errors of the live model have to be alike at points beside each other.
+SPORADIC = 2e-4
+ALIKE = 10.0
 # Rows of several points that go through the live model at once.
 ROWS_AT_ONCE = 16
 # The live model's answer at a point, and the best one: the truth, or the same where there is none.
@@ -103,7 +106,20 @@ class Surroundings:
             return expected
         part: Any = rows if self.independent else ...
         there = dataclasses.replace(expected, live=traced[name], truth=expected.best[part])
-        return expected if there.live.shape != there.best.shape else _with_noise(expected, there.live_error)
+        if there.live.shape != there.best.shape:
+            return expected
+        if there.live_error <= SPORADIC * expected.scale:
+            return _with_noise(expected, there.live_error)
+        draws = [there.row_errors, *self._trace_around(name, there, rows)]
+        error = persistent(np.stack(draws) / expected.scale).max(initial=0.0) * expected.scale
+        return _with_noise(expected, float(error))
+
+    def _trace_around(self, name: str, expected: Expected, rows: Sequence[int]) -> Iterator[Array]:
+        """The traced graph's errors at two points around ``rows``: a jump at the sample alone is no rounding."""
+        for point, best in self.around(0, rows, True):
+            traced = self._trace_at(point)
+            if traced is not None and best is not None and traced[name].shape == best[name].shape:
+                yield dataclasses.replace(expected, live=traced[name], truth=best[name]).row_errors
 
     def _trace_at(self, point: Arrays) -> Arrays | None:
         """What the traced graph says in its own precision; None where it does not take the inputs."""
@@ -178,14 +194,40 @@ def _told(name: str, expected: Expected, answer: Answer, rows: Any) -> Expected:
     moves = np.zeros(expected.live.shape) if expected.moves is None else expected.moves.copy()
     moves[rows] = np.maximum(moves[rows], moved)
     there = dataclasses.replace(expected, live=live_there, truth=best_there if expected.has_truth else None)
-    own = there.live_error if expected.has_truth else _noise(moved, LARGEST_LIVE_ERROR * expected.scale)
+    if expected.has_truth:
+        here = dataclasses.replace(expected, live=expected.live[rows], truth=expected.best[rows])
+        expected = _drawn(expected, [there] if expected.draws else [here, there], rows)
+    else:
+        expected = _with_noise(expected, _noise(moved, LARGEST_LIVE_ERROR * expected.scale))
     beside = expected.beside
     if expected.live.dtype.kind != "f":
         for found in (live_there, best_there):
             whole = expected.live.copy()
             whole[rows] = found
             beside = (*beside, whole)
-    return dataclasses.replace(_with_noise(expected, own), moves=moves, beside=beside)
+    return dataclasses.replace(expected, moves=moves, beside=beside)
+
+
+def _drawn(expected: Expected, points: Sequence[Expected], rows: Any) -> Expected:
+    """``expected`` with the live model's errors in ``rows`` at more points; all of them tell what of it is rounding."""
+    found = [*expected.draws]
+    for point in points:
+        errors = np.zeros(len(expected.row_errors))
+        errors[rows] = point.row_errors
+        found.append(errors)
+    noise = float(persistent(np.stack(found) / expected.scale).max(initial=0.0)) if expected.scale else 0.0
+    return dataclasses.replace(expected, draws=tuple(found), noise=noise)
+
+
+def persistent(draws: Array) -> Array:
+    """The largest error of each row among ``draws``, ``(points, rows)``, without those that are jumps and no rounding.
+
+    Rounding is of one size at all points so near to each other. Beyond :data:`SPORADIC` an error that is ten times what
+    half of them reach says on which side of a kink that point lies.
+    """
+    typical = np.sort(draws, axis=0)[(len(draws) - 1) // 2]
+    counted = draws <= np.maximum(SPORADIC, ALIKE * typical)
+    return np.asarray(np.where(counted & (draws <= LARGEST_LIVE_ERROR), draws, 0.0).max(axis=0, initial=0.0))
 
 
 def _with_noise(expected: Expected, error: float) -> Expected:
@@ -197,11 +239,3 @@ def _with_noise(expected: Expected, error: float) -> Expected:
 def _noise(moved: Array, largest: float) -> float:
     """How far a number moves that does not jump."""
     return float(np.where(moved <= largest, moved, 0.0).max(initial=0.0))
-
-
-def moved_by(left: Array, right: Array) -> Array:
-    """How far apart each pair of numbers is; infinite where one is finite and the other is not."""
-    left, right = left.astype(np.float64), right.astype(np.float64)
-    both = np.isfinite(left) & np.isfinite(right)
-    error = np.abs(np.subtract(left, right, where=both, out=np.zeros(left.shape)))
-    return np.asarray(np.where(np.isfinite(left) != np.isfinite(right), np.inf, error))

@@ -44,8 +44,9 @@ class Expected:
     not influence each other. ``drawn``: the sample is not the caller's. ``extreme``: it is zeros or very large values.
 
     What lies beside the sample, where that was asked: ``noise`` is the live model's error there, relative to the scale,
-    ``moves`` how far each number moves, and ``beside`` the whole numbers that were found. ``around`` are the rows in
-    which the artifact is off at the sample alone (:mod:`pullback_export.gate.verdicts.both_sides`).
+    ``moves`` how far each number moves, ``beside`` the whole numbers that were found, and ``draws`` the live model's
+    errors by row, at the sample first. ``around`` are the rows in which the artifact is off at the sample alone
+    (:mod:`pullback_export.gate.verdicts.both_sides`).
     """
 
     live: Array
@@ -57,6 +58,7 @@ class Expected:
     noise: float = 0.0
     moves: Array | None = None
     beside: tuple[Array, ...] = ()
+    draws: tuple[Array, ...] = ()
     around: Array | None = None
 
     @property
@@ -97,6 +99,12 @@ class Expected:
         both = np.isfinite(self.live) & np.isfinite(self.best)
         difference = np.subtract(self.live.astype(np.float64), self.best, where=both, out=np.zeros(self.live.shape))
         return float(np.abs(difference).max(initial=0.0))
+
+    @functools.cached_property
+    def row_errors(self) -> Array:
+        """The same by row."""
+        off = moved_by(self.live, self.best)
+        return np.asarray(self.in_rows(np.where(np.isfinite(off), off, 0.0)).max(axis=1, initial=0.0))
 
     @functools.cached_property
     def excuse(self) -> float:
@@ -191,6 +199,14 @@ def assess(stage: str, name: str, expected: Expected, actual: Array, tolerance: 
         row = dataclasses.replace(row, scale=0.0)
     skipped = undetermined & ~around if expected.drawn else np.zeros(len(undetermined), bool)
     return Verdict(row, tuple(np.flatnonzero(skipped).tolist()), tuple(np.flatnonzero(around).tolist()))
+
+
+def moved_by(left: Array, right: Array) -> Array:
+    """How far apart each pair of numbers is; infinite where one is finite and the other is not."""
+    left, right = left.astype(np.float64), right.astype(np.float64)
+    both = np.isfinite(left) & np.isfinite(right)
+    error = np.abs(np.subtract(left, right, where=both, out=np.zeros(left.shape)))
+    return np.asarray(np.where(np.isfinite(left) != np.isfinite(right), np.inf, error))
 
 
 def off_of(wanted: Array, given: Array, allowed: float) -> Array:

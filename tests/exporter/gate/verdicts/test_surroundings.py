@@ -24,7 +24,7 @@ from pullback_export.gate.samples import Sample
 from pullback_export.gate.sampling.given import Given
 from pullback_export.gate.verdicts.bounds import Bounds
 from pullback_export.gate.verdicts.comparison import compare_sample
-from pullback_export.gate.verdicts.surroundings import STEPS, Surroundings, moved_by_units
+from pullback_export.gate.verdicts.surroundings import STEPS, Surroundings, moved_by_units, persistent
 from pullback_export.sources.opening import open_source
 
 TOLERANCE = Tolerance()
@@ -206,3 +206,19 @@ def test_the_graph_of_the_truth_tells_its_rounding_where_live_cancels_exactly(fa
     assert np.abs(error).max() > 10 * item.expected("y").live_error + 1e-4 * item.expected("y").scale
     wrong = {"y": (truth["y"] + factor * error).astype(np.float32)}
     assert check(item, wrong).ok is passes
+
+
+@pytest.mark.parametrize(
+    ("draws", "noise"),
+    [
+        ([1e-6, 2e-6, 9e-5], 9e-5),  # little of it counts as it is
+        ([1e-6, 5e-3], 0.0),  # a jump
+        ([1e-6, 2e-6, 5e-3], 2e-6),
+        ([1e-6, 5e-3, 6e-3], 6e-3),  # rounding, of which the first was a lucky draw
+        ([5e-4, 6e-4, 2e-3], 2e-3),
+        ([1e-3, 2e-3, 5e-2], 2e-3),  # never rounding
+    ],
+)
+def test_an_error_that_comes_and_goes_is_no_rounding(draws: list[float], noise: float) -> None:
+    found = persistent(np.array([[0.0, draw] for draw in draws]))
+    assert found.tolist() == [0, noise if noise else min(draws)]
