@@ -5,8 +5,8 @@ beside a sample where :mod:`pullback_export.gate.verdicts.surroundings` does not
 in another order than the live model, on its other side. The artifact itself is asked then at pairs of opposite points
 around the sample, closer to it than the tolerance. The excuse is a proof by numbers, for each row that is off:
 
-* at both points of a pair it agrees with the truth *there*, within the tolerance and the live model's own error at the
-  sample, and is off by much less than at the sample: whatever is wrong in it is wrong there, too;
+* at both points of a pair it agrees with the truth *there*, as it would have to at the sample, and by much less than it
+  is off: whatever is wrong in it is wrong there, too;
 * among these points the truth moves by as much as the artifact is off, give or take :data:`LIVE_FACTOR`, or the live
   model is off by as much beside the sample.
 
@@ -43,21 +43,19 @@ class BothSides:
     ask: Ask
     _known: dict[tuple[int, tuple[int, ...]], list[Arrays | None]] = dataclasses.field(default_factory=dict)
 
-    def explained(self, name: str, expected: Expected, actual: Array, allowed: float, around: float) -> Expected:
-        """``expected`` with the rows that are right around the sample, if all that are off are; else as it was.
-
-        ``allowed`` is how far they may be off at the sample, where its neighbours are known, ``around`` at the points.
-        """
+    def explained(self, name: str, expected: Expected, actual: Array, allowed: float) -> Expected:
+        """``expected`` with the rows that are right around the sample, if all are that are off by more than is
+        ``allowed``; else as it was."""
         if expected.live.dtype.kind != "f":
             return expected
         given = actual.astype(np.float64)
         off = off_of(expected.wanted, given, allowed)
         rows = np.flatnonzero(expected.in_rows(off).any(axis=1) & ~expected.undetermined(off, allowed))
-        if not rows.size or not self._are_right(name, expected, given, rows, around):
+        if not rows.size or not self._are_right(name, expected, given, rows, allowed):
             return expected
-        found = np.zeros(len(expected.in_rows(off)), bool)
-        found[rows] = True
-        return dataclasses.replace(expected, around=found)
+        around = np.zeros(len(expected.in_rows(off)), bool)
+        around[rows] = True
+        return dataclasses.replace(expected, around=around)
 
     def _are_right(self, name: str, expected: Expected, given: Array, rows: Array, allowed: float) -> bool:
         here = expected.in_rows(expected.best)[rows]

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from pullback.manifest import Tolerance
 from pullback.parity import Report, Row
 
@@ -13,7 +14,8 @@ from pullback_export.gate.live_answers import AcceptedSample
 from pullback_export.gate.live_model import Arrays
 from pullback_export.gate.verdicts.both_sides import Ask, BothSides
 from pullback_export.gate.verdicts.bounds import Bounds
-from pullback_export.gate.verdicts.verdict import Array, Verdict, assess, rows_off
+from pullback_export.gate.verdicts.surroundings import SPORADIC
+from pullback_export.gate.verdicts.verdict import LARGEST_LIVE_ERROR, Array, Verdict, assess, rows_off
 
 
 def compare_sample(
@@ -62,19 +64,23 @@ def _verdict(
 ) -> Verdict:
     """What lies around the sample is evaluated only where it decides, and as far as it does."""
     bound = tolerance.of(str(accepted.reference[name].dtype))
-    expected = accepted.expected(name, least)
+    expected = dataclasses.replace(accepted.expected(name, least), sure=SPORADIC)
     found = assess(stage, name, expected, actual, bound)
     comparable = actual.shape == expected.live.shape and actual.dtype == expected.live.dtype
     if found.row.ok or not comparable:
         return found
-    plain = found.row.bound * found.row.scale
-    rows = rows_off(expected, actual, plain)
+    rows = rows_off(expected, actual, found.row.bound * found.row.scale)
+    if accepted.independent:  # whether what the live model is off by is rounding is decided beside those rows
+        rows = sorted({*rows, *np.flatnonzero(expected.row_errors > SPORADIC * expected.scale).tolist()})
     for more in accepted.surroundings.informed(name, expected, rows):
         expected = more
         found = assess(stage, name, expected, actual, bound)
         if found.row.ok:
             return found
-    explained = sides.explained(name, expected, actual, found.row.bound * found.row.scale, plain)
+    if not expected.draws:  # nothing is known there
+        expected = dataclasses.replace(expected, sure=LARGEST_LIVE_ERROR)
+        found = assess(stage, name, expected, actual, bound)
+    explained = sides.explained(name, expected, actual, found.row.bound * found.row.scale)
     return found if explained is expected else assess(stage, name, explained, actual, bound)
 
 

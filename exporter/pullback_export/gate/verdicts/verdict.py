@@ -46,7 +46,8 @@ class Expected:
     What lies beside the sample, where that was asked: ``noise`` is the live model's error there, relative to the scale,
     ``moves`` how far each number moves, ``beside`` the whole numbers that were found, and ``draws`` the live model's
     errors by row, at the sample first. ``around`` are the rows in which the artifact is off at the sample alone
-    (:mod:`pullback_export.gate.verdicts.both_sides`).
+    (:mod:`pullback_export.gate.verdicts.both_sides`). What the live model is off by at the sample, up to ``sure``, is
+    rounding without another look; more of it counts where ``draws`` say so.
     """
 
     live: Array
@@ -60,6 +61,7 @@ class Expected:
     beside: tuple[Array, ...] = ()
     draws: tuple[Array, ...] = ()
     around: Array | None = None
+    sure: float = LARGEST_LIVE_ERROR
 
     @property
     def has_truth(self) -> bool:
@@ -112,7 +114,10 @@ class Expected:
         if self.live.dtype.kind != "f" or not self.scale:
             return 0.0
         own = self.live_error / self.scale
-        return LIVE_FACTOR * max(own if own <= LARGEST_LIVE_ERROR else 0.0, self.noise)
+        if own > self.sure:
+            rows = self.row_errors / self.scale
+            own = float(np.where(rows <= self.sure, rows, 0.0).max(initial=0.0))
+        return LIVE_FACTOR * max(own if self.live_error <= LARGEST_LIVE_ERROR * self.scale else 0.0, self.noise)
 
     @functools.cached_property
     def rounded(self) -> Array:

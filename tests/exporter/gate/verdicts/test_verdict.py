@@ -134,3 +134,12 @@ def test_golden_numbers_are_the_truth_rounded() -> None:
     live = np.array([1.001, 5.0, NAN], np.float32)
     rounded = Expected(live, np.array([1.0, 1.0, 2.0])).rounded
     np.testing.assert_array_equal(rounded, np.array([1.0, 5.0, NAN], np.float32))
+
+
+@pytest.mark.parametrize(("sure", "noise", "passes"), [(1e-2, 0.0, True), (2e-4, 0.0, False), (2e-4, 1e-3, True)])
+def test_what_live_is_off_by_counts_as_far_as_that_is_sure(sure: float, noise: float, passes: bool) -> None:
+    """Beyond that it counts where the points beside the sample, of which the noise is, say so."""
+    expected = Expected(np.float32(TRUTH + np.array([4e-3, 0, 4e-4])), TRUTH, sure=sure, noise=noise)
+    for error, right in ((1.2e-2, passes), (1.5e-3, True)):
+        actual = np.float32(TRUTH + np.array([0, error, 0]))
+        assert assess("it", "y", expected, actual, TOLERANCE).row.ok is right
