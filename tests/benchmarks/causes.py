@@ -94,7 +94,7 @@ def _explained(behind: Sequence[tuple[Row, Sequence[str]]], profiles: Mapping[st
     row = next((row for row, _ in behind if key(row) in profiles), first)
     operators = profiles.get(key(row), ())
     lines = [f"### {work.row(row.work).title}, batch {row.batch:,}", ""]
-    lines += [*(f"* {place(missing)}: {phrase}" for missing, phrases in behind for phrase in phrases), ""]
+    lines += [*(f"* {place(missing)}: {'; '.join(phrases)}" for missing, phrases in behind), ""]
     cause = find(row)
     if cause is None:
         lines += [UNEXPLAINED, ""]
