@@ -8,10 +8,10 @@ Here one function for each set of options is called with what Keras' own capture
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from pullback_export.overrides.temporary_change import TemporaryChange
@@ -23,10 +23,9 @@ def compiled_once() -> contextlib.AbstractContextManager[None]:
 
 
 def _change() -> Callable[[], None]:
-    if keras.backend.backend() != "tensorflow":
+    nn: Any = sys.modules.get("keras.src.backend.tensorflow.nn")
+    if nn is None:  # no layer on TensorFlow was made; and Keras may be unable to start, where only a path is exported
         return lambda: None
-    from keras.src.backend.tensorflow import nn
-
     original = nn.conv
     compiled: dict[tuple[Any, ...], Any] = {}
 
@@ -55,6 +54,8 @@ def _hashable(sizes: Any) -> Any:
 
 
 def _in_groups(inputs: Any, kernel: Any, data_format: Any) -> bool:
+    import keras
+
     first = (data_format or keras.config.image_data_format()) == "channels_first"
     return bool(inputs.shape[1 if first else -1] != kernel.shape[-2])
 
