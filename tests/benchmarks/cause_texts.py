@@ -90,7 +90,8 @@ _ONE_MORE_ROW = "The bias of the inputs as one more row of their weights: kept, 
 _TURNED = (
     "Backwards, a masked loop meets the steps that do not count first: what it sees is turned around for the operator,"
     " and zeros where a step does not count need no loop over the cells: kept, the value 3.3 to 1.5 times"
-    " the operator's at batch 1 and 2.2 to 1.4 at batch 32 (Intel Xeon, AVX-512)."
+    " the operator's at batch 1 and 2.2 to 1.4 at batch 32 (Intel Xeon, AVX-512) in a file with the gradient; in one of"
+    " the value alone the zeros stand behind the loop, and its cells are still summed."
 )
 _GRU_STEP = (
     "A backward step of 4 nodes (the state beside itself, times coefficients of all steps, and one `Gemm`) instead of"
