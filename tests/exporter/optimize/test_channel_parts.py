@@ -15,7 +15,7 @@ import pytest
 from pullback_export.optimize import pipeline
 from pullback_export.optimize.channels import parts as channel_parts
 
-from tests.exporter.optimize.test_convolutional import dtype, mobile_block, network, normalised, results
+from tests.exporter.optimize.test_convolutional import assert_same_numbers, dtype, mobile_block, network, normalised
 from tests.exporter.optimize.test_counts import exported, types_of_calls
 
 __all__ = ["dtype"]  # a fixture
@@ -86,11 +86,7 @@ def test_numbers_with_and_without(row: Any, dtype: str, free: bool) -> None:
         plain = exported(model, "gradient(y, x)")
     with small_parts():
         after = exported(model, "gradient(y, x)")
-    tolerance = 1e-5 if dtype == "float32" else 1e-13
-    for actual, expected in zip(results(after, dtype, row.side), results(plain, dtype, row.side), strict=True):
-        for one, other in zip(actual, expected, strict=True):
-            assert one.shape == other.shape
-            np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * np.abs(other).max(initial=0))
+    assert_same_numbers(after, plain, dtype, row.side)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.layers.__name__)

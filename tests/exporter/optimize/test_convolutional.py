@@ -152,6 +152,15 @@ def results(model: onnx.ModelProto, dtype: str, side: int) -> Iterator[list[Any]
         yield session.run(None, {"x": x})
 
 
+def assert_same_numbers(after: onnx.ModelProto, plain: onnx.ModelProto, dtype: str, side: int) -> None:
+    """Value and derivative of both graphs, for every batch of :func:`results`."""
+    tolerance = 1e-5 if dtype == "float32" else 1e-13
+    for actual, expected in zip(results(after, dtype, side), results(plain, dtype, side), strict=True):
+        for one, other in zip(actual, expected, strict=True):
+            assert one.shape == other.shape
+            np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * np.abs(other).max(initial=0))
+
+
 @pytest.mark.parametrize("free", [False, True], ids=["fixed", "free"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"], indirect=True)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.layers.__name__)
@@ -160,11 +169,7 @@ def test_numbers_with_and_without(row: Row, dtype: str, free: bool) -> None:
     with row.without():
         plain = exported(model, "gradient(y, x)")
     after = exported(model, "gradient(y, x)")
-    tolerance = 1e-5 if dtype == "float32" else 1e-13
-    for actual, expected in zip(results(after, dtype, row.side), results(plain, dtype, row.side), strict=True):
-        for one, other in zip(actual, expected, strict=True):
-            assert one.shape == other.shape
-            np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * np.abs(other).max(initial=0))
+    assert_same_numbers(after, plain, dtype, row.side)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.layers.__name__)
