@@ -68,14 +68,14 @@ def read(content: bytes, functions: Sequence[FunctionSpec], where: str) -> dict[
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = _members(archive, where)
-            found = {spec.name: _cases(archive, members, spec, where) for spec in functions}
+            reader = _Reader(archive, where)
+            found = {spec.name: reader.cases(spec) for spec in functions}
     except BundleError:
         raise
     except Exception as error:  # damage makes zipfile raise BadZipFile, zlib.error, ValueError, RuntimeError ...
         raise DamagedError(f"{where}: not a readable archive ({error}); it is damaged") from error
-    if members:
-        raise DamagedError(f"{where}: {min(members)!r} belongs to no input or output")
+    if reader.members:
+        raise DamagedError(f"{where}: {min(reader.members)!r} belongs to no input or output")
     return found
 
 
@@ -94,69 +94,61 @@ def _members(archive: zipfile.ZipFile, where: str) -> dict[str, zipfile.ZipInfo]
     return members
 
 
-def _cases(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], spec: FunctionSpec, where: str) -> list[Case]:
-    """Takes what it reads out of ``members``."""
-    cases: list[Case] = []
-    while any(f"{spec.name}/{len(cases)}/in/{_first_key(tensor)}" in members for tensor in spec.inputs):
-        prefix, free = f"{spec.name}/{len(cases)}", dict[str, int]()
-        groups = []
-        for way, tensors in (("in", spec.inputs), ("out", spec.outputs)):
-            arrays = {}
-            for tensor in tensors:
-                read_one = _texts if tensor.dtype == STRING else _array
-                arrays[tensor.name] = read_one(archive, members, f"{prefix}/{way}/{tensor.name}", tensor, free, where)
-            groups.append(arrays)
-        cases.append(Case(*groups))
-    if not cases:
-        raise DamagedError(f"{where}: no sample for function {spec.name!r}")
-    return cases
+class _Reader:
+    """Reads arrays of an archive; ``members`` are those that nobody has read yet."""
+
+    def __init__(self, archive: zipfile.ZipFile, where: str) -> None:
+        self.members = _members(archive, where)
+        self._archive, self._where = archive, where
+
+    def cases(self, spec: FunctionSpec) -> list[Case]:
+        """All cases of a function."""
+        cases: list[Case] = []
+        while any(f"{spec.name}/{len(cases)}/in/{_first_key(tensor)}" in self.members for tensor in spec.inputs):
+            prefix, free = f"{spec.name}/{len(cases)}", dict[str, int]()
+            groups = [
+                {tensor.name: self._tensor(f"{prefix}/{way}/{tensor.name}", tensor, free) for tensor in tensors}
+                for way, tensors in (("in", spec.inputs), ("out", spec.outputs))
+            ]
+            cases.append(Case(*groups))
+        if not cases:
+            raise DamagedError(f"{self._where}: no sample for function {spec.name!r}")
+        return cases
+
+    def _tensor(self, key: str, tensor: TensorSpec, free: dict[str, int]) -> Array:
+        """``free`` has the sizes of the free axes that the case has so far."""
+        return (self._texts if tensor.dtype == STRING else self._array)(key, tensor, free)
+
+    def _texts(self, key: str, tensor: TensorSpec, free: dict[str, int]) -> Array:
+        """An array of strings, from the two that hold it; each string is within the bytes, and is UTF-8."""
+        ends = dataclasses.replace(tensor, dtype="int64")
+        content = dataclasses.replace(tensor, dtype="uint8", shape=("bytes",))
+        places = self._array(f"{key}/{ENDS}", ends, free)
+        bytes_of_all = self._array(f"{key}/{BYTES}", content, {})
+        try:
+            return unpacked(bytes_of_all, places)
+        except ValueError as error:
+            raise DamagedError(f"{self._where}: {key}: not an array of strings ({error}); it is damaged") from error
+
+    def _array(self, key: str, tensor: TensorSpec, free: dict[str, int]) -> Array:
+        if key not in self.members:
+            raise DamagedError(f"{self._where}: {key!r} is missing")
+        member, where = self.members.pop(key), f"{self._where}: {key}"
+        with self._archive.open(member) as stream:
+            shape, fortran, dtype = _header(stream.read(_MAX_HEADER), where)
+        wanted = np.dtype(tensor.dtype)
+        if dtype != wanted or not fits(shape, tensor.shape, free):
+            raise DamagedError(f"{where}: it holds {dtype} {shape}, the specification says {tensor}")
+        size = math.prod(shape) * wanted.itemsize
+        data = self._archive.read(member)  # never more than member.file_size, which is limited
+        if not size <= len(data) - 10 <= size + _MAX_HEADER:
+            raise DamagedError(f"{where}: {len(data)} bytes cannot hold {dtype} {shape}; it is damaged")
+        flat = np.frombuffer(data, dtype=dtype, offset=len(data) - size)
+        return flat.reshape(shape, order="F" if fortran else "C").astype(wanted, order="C")
 
 
 def _first_key(tensor: TensorSpec) -> str:
     return f"{tensor.name}/{ENDS}" if tensor.dtype == STRING else tensor.name
-
-
-def _texts(
-    archive: zipfile.ZipFile,
-    members: dict[str, zipfile.ZipInfo],
-    key: str,
-    tensor: TensorSpec,
-    free: dict[str, int],
-    where: str,
-) -> Array:
-    """An array of strings, from the two that hold it; each string is within the bytes, and is UTF-8."""
-    ends = dataclasses.replace(tensor, dtype="int64")
-    content = dataclasses.replace(tensor, dtype="uint8", shape=("bytes",))
-    places = _array(archive, members, f"{key}/{ENDS}", ends, free, where)
-    bytes_of_all = _array(archive, members, f"{key}/{BYTES}", content, {}, where)
-    try:
-        return unpacked(bytes_of_all, places)
-    except ValueError as error:
-        raise DamagedError(f"{where}: {key}: not an array of strings ({error}); it is damaged") from error
-
-
-def _array(
-    archive: zipfile.ZipFile,
-    members: dict[str, zipfile.ZipInfo],
-    key: str,
-    tensor: TensorSpec,
-    free: dict[str, int],
-    where: str,
-) -> Array:
-    if key not in members:
-        raise DamagedError(f"{where}: {key!r} is missing")
-    member, where = members.pop(key), f"{where}: {key}"
-    with archive.open(member) as stream:
-        shape, fortran, dtype = _header(stream.read(_MAX_HEADER), where)
-    wanted = np.dtype(tensor.dtype)
-    if dtype != wanted or not fits(shape, tensor.shape, free):
-        raise DamagedError(f"{where}: it holds {dtype} {shape}, the specification says {tensor}")
-    size = math.prod(shape) * wanted.itemsize
-    data = archive.read(member)  # never more than member.file_size, which is limited
-    if not size <= len(data) - 10 <= size + _MAX_HEADER:
-        raise DamagedError(f"{where}: {len(data)} bytes cannot hold {dtype} {shape}; it is damaged")
-    flat = np.frombuffer(data, dtype=dtype, offset=len(data) - size)
-    return flat.reshape(shape, order="F" if fortran else "C").astype(wanted, order="C")
 
 
 def _header(start: bytes, where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

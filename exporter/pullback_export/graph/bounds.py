@@ -76,6 +76,8 @@ def bound(value: Value | None, depth: int = 12) -> float:
     bounds = [bound(item, depth - 1) for item in node.inputs] if node.op_type in ("Add", "Sub", "Mul") else []
     if not bounds:
         return np.inf
+    if node.op_type == "Mul" and 0.0 in bounds:
+        return 0.0  # of finite factors, however large; of others the product is no number
     return float(np.prod(bounds) if node.op_type == "Mul" else np.sum(bounds))
 
 

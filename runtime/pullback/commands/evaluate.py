@@ -19,7 +19,8 @@ from pullback.bundle import Bundle, load
 from pullback.errors import InputError
 from pullback.function import Function
 from pullback.streams import sinks
-from pullback.streams.sources import Source, open_source, pyarrow_parquet
+from pullback.streams.parquet import pyarrow_parquet
+from pullback.streams.sources import Source, open_source
 from pullback.streams.tables import Block
 from pullback.texts import numpy_dtype
 

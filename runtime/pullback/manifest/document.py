@@ -7,6 +7,7 @@ import dataclasses
 from pullback import schema
 from pullback.errors import DamagedError
 from pullback.manifest import checks
+from pullback.manifest.reading import read
 from pullback.manifest.specs import FORMAT_VERSION, FileSpec, GraphSpec, Tolerance
 
 
@@ -47,11 +48,7 @@ def parse(text: str | bytes, where: str = "manifest.json") -> Manifest:
         FormatVersionError: it was written in a version that this runtime does not read.
         BundleError: it breaks the format in any other way; the message names the place.
     """
-    value = schema.read_json(text, where)
-    checks.check_version(value, where)
-    manifest = schema.decode(Manifest, value, where)
-    _check_manifest(manifest, where)
-    return manifest
+    return read(Manifest, text, where, _check_manifest)
 
 
 def _check_manifest(manifest: Manifest, where: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pullback import schema
 from pullback.errors import DamagedError
 from pullback.manifest import checks
+from pullback.manifest.reading import read
 from pullback.manifest.specs import FORMAT_VERSION, FileSpec, FunctionSpec, Tolerance, version_of
 
 # Keys of an ONNX file's ``metadata_props``, and the file that plays their part in a SavedModel.
@@ -99,11 +100,7 @@ def functions_to_json(functions: Iterable[FunctionSpec], tolerance: Tolerance) -
 
 def functions_from_json(text: str | bytes, where: str = SAVED_MODEL_SPEC) -> FunctionSet:
     """The inverse of ``functions_to_json``; raises ``BundleError``."""
-    value = schema.read_json(text, where)
-    checks.check_version(value, where)
-    found = schema.decode(FunctionSet, value, where)
-    _check_function_set(found, where)
-    return found
+    return read(FunctionSet, text, where, _check_function_set)
 
 
 def _check_function_set(found: FunctionSet, where: str) -> None:

@@ -24,7 +24,7 @@ import numpy as np
 from pullback.backends import Array
 from pullback.errors import InputError
 from pullback.streams import tables
-from pullback.streams.sources import pyarrow_parquet
+from pullback.streams.parquet import pyarrow_parquet
 
 STATE = "state.json"
 BAD_ROWS = "bad.csv"
