@@ -7,16 +7,28 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 
 import markdown_it
 import numpy as np
 import pytest
 
+from tests import warm_start
+
 ROOT = pathlib.Path(__file__).parents[2]
 HEAVY = {"tensorflow", "keras", "onnx"}
 # Pages whose blocks are one program, after the five minutes of docs/start.md. Those of a task take a training each.
 PROGRAMS = ("derivatives", "howto/points", "howto/optimisers", "howto/server", "howto/cluster")
+STARTING = ("howto/cluster",)  # starts processes itself, which begin with what the first one began with
 TASKS = ("howto/forces", "howto/grad_cam", "howto/mpc", "howto/pinn", "howto/calibration", "howto/tabular")
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def from_the_start(program: pathlib.Path, *arguments: str, folder: pathlib.Path) -> subprocess.CompletedProcess[str]:
+    """In a new process, which imports everything anew: the first steps of the README and of docs/start.md."""
+    return subprocess.run([sys.executable, program, *arguments], cwd=folder, capture_output=True, text=True)
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -25,20 +37,20 @@ def blocks(page: str, language: str) -> list[str]:
     return [token.content for token in tokens if token.type == "fence" and token.info == language]
 
 
-def python(code: str, folder: pathlib.Path) -> str:
+def python(code: str, folder: pathlib.Path, run: Run = from_the_start) -> str:
     (folder / "program.py").write_text(code)
-    done = subprocess.run([sys.executable, "program.py"], cwd=folder, capture_output=True, text=True)
+    done = run(pathlib.Path("program.py"), folder=folder)
     assert done.returncode == 0, f"{code}\n{done.stderr[-3000:]}"
     return done.stdout
 
 
-def run_commands(page: str, folder: pathlib.Path) -> int:
+def run_commands(page: str, folder: pathlib.Path, run: Run = from_the_start) -> int:
     """Runs the lines of a page that begin with one of our commands; returns how many there are."""
     lines = [line for block in blocks(page, "sh") for line in block.splitlines() if line.startswith("pullback")]
     for line in lines:
         command, *arguments = shlex.split(line, comments=True)
         script = pathlib.Path(sys.executable).with_name(command)
-        done = subprocess.run([script, *arguments], cwd=folder, capture_output=True, text=True)
+        done = run(script, *arguments, folder=folder)
         assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
     return len(lines)
 
@@ -82,7 +94,8 @@ def test_the_two_commands_and_three_lines_of_the_readme(copy: pathlib.Path) -> N
 def test_the_blocks_of_a_page_are_a_program(page: str, copy: pathlib.Path) -> None:
     code = "\n".join(blocks(f"docs/{page}.md", "python"))
     assert code
-    python(f"import numpy as np\nfrom pullback_export import export\n{code}", copy)
+    run = from_the_start if page in STARTING else warm_start.run
+    python(f"import numpy as np\nfrom pullback_export import export\n{code}", copy, run)
 
 
 def test_the_page_of_the_browser_begins_in_an_empty_folder(tmp_path: pathlib.Path) -> None:
@@ -93,13 +106,13 @@ def test_the_page_of_the_browser_begins_in_an_empty_folder(tmp_path: pathlib.Pat
         (dist / name).write_bytes(b"")
     (dist.parent / "package.json").write_text('{"name": "onnxruntime-web", "version": "1.30.0"}')
     (training,) = blocks("docs/howto/browser.md", "python")
-    python(training, tmp_path)
-    assert run_commands("docs/howto/browser.md", tmp_path) == 2
+    python(training, tmp_path, warm_start.run)
+    assert run_commands("docs/howto/browser.md", tmp_path, warm_start.run) == 2
     assert "dy_dx" in (tmp_path / "page" / "bundle.js").read_text()
 
 
 def test_the_commands_of_the_page_run(copy: pathlib.Path) -> None:
-    assert run_commands("docs/commands.md", copy) >= 5
+    assert run_commands("docs/commands.md", copy, warm_start.run) >= 5
 
 
 def test_the_table_of_kinds_is_complete() -> None:

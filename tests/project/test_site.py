@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import ast
 import inspect
-import os
 import pathlib
 import re
-import subprocess
-import sys
 
 import pullback
 import pullback_export
 
 from docs.check_links import problems
+from tests.warm_start import run
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -45,13 +43,7 @@ def test_the_gallery_lists_every_example() -> None:
 
 
 def test_an_example_runs(tmp_path: pathlib.Path) -> None:
-    done = subprocess.run(
-        [sys.executable, DOCS / "examples" / QUICK],
-        cwd=tmp_path,
-        env={**os.environ, "MPLBACKEND": "Agg"},
-        capture_output=True,
-        text=True,
-    )
+    done = run(DOCS / "examples" / QUICK, folder=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout
 

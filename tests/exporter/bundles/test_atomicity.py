@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pathlib
 import signal
-import subprocess
-import sys
 from typing import Any
 
 import keras
@@ -14,6 +12,8 @@ import pullback
 import pytest
 from pullback_export import export
 from pullback_export.lowering import registry
+
+from tests.warm_start import run
 
 ROOT = pathlib.Path(__file__).parents[3]
 REQUEST = ["gradient(y, x)"]
@@ -95,7 +95,7 @@ export(it, path, REQUEST).verify()
 
 
 def test_full_disk_leaves_nothing(tmp_path: pathlib.Path) -> None:
-    done = run(FULL_DISK, tmp_path)
+    done = run(FULL_DISK, tmp_path, folder=ROOT)
     assert done.returncode == 0, done.stderr[-2000:]
     lines = [line for line in done.stdout.splitlines() if line.startswith(("onnx", "saved_model"))]
     assert [line.split()[0] for line in lines] == ["onnx", "saved_model"]
@@ -118,7 +118,7 @@ export(model(), pathlib.Path(sys.argv[1]) / "it.pullback", REQUEST, progress=pro
 
 @pytest.mark.parametrize("stage", ["writing the SavedModel", "comparing"])
 def test_kill_leaves_no_bundle_and_the_next_export_works(stage: str, tmp_path: pathlib.Path) -> None:
-    done = run(KILLED, tmp_path, stage)
+    done = run(KILLED, tmp_path, stage, folder=ROOT)
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     path = tmp_path / "it.pullback"
     assert not path.exists()
@@ -129,12 +129,6 @@ def test_kill_leaves_no_bundle_and_the_next_export_works(stage: str, tmp_path: p
 def test_kill_during_an_overwrite_keeps_the_old_bundle(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "it.pullback"
     old = export(model(5), path, REQUEST, formats="onnx")
-    done = run(KILLED, tmp_path, "comparing")
+    done = run(KILLED, tmp_path, "comparing", folder=ROOT)
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     assert pullback.load(path).digest == old.digest
-
-
-def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True
-    )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-import subprocess
-import sys
 from typing import Any
 
 import keras
@@ -17,6 +15,7 @@ from pullback_export import ExportError, ParityWarning, assert_parity, cli, comp
 from pullback_export.gate.verdicts.excuses import NOT_CHECKED, SURROGATES
 
 from tests.project.test_readme import blocks
+from tests.warm_start import run
 
 ROOT = pathlib.Path(__file__).parents[3]
 SPEC = [tf.TensorSpec([None, 3], tf.float32, name="x")]
@@ -103,8 +102,8 @@ def test_a_damaged_weight_is_found_in_either_precision(folder: pathlib.Path, tmp
 def test_the_page_runs(folder: pathlib.Path) -> None:
     (block,) = blocks("docs/parity_tests.md", "python")
     (folder / "test_page.py").write_text(block)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_page.py"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    program = 'import sys, pytest\nsys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "test_page.py"]))'
+    done = run(program, folder=folder)
     assert done.returncode == 0, done.stdout[-3000:]
     assert ".." in done.stdout
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import pathlib
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
+
+from tests.warm_start import started
 
 PROGRAM = """
 import pathlib, sys
@@ -32,17 +32,12 @@ AT_ONCE = 10.0
 @pytest.mark.parametrize("stage", ["lowering", "comparing"])
 @pytest.mark.parametrize("form", ["graph", "eager"])
 def test_an_interrupt_ends_it(tmp_path: pathlib.Path, form: str, stage: str) -> None:
-    command = [sys.executable, "-c", PROGRAM, str(tmp_path), form]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
+    with started(PROGRAM, tmp_path, form, folder=tmp_path) as child:
         assert any(line.startswith(stage) for line in child.stdout)
         time.sleep(1.0 if stage == "comparing" else 0.0)
         start = time.monotonic()
-        child.send_signal(signal.SIGINT)
-        try:
-            _, told = child.communicate(timeout=60)
-        finally:
-            child.kill()
+        os.kill(child.process.pid or 0, signal.SIGINT)
+        done = child.communicate()
     assert time.monotonic() - start < AT_ONCE
-    assert child.returncode != 0 and "KeyboardInterrupt" in told
+    assert done.returncode != 0 and "KeyboardInterrupt" in done.stderr
     assert os.listdir(tmp_path) == []
