@@ -1,5 +1,6 @@
 """Settings for every environment that tests run in; nothing here needs TensorFlow."""
 
+import contextlib
 import gc
 import os
 from typing import Any
@@ -15,6 +16,13 @@ onednn.switch_off()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 for threads in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(threads, "1")
+
+# On a machine that others use, too, seconds say nothing; not every environment has hypothesis.
+with contextlib.suppress(ImportError):
+    from hypothesis import settings
+
+    settings.register_profile("ours", deadline=None)
+    settings.load_profile("ours")
 
 # What was installed is tested in the environments that the Makefile makes for it.
 collect_ignore = [] if "PULLBACK_INSTALLED" in os.environ else ["installed"]

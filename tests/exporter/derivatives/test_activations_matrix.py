@@ -17,6 +17,8 @@ import tensorflow as tf
 from pullback_export import Request, export
 from pullback_export.derivatives.requests import parse_request
 
+from tests.rotation import in_turn
+
 ACTIVATIONS = sorted(
     name
     for name, item in vars(keras.activations).items()
@@ -79,9 +81,22 @@ def test_the_namespace_was_enumerated() -> None:
     assert len(ACTIVATIONS) >= 25
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("batched", [True, False], ids=["batched", "no batch"])
-@pytest.mark.parametrize("names", GROUPS, ids="-".join)
+# Of each group of activations one variant at a time; make test-all runs all of them.
+VARIANTS = [
+    row
+    for names in GROUPS
+    for row in in_turn(
+        "-".join(names),
+        [
+            pytest.param(names, batched, dtype, id=f"{'-'.join(names)}-{'batched' if batched else 'no batch'}-{dtype}")
+            for batched in (True, False)
+            for dtype in ("float32", "float64")
+        ],
+    )
+]
+
+
+@pytest.mark.parametrize(("names", "batched", "dtype"), VARIANTS)
 def test_activations(names: tuple[str, ...], batched: bool, dtype: str, tmp_path: pathlib.Path) -> None:
     spec = tf.TensorSpec([None, WIDTH] if batched else [WIDTH], dtype, name="x")
     samples = {"x": points(7 if batched else None, dtype)}

@@ -21,7 +21,7 @@ from pullback.storage.onnx_file import screen
 from pullback_export.artifacts import onnx_model
 from pullback_export.derivatives.plan import Derivatives
 from pullback_export.derivatives.requests import parse_request
-from pullback_export.derivatives.tracing import trace
+from pullback_export.derivatives.tracing import Traced, trace
 from pullback_export.graph.dims import Dim
 from pullback_export.graph.graph import Graph
 from pullback_export.graph.serialization import to_model
@@ -135,13 +135,23 @@ def test_large_weights_are_stored_once() -> None:
 
 def exported(network: Any, *requests: str) -> onnx.ModelProto:
     """What a call computes that fetches nothing: of the only function that has a seed, else of ``evaluate``."""
+    return written(*graph_of(network, *requests))
+
+
+def graph_of(network: Any, *requests: str) -> tuple[Traced, bool]:
+    """TensorFlow's graph of that function, and whether it has a batch axis."""
     source = open_source(network, None, ["y"], None, False)
     functions = Derivatives(source, [parse_request(item) for item in requests], "error").functions()
-    chosen = functions[-1] if len(functions) > 1 else functions[0]
-    built = onnx_model.build(trace(chosen), source.batched, 18, Tolerance())
+    return trace(functions[-1] if len(functions) > 1 else functions[0]), source.batched
+
+
+def written(traced: Traced, batched: bool) -> onnx.ModelProto:
+    """The graph as today's rewrites make it."""
+    built = onnx_model.build(traced, batched, 18, Tolerance())
     default = built.spec.default_outputs
     part = len(default) < len(built.spec.outputs)
-    model = onnx.load_from_string(cut(built.content, frozenset(default), chosen.name) if part else built.content)
+    name = traced.function.name
+    model = onnx.load_from_string(cut(built.content, frozenset(default), name) if part else built.content)
     _without_notes(model.graph)
     return model
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 from pullback.storage.onnx_cut import cut
 from pullback_export.optimize import pipeline
 
-from tests.exporter.optimize.test_counts import exported, types_of
+from tests.exporter.optimize.test_counts import exported, graph_of, types_of, written
 from tests.exporter.optimize.test_scan_steps import run_all
 
 L = keras.layers
@@ -106,6 +106,14 @@ def without_operators(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "LOOPS", tuple(loops))
 
 
+def with_and_without(net: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    """Value and gradient with the rewrites and without them, of one graph of TensorFlow."""
+    graph = graph_of(net, "gradient(y, x)")
+    model = written(*graph)
+    without_operators(monkeypatch)
+    return model, written(*graph)
+
+
 def assert_same(actual: list[Any], expected: list[Any], tolerance: float = 5e-6) -> None:
     for mine, theirs in zip(actual, expected, strict=True):
         assert mine.shape == theirs.shape
@@ -130,10 +138,8 @@ def test_operator_in_the_place_of_a_loop(
     build: Layer, expected: dict[str, int], steps: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the rewrites and without them: value and gradient, and the value alone as the runtime cuts it."""
-    model = exported(network(build, steps), "gradient(y, x)")
+    model, plain = with_and_without(network(build, steps), monkeypatch)
     assert found(model) == expected
-    without_operators(monkeypatch)
-    plain = exported(network(build, steps), "gradient(y, x)")
     assert found(plain) == {}
     alone = onnx.load_from_string(cut(model.SerializeToString(), {"y"}, "model"))
     assert found(alone) == expected
@@ -146,9 +152,7 @@ def test_operator_in_the_place_of_a_loop(
 @pytest.mark.parametrize(("build", "expected"), [ROWS[0][1:], ROWS[4][1:]], ids=["lstm", "gru"])
 def test_what_the_operator_would_lose(build: Layer, expected: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """A NaN, an infinity and sums that overflow: the loop computes them."""
-    model = exported(network(build, 6), "gradient(y, x)")
-    without_operators(monkeypatch)
-    plain = exported(network(build, 6), "gradient(y, x)")
+    model, plain = with_and_without(network(build, 6), monkeypatch)
     for number in (np.nan, np.inf, -np.inf, 3e38):
         x = np.random.default_rng(0).normal(size=(2, 6, 3)).astype(np.float32)
         x[0, 2, 1] = number
@@ -208,10 +212,8 @@ def test_masks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With the rewrites and without them; the operator computes where steps that do not count are the last ones."""
-    model = exported(network(build, steps), "gradient(y, x)")
+    model, plain = with_and_without(network(build, steps), monkeypatch)
     assert found(model) == expected
-    without_operators(monkeypatch)
-    plain = exported(network(build, steps), "gradient(y, x)")
     alone = onnx.load_from_string(cut(model.SerializeToString(), {"y"}, "model"))
     sessions = [session_of(item) for item in (model, plain, alone)]
     whether = session_of(conditions(alone)) if expected and steps else None
@@ -272,9 +274,7 @@ def test_masked_steps_that_are_not_numbers(monkeypatch: pytest.MonkeyPatch) -> N
         lstm.build((None, 6, 3))
         return L.Lambda(call, output_shape=(12,))
 
-    model = exported(network(build, 6), "gradient(y, x)")
-    without_operators(monkeypatch)
-    plain = exported(network(build, 6), "gradient(y, x)")
+    model, plain = with_and_without(network(build, 6), monkeypatch)
     for x in inputs(6):
         x[:, 4:, 2] += 2
         for number in (0, np.nan, np.inf):
@@ -285,10 +285,8 @@ def test_masked_steps_that_are_not_numbers(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
 def test_float64_keeps_the_loop(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """ONNX Runtime has no such kernels; the backward steps are shorter in float64 too."""
-    model = exported(network(layer(kind), 6, "float64"), "gradient(y, x)")
+    model, plain = with_and_without(network(layer(kind), 6, "float64"), monkeypatch)
     assert found(model) == {}
-    without_operators(monkeypatch)
-    plain = exported(network(layer(kind), 6, "float64"), "gradient(y, x)")
     for x in inputs(6, "float64"):
         assert_same(run_all(model, x), run_all(plain, x), 1e-14)
 
@@ -297,10 +295,8 @@ def test_cell_is_known_by_its_equations(monkeypatch: pytest.MonkeyPatch) -> None
     def build(dtype: str) -> Any:
         return L.RNN(OwnCell(dtype=dtype), dtype=dtype, return_sequences=True)
 
-    model = exported(network(build, None), "gradient(y, x)")
+    model, plain = with_and_without(network(build, None), monkeypatch)
     assert found(model) == {"LSTM": 1}
-    without_operators(monkeypatch)
-    plain = exported(network(build, None), "gradient(y, x)")
     for x in inputs(None):
         assert_same(run_all(model, x), run_all(plain, x))
 
@@ -318,10 +314,8 @@ def test_states_of_the_user_reach_the_operator(monkeypatch: pytest.MonkeyPatch) 
         lstm.build((None, 6, 3))
         return L.Lambda(call, output_shape=(12,))
 
-    model = exported(network(build, 6), "gradient(y, x)")
+    model, plain = with_and_without(network(build, 6), monkeypatch)
     assert found(model) == {"LSTM": 1}
-    without_operators(monkeypatch)
-    plain = exported(network(build, 6), "gradient(y, x)")
     for x in inputs(6):
         assert_same(run_all(model, x), run_all(plain, x))
     x = np.ones((2, 6, 3), np.float32)
@@ -366,12 +360,10 @@ def test_cells_of_long_sequences_are_summed_in_chunks(
     build: Layer, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three loops in the place of one of 2 operators a step, and the numbers of that one."""
-    model = exported(network(build, steps), "gradient(y, x)")
+    model, plain = with_and_without(network(build, steps), monkeypatch)
     (choice,) = (node for node in model.graph.node if any(a.name == "then_branch" for a in node.attribute))
     branches = {item.name: types_of(item.g) for item in choice.attribute}
     assert branches["then_branch"]["Scan"] == 3
-    without_operators(monkeypatch)
-    plain = exported(network(build, steps), "gradient(y, x)")
     for rows in (0, 1, 2, 7):
         x = np.random.default_rng(rows).normal(size=(rows, steps, 3)).astype(np.float32)
         x[: rows // 2, steps // 3 :] = 0

@@ -24,7 +24,7 @@ from tests.exporter.optimize.test_recurrent import (
     masked,
     network,
     session_of,
-    without_operators,
+    with_and_without,
 )
 from tests.exporter.optimize.test_scan_steps import run_all
 
@@ -175,7 +175,7 @@ def test_known_activation(
     build: Layer, expected: list[Any], steps: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Value and gradient, and the value alone, with the operator and without it; small and saturated sums."""
-    model = exported(network(build, steps), "gradient(y, x)")
+    model, plain = with_and_without(network(build, steps), monkeypatch)
     nodes = list(operators(model.graph))
     assert nodes
     for node in nodes:
@@ -183,8 +183,6 @@ def test_known_activation(
         assert activations(node)[: len(names)] == names
         np.testing.assert_allclose(activations(node)[len(names) :], expected[len(names) :], rtol=1e-7)
     alone = onnx.load_from_string(cut(model.SerializeToString(), {"y"}, "model"))
-    without_operators(monkeypatch)
-    plain = exported(network(build, steps), "gradient(y, x)")
     for x in inputs(steps):
         for size in (1, 8) if x.shape[:2] == (7, 6) else (1,):
             numbers = run_all(plain, size * x)
@@ -199,10 +197,8 @@ def test_unknown_activation(build: Layer) -> None:
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 def test_float64_keeps_the_loop(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = exported(network(layer(kind, **HARD), 6, "float64"), "gradient(y, x)")
+    model, plain = with_and_without(network(layer(kind, **HARD), 6, "float64"), monkeypatch)
     assert found(model) == {}
-    without_operators(monkeypatch)
-    plain = exported(network(layer(kind, **HARD), 6, "float64"), "gradient(y, x)")
     for x in inputs(6, "float64"):
         assert_same(run_all(model, x), run_all(plain, x), 1e-14)
 
@@ -243,9 +239,7 @@ def test_loop_for_many_rows(options: dict[str, Any], most: int) -> None:
 @pytest.mark.parametrize("options", [HARD, {"activation": "relu"}, {"activation": "elu"}], ids=["hard", "relu", "elu"])
 def test_what_the_operator_would_lose(kind: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """A NaN, an infinity and sums that overflow: the loop computes them."""
-    model = exported(network(layer(kind, **options), 6), "gradient(y, x)")
-    without_operators(monkeypatch)
-    plain = exported(network(layer(kind, **options), 6), "gradient(y, x)")
+    model, plain = with_and_without(network(layer(kind, **options), 6), monkeypatch)
     for number in (np.nan, np.inf, -np.inf, 3e38, 1e20, 1e14):
         x = np.random.default_rng(0).normal(size=(2, 6, 3)).astype(np.float32)
         x[0, 2, 1] = number
@@ -263,10 +257,8 @@ def growing(kind: str) -> Callable[..., Any]:
 def test_states_that_grow(kind: str, activation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Inputs of usual size whose states grow up to infinities and NaNs: the numbers are those of the loop."""
     build = layer(kind, activation=activation, kernel_initializer="ones", recurrent_initializer=growing(kind))
-    model = exported(network(build, None), "gradient(y, x)")
+    model, plain = with_and_without(network(build, None), monkeypatch)
     assert sum(found(model).values()) == 1
-    without_operators(monkeypatch)
-    plain = exported(network(build, None), "gradient(y, x)")
     kinds = set()
     for steps in range(1, 15):
         x = np.random.default_rng(steps).uniform(0.1, 1, (2, steps, 3)).astype(np.float32)

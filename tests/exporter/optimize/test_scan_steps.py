@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -107,10 +108,14 @@ def test_operators_of_a_step(
 
 
 def run_all(model: onnx.ModelProto, x: Any) -> list[Any]:
+    return list(opened(model.SerializeToString(deterministic=True)).run(None, {"x": x}))
+
+
+@functools.lru_cache(maxsize=4)
+def opened(content: bytes) -> Any:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return list(session.run(None, {"x": x}))
+    return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
 
 def test_final_rules_see_the_steps_too(monkeypatch: pytest.MonkeyPatch) -> None:
