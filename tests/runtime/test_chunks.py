@@ -14,7 +14,7 @@ from pullback import Bundle
 from pullback.backends.onnx import OnnxBackend
 from pullback.backends.sessions import ONE_THREAD_BYTES
 from pullback.calls.chunks import in_chunks
-from pullback.calls.rows import NARROW_ROW_BYTES, Choice, RowPlan
+from pullback.calls.rows import LEAST_CHUNK, NARROW_ROW_BYTES, Choice, RowPlan, fewest_rows
 from pullback.storage import content, opening
 from pullback.storage.opening import GraphFile
 
@@ -111,6 +111,32 @@ def test_how_many_threads_share_rows(net: Bundle, options: dict[str, Any], share
 def test_chunks_of_three_threads(row_bytes: int, batch: int, rows: int) -> None:
     """Narrow rows by what fits the cache; wide ones as soon as each thread has one; unknown ones not at all."""
     assert RowPlan(row_bytes, 3).rows(batch) == rows
+
+
+@pytest.mark.parametrize(
+    ("row_bytes", "weights", "threads", "batch", "rows"),
+    [
+        (2**19, 10 * 2**19, 1, 1, 1),
+        (2**19, 10 * 2**19, 1, 2, 1),
+        (2**16, 2**16, 1, 8, 8),
+        (2**16, 2**16, 1, 9, 5),
+        (2**16, 2**16, 1, 100, 8),
+        (2**22, 25 * 2**22, 1, 8, 2),
+        (2**22, 45 * 2**22, 1, 8, 3),
+        (2**22, 45 * 2**22, 2, 4, 2),
+        (NARROW_ROW_BYTES, 2**20, 1, 500, 500),
+        (NARROW_ROW_BYTES + 1, 2**20, 1, 500, 30),
+    ],
+)
+def test_chunks_of_rows_that_share_weights(row_bytes: int, weights: int, threads: int, batch: int, rows: int) -> None:
+    """What fits the cache, even a row alone, unless the weights are much larger; shared evenly."""
+    plan = RowPlan(row_bytes, threads, fewest_rows(row_bytes, weights, True))
+    assert plan.rows(batch) == rows
+
+
+def test_rows_that_use_weights_once_stay_together() -> None:
+    assert [fewest_rows(widest, 2**30, False) for widest in (0, 2**10, 2**22)] == [LEAST_CHUNK] * 3
+    assert fewest_rows(0, 2**30, True) == LEAST_CHUNK
 
 
 def test_a_choice_without_a_plan_is_never_split() -> None:

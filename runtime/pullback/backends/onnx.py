@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pullback.backends import Array
 from pullback.backends.session_cache import SessionCache, open_cache
 from pullback.backends.sessions import LEVELS, ONE_THREAD_BYTES, Opener, first_line, load_onnxruntime
-from pullback.calls.rows import NARROW_ROW_BYTES, WHOLE_BATCHES, Choice, RowPlan
+from pullback.calls.rows import NARROW_ROW_BYTES, WHOLE_BATCHES, Choice, RowPlan, fewest_rows
 from pullback.errors import InputError, NotExportedError, PullbackError
 from pullback.manifest import FunctionSpec
 from pullback.storage.opening import GraphFile, Opened
@@ -82,7 +82,8 @@ class OnnxBackend:
         graph = self._graph(function.name)
         shares = self._providers == ["CPUExecutionProvider"]
         one = self._threads is None and graph.size <= ONE_THREAD_BYTES
-        return RowPlan(graph.row_bytes, self._cores() if shares and not one else 1)
+        fewest = fewest_rows(graph.row_bytes, graph.size, graph.shares_weights)
+        return RowPlan(graph.row_bytes, self._cores() if shares and not one else 1, fewest)
 
     def _cores(self) -> int:
         if self._threads:

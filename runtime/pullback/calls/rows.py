@@ -8,9 +8,14 @@ from collections.abc import Callable, Sequence
 from pullback.backends import Array, Run
 from pullback.calls.chunks import batch_of, in_chunks
 
-# A chunk's widest value should have about this size, to stay in the cache, and a chunk at least so many rows.
+# A chunk's widest value should have about this size, to stay in the cache, and a chunk at least so many rows: each
+# weight is read once for all of them.
 CHUNK_BYTES = 2**19
 LEAST_CHUNK = 256
+
+# Where a row alone uses each weight many times, the weights may be so many times the widest value of a chunk instead.
+# python -m tests.benchmarks.wide_rows compares chunks.
+WEIGHTS_OVER_WIDEST = 20
 
 # With rows no wider than this, operators of a small net are too small to be shared among threads.
 NARROW_ROW_BYTES = 2**14
@@ -20,11 +25,13 @@ NARROW_ROW_BYTES = 2**14
 class RowPlan:
     """How batches are split: ``widest`` bytes of a row of the widest intermediate value, ``threads`` that share rows.
 
-    ``widest`` is 0 where it is unknown or where rows depend on each other: then nothing is split unasked.
+    ``widest`` is 0 where it is unknown or where rows depend on each other: then nothing is split unasked. ``fewest``:
+    rows of the smallest chunk.
     """
 
     widest: int = 0
     threads: int = 1
+    fewest: int = LEAST_CHUNK
 
     @property
     def narrow(self) -> bool:
@@ -35,25 +42,41 @@ class RowPlan:
     def least(self) -> int:
         """The smallest batch that is computed in chunks when the caller does not say how large they are; 0: none is.
 
-        Twice the rows that fit the cache; where rows are wide, as many as there are threads to share them: ONNX
-        Runtime's own threads share the work of one operator, which pays where there are fewer rows than threads.
+        Twice the rows that fit the cache, or one more where a few rows are worth a run; where rows are wide, as many as
+        there are threads to share them: ONNX Runtime's own threads share the work of one operator, which pays where
+        there are fewer rows than threads.
         """
         if not self.widest:
             return 0
-        return self.threads if self.threads > 1 and not self.narrow else 2 * self._rows_in_cache()
+        if self.threads > 1 and not self.narrow:
+            return self.threads
+        rows = self._rows_in_cache()
+        return rows + 1 if self.fewest < LEAST_CHUNK else 2 * rows
 
     def rows(self, batch: int) -> int:
         """Rows of a chunk of a ``batch``: chunks follow the widest value; those of wide rows, the threads too.
 
-        Without a split, all of them.
+        Without a split, all of them. Few rows are shared evenly.
         """
         if not self.least or batch < self.least:
             return max(batch, 1)
         rows = self._rows_in_cache()
+        if self.fewest < LEAST_CHUNK:
+            rows = -(-batch // -(-batch // rows))
         return rows if self.narrow else min(rows, -(-batch // self.threads))
 
     def _rows_in_cache(self) -> int:
-        return max(CHUNK_BYTES // self.widest, LEAST_CHUNK)
+        return max(CHUNK_BYTES // self.widest, self.fewest)
+
+
+def fewest_rows(widest: int, weights: int, shares_weights: bool) -> int:
+    """The fewest rows that are worth a run of their own: enough that reading ``weights`` bytes takes no time beside.
+
+    ``shares_weights``: a row alone uses each weight many times, as images and sequences do.
+    """
+    if not shares_weights or widest <= NARROW_ROW_BYTES:
+        return LEAST_CHUNK
+    return -(-weights // (WEIGHTS_OVER_WIDEST * widest))
 
 
 WHOLE_BATCHES = RowPlan()

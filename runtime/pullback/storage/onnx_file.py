@@ -18,6 +18,7 @@ from pullback.manifest import FileSpec, FunctionSpec, TensorSpec, shape_text, we
 from pullback.storage import external, wire
 
 MAX_DEPTH = 16
+STEP_BY_STEP = frozenset({"Loop", "Scan", "LSTM", "GRU", "RNN"})
 STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 
 # onnx.TensorProto.DataType
@@ -43,6 +44,14 @@ class Screened:
     weights: list[tuple[str, tuple[int, ...]]] = dataclasses.field(default_factory=list)
     parts: list[external.Part] = dataclasses.field(default_factory=list)
     beside: FileSpec | None = None
+    operators: set[str] = dataclasses.field(default_factory=set)
+
+    @property
+    def shares_weights(self) -> bool:
+        """Whether a row alone uses a weight many times: its widest value has places as well as channels, and no
+        operator goes from step to step, where few rows take as long as many."""
+        places = max((len(shape or ()) for _, _, shape in self.values), default=0) > 2
+        return places and self.operators.isdisjoint(STEP_BY_STEP)
 
     @property
     def row_bytes(self) -> int:
@@ -105,24 +114,25 @@ def _names(names: object) -> str:
     return ", ".join(sorted(names)) or "none"  # type: ignore[call-overload]
 
 
-def _graph(graph: memoryview, where: str, depth: int, found: Screened | None) -> None:
+def _graph(graph: memoryview, where: str, depth: int, found: Screened) -> None:
+    outermost = depth == 0
     if depth > MAX_DEPTH:
         raise DamagedError(f"{where}: graphs are nested deeper than {MAX_DEPTH} levels")
     for number, _, value in wire.fields(graph, where):
         if number == 1:
-            _node(wire.message(value, where), where, depth)
+            _node(wire.message(value, where), where, depth, found)
         elif number == 5:
-            _tensor(wire.message(value, where), where, found)
+            _tensor(wire.message(value, where), where, found if outermost else None)
         elif number == 15:
             _sparse_tensor(wire.message(value, where), where)
-        elif number in (11, 12) and found is not None:
+        elif number in (11, 12) and outermost:
             signatures = found.inputs if number == 11 else found.outputs
             signatures.append(_signature(wire.message(value, where), where))
-        elif number == 13 and found is not None:
+        elif number == 13 and outermost:
             found.values.append(_signature(wire.message(value, where), where))
 
 
-def _node(node: memoryview, where: str, depth: int) -> None:
+def _node(node: memoryview, where: str, depth: int, found: Screened) -> None:
     domains, op = [""], "?"
     for number, _, value in wire.fields(node, where):
         if number == 4:
@@ -130,7 +140,8 @@ def _node(node: memoryview, where: str, depth: int) -> None:
         elif number == 7:
             domains.append(wire.text(value, where))
         elif number == 5:
-            _attribute(wire.message(value, where), where, depth)
+            _attribute(wire.message(value, where), where, depth, found)
+    found.operators.add(op)
     for domain in domains:
         if domain not in STANDARD_DOMAINS:
             raise DamagedError(
@@ -138,12 +149,12 @@ def _node(node: memoryview, where: str, depth: int) -> None:
             )
 
 
-def _attribute(attribute: memoryview, where: str, depth: int) -> None:
+def _attribute(attribute: memoryview, where: str, depth: int, found: Screened) -> None:
     for number, _, value in wire.fields(attribute, where):
         if number in (5, 10):
             _tensor(wire.message(value, where), where)
         elif number in (6, 11):
-            _graph(wire.message(value, where), where, depth + 1, None)
+            _graph(wire.message(value, where), where, depth + 1, found)
         elif number in (22, 23):
             _sparse_tensor(wire.message(value, where), where)
         elif number == 21:

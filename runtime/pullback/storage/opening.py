@@ -18,6 +18,7 @@ from pullback.storage import Place, content, onnx_file
 from pullback.storage.archive import MAGIC, MANIFEST, Archive, write
 from pullback.storage.external import Weights
 from pullback.storage.folder import Folder, open_regular
+from pullback.storage.onnx_file import Screened
 from pullback.storage.program import Program
 from pullback.storage.remote import Remote
 
@@ -34,7 +35,8 @@ _PATIENCE_SECONDS = 10.0  # with a bundle that is replaced again and again while
 class GraphFile:
     """The ONNX file of a function, which ``read`` gives: ``size`` bytes, those of the weights beside it among them.
 
-    ``row_bytes``: bytes per row of its widest intermediate value; 0: unknown. ``forget`` lets go of what is in memory
+    ``row_bytes``: bytes per row of its widest intermediate value; 0: unknown. ``shares_weights``: see
+    :class:`~pullback.storage.onnx_file.Screened`. ``forget`` lets go of what is in memory
     for the first ``read`` alone, where there will be none. ``weights``: the file with its large weights, if any.
     """
 
@@ -43,6 +45,7 @@ class GraphFile:
     row_bytes: int = 0
     forget: Callable[[], None] = lambda: None
     weights: Weights | None = None
+    shares_weights: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,9 +154,9 @@ def _check_bundle(place: Place, text: bytes, saved_model: bool) -> Opened:
     for graph in found.functions:
         if graph.file is not None:
             whole = content.read(place, graph.file)
-            row_bytes = _check_graph(whole, graph, found.tolerance, place.where(graph.file.path))
+            screened = _check_graph(whole, graph, found.tolerance, place.where(graph.file.path))
             weights = Weights(place, graph.weights) if graph.weights is not None else None
-            graphs[graph.function.name] = _graph_file(place, graph.file, whole, row_bytes, weights)
+            graphs[graph.function.name] = _graph_file(place, graph.file, whole, screened, weights)
     content.check(place, found.golden)
     for file in found.saved_model:
         content.check(place, file)
@@ -176,8 +179,8 @@ def _check_bundle(place: Place, text: bytes, saved_model: bool) -> Opened:
     )
 
 
-def _check_graph(whole: bytes, graph: GraphSpec, tolerance: Tolerance, where: str) -> int:
-    """Bytes per row of the widest intermediate value of a graph that passed; raises ``BundleError``."""
+def _check_graph(whole: bytes, graph: GraphSpec, tolerance: Tolerance, where: str) -> Screened:
+    """What a graph that passed says of itself; raises ``BundleError``."""
     screened = onnx_file.screen(whole, where)
     inside = manifest.from_metadata_props(screened.metadata, where)
     beside = screened.beside
@@ -189,7 +192,7 @@ def _check_graph(whole: bytes, graph: GraphSpec, tolerance: Tolerance, where: st
             " copy or export the bundle again"
         )
     onnx_file.check_signature(screened, graph.function, where)
-    return screened.row_bytes
+    return screened
 
 
 def _open_onnx(place: Place, name: str, path: Path) -> Opened:
@@ -202,7 +205,7 @@ def _open_onnx(place: Place, name: str, path: Path) -> Opened:
     if screened.beside is not None and not name:
         raise BundleError(f"{where}: its weights are in another file; load the bundle that it belongs to")
     weights = Weights(place, screened.beside) if screened.beside is not None else None
-    graph = _graph_file(place, file, whole, screened.row_bytes, weights)
+    graph = _graph_file(place, file, whole, screened, weights)
     return Opened(path, file.sha256, (spec,), tolerance, {spec.name: graph}, None)
 
 
@@ -225,7 +228,7 @@ def _open_saved_model(path: Path) -> Opened:
     return Opened(path, digest.hexdigest(), found.functions, found.tolerance, {}, program)
 
 
-def _graph_file(place: Place, file: FileSpec, whole: bytes, row_bytes: int, weights: Weights | None) -> GraphFile:
+def _graph_file(place: Place, file: FileSpec, whole: bytes, screened: Screened, weights: Weights | None) -> GraphFile:
     """Gives ``whole``; a large one only once, and from the file again after that."""
     kept = [whole]
 
@@ -240,7 +243,7 @@ def _graph_file(place: Place, file: FileSpec, whole: bytes, row_bytes: int, weig
 
     del whole
     size = file.size + (weights.file.size if weights is not None else 0)
-    return GraphFile(size, read, row_bytes, forget, weights)
+    return GraphFile(size, read, screened.row_bytes, forget, weights, screened.shares_weights)
 
 
 def _read_again(place: Place, file: FileSpec) -> bytes:

@@ -501,14 +501,25 @@ def test_strided_pointwise_gradient_is_one_node() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("bowl", 4 * 64), ("hessian", 4 * 10 * 64), ("hvp", 4 * 64), ("cnn", 4 * 16 * 16 * 3)]
+    ("name", "size", "shares"),
+    [
+        ("bowl", 4 * 64, False),
+        ("hessian", 4 * 10 * 64, True),
+        ("hvp", 4 * 64, False),
+        ("cnn", 4 * 16 * 16 * 3, True),
+        ("transformer", 4 * 2 * 6 * 6, True),
+        ("lstm", 4 * 5 * 16, False),
+    ],
 )
-def test_file_says_how_wide_a_row_is(name: str, size: int) -> None:
-    """Of its largest intermediate value, wherever that has the batch axis: the runtime sizes its chunks by it."""
+def test_file_says_how_wide_a_row_is(name: str, size: int, shares: bool) -> None:
+    """Of its largest intermediate value, wherever that has the batch axis: the runtime sizes its chunks by it.
+
+    Weights are shared by the places of a row, and by the seeds of a Hessian, but not by steps.
+    """
     keras.utils.set_random_seed(1)
     bound = next(item for item in BOUNDS if item.name == name)
-    content = exported(bound.build(), bound.request).SerializeToString()
-    assert screen(content, name).row_bytes == size
+    found = screen(exported(bound.build(), bound.request).SerializeToString(), name)
+    assert (found.row_bytes, found.shares_weights) == (size, shares)
 
 
 def attribute_of(node: onnx.NodeProto, name: str) -> Any:
