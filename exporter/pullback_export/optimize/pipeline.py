@@ -30,6 +30,8 @@ from pullback_export.optimize.local.identities import shrunk, simplify
 from pullback_export.optimize.local.repeated_rows import before_expansion
 from pullback_export.optimize.local.signs_and_factors import regrouped
 from pullback_export.optimize.local.transposes import after_rearrangement
+from pullback_export.optimize.normalization.layer_norm import layer_norm
+from pullback_export.optimize.normalization.scale_first import scale_first
 from pullback_export.optimize.recurrent.fused import fused
 from pullback_export.optimize.recurrent.linear_steps import linear_steps
 from pullback_export.optimize.rewrite import Final, Local, Row
@@ -93,6 +95,12 @@ LOOPS: tuple[Row[Callable[[Graph], None]], ...] = (
 # On the finished graph, one after the other over all nodes.
 FINAL: tuple[Row[Final], ...] = (
     Row(
+        "layer_norm",
+        layer_norm,
+        "a layer normalisation is one operator, two passes over memory instead of nine",
+        "tests/exporter/optimize/test_layer_norm.py::test_operators",
+    ),
+    Row(
         "from_known_product",
         from_known_product,
         "s + y t for s (1 + x t) where y = s x is known",
@@ -100,6 +108,12 @@ FINAL: tuple[Row[Final], ...] = (
     ),
     Row(
         "factor_taken_out", factor_taken_out, "g (a + b) for g a + g b: one product less", f"{_COUNTS}::test_final_rule"
+    ),
+    Row(
+        "scale_first",
+        scale_first,
+        "the scale of a layer normalisation joins the weights in front of its derivative: two products less",
+        "tests/exporter/optimize/test_layer_norm.py::test_operators",
     ),
     Row(
         "in_order",

@@ -98,6 +98,14 @@ def _reduce(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: i
     return [tuple(size for axis, size in enumerate(shape) if axis not in reduced)]
 
 
+def _layer_norm(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+    """The normalised tensor, the means and the inverse deviations."""
+    shape = dims_of(operands)
+    first = attributes.get("axis", -1) % len(shape)
+    row = (*shape[:first], *[1] * (len(shape) - first))
+    return [shape, row, row][:outputs]
+
+
 def _arg_reduce(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     shape = list(dims_of(operands))
     axis = attributes.get("axis", 0) % len(shape)
@@ -183,6 +191,7 @@ _SHAPES: dict[str, Rule] = {
     **products.RULES,
     **dict.fromkeys(BROADCASTING, _broadcast),
     **dict.fromkeys(REDUCTIONS, _reduce),
+    "LayerNormalization": _layer_norm,
     "ArgMax": _arg_reduce,
     "ArgMin": _arg_reduce,
     "OneHot": _one_hot,

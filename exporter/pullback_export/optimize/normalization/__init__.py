@@ -1,0 +1,1 @@
+"""Normalisations as operators of ONNX, recognised by their equations."""
