@@ -144,6 +144,13 @@ def wide_and_separable() -> Any:
     return keras.Model(x, L.Dense(1)(L.GlobalAveragePooling2D()(hidden)))
 
 
+def normalised() -> Any:
+    """A scale for each place, as training leaves it."""
+    x = keras.Input((5, 6), name="x")
+    hidden = L.LayerNormalization(gamma_initializer="random_normal", beta_initializer="random_normal")(x)
+    return keras.Model(x, L.Dense(1)(L.GlobalAveragePooling1D()(L.Dense(3, "tanh")(hidden))))
+
+
 def gru() -> Any:
     """All states count."""
     x = keras.Input((5, 3), name="x")
@@ -179,6 +186,7 @@ NETWORKS = (
     NetworkSubject("strided 1x1", of_images(convolutional.strided_pointwise), "gradient(y, x)"),
     NetworkSubject("hard swish", of_images(convolutional.hard_swish), "gradient(y, x)"),
     NetworkSubject("GRU", gru, "gradient(y, x)"),
+    NetworkSubject("normalised", normalised, "gradient(y, x)"),
     NetworkSubject("wide and separable", wide_and_separable, "gradient(y, x)"),
 )
 # With free sizes, of which others are computed.

@@ -166,14 +166,9 @@ def _with_one_constant(graph: Region, factors: list[Value | None]) -> list[Value
 
 def _scaled_product(graph: Region, value: Value, factor: Array) -> Value | None:
     """``(x @ w) * c`` with ``c`` in the weights, of a ``value`` that nothing else reads; also of reshaped rows."""
-    rows = value.node
-    if rows is not None and rows.op_type == "Reshape" and rows.inputs[0] is not None:
-        product = rows.inputs[0]
-        if only_reader(product) is not rows or product.shape is None or product.dims[-1:] != value.dims[-1:]:
-            return None
-        scaled = _scaled_product(graph, product, factor.reshape(factor.shape[-1:])) if _is_row(factor) else None
-        return graph.emit("Reshape", [scaled, *rows.inputs[1:]], rows.attributes) if scaled is not None else None
     product = value.node
+    if product is not None and product.op_type == "Reshape":
+        return _scaled_rows(graph, product, factor)
     weights = weights_of(product)
     if product is None or weights is None or len(product.inputs) > 2 or _too_large(weights, factor):
         return None
@@ -184,8 +179,15 @@ def _scaled_product(graph: Region, value: Value, factor: Array) -> Value | None:
     return graph.emit(product.op_type, [product.inputs[0], _product(graph, weights, column)], product.attributes)
 
 
-def _is_row(factor: Array) -> bool:
-    return factor.ndim > 0 and factor.size == factor.shape[-1]
+def _scaled_rows(graph: Region, reshape: Node, factor: Array) -> Value | None:
+    """The same where the rows of the product are put into order before they are scaled."""
+    rows, ordered = reshape.inputs[0], reshape.outputs[0]
+    if rows is None or only_reader(rows) is not reshape or (factor.size,) != factor.shape[-1:]:
+        return None
+    if rows.shape is None or rows.dims[-1:] != ordered.dims[-1:]:
+        return None
+    scaled = _scaled_product(graph, rows, factor.reshape(-1))
+    return graph.emit("Reshape", [scaled, *reshape.inputs[1:]], reshape.attributes) if scaled is not None else None
 
 
 def _scaled(value: Value) -> list[tuple[Value, Array]]:

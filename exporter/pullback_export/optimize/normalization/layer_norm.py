@@ -138,18 +138,20 @@ def _known(moments: _Moments | None) -> Node | None:
 def _result(node: Node) -> Value | None:
     """The result or the inverse deviation of an operator, where ``node`` computes it from its other results."""
     for norm in dict.fromkeys(_norms(node, 4)):
-        x, scale, offset = norm.inputs
-        if x is None or scale is None or offset is None:
+        x, *constants = norm.inputs
+        own = [item.const for item in constants if item is not None and item.const is not None]
+        if x is None or len(own) != 2:
             continue
-        known = {x: _X, norm.outputs[1]: _MEAN, norm.outputs[2]: _INVERSE}
-        roots = [item for item in norm.outputs[2].uses() if isinstance(item, Node) and item.op_type == "Reciprocal"]
-        names = Arithmetic(known, {root.outputs[0]: _INVERSE for root in roots}, scale.const.shape)
+        result, mean, inverse = norm.outputs
+        roots = [item for item in inverse.uses() if isinstance(item, Node) and item.op_type == "Reciprocal"]
+        known = {x: _X, mean: _MEAN, inverse: _INVERSE}
+        names = Arithmetic(known, {root.outputs[0]: _INVERSE for root in roots}, own[0].shape)
         terms = names.terms(node.outputs[0])
         if terms is not None and list(terms) == [(_INVERSE,)] and (terms[_INVERSE,] == 1).all():
-            return norm.outputs[2]
+            return inverse
         affine = _affine(names, node.outputs[0])
-        if affine is not None and np.array_equal(affine.scale, scale.const) and np.array_equal(affine.offset, offset.const):
-            return norm.outputs[0]
+        if affine is not None and all(map(np.array_equal, (affine.scale, affine.offset), own)):
+            return result
     return None
 
 

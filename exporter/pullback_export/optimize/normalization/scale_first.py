@@ -13,7 +13,7 @@ from pullback_export.optimize.rewrite import made_by, only_reader, other_operand
 
 
 def scale_first(graph: Region, node: Node) -> Value | None:
-    """``dy * (inverse * scale)`` and ``(dy * (x - mean)) * scale`` as ``(dy * scale) * inverse`` and ``* (x - mean)``."""
+    """``dy * (inverse * scale)`` as ``(dy * scale) * inverse``, ``(dy * (x - mean)) * scale`` likewise."""
     if node.op_type != "Mul":
         return None
     for one, other in other_operand(node):
