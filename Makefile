@@ -36,7 +36,7 @@ demo: $(MAIN)/installed
 # The other two environments are made while the main tests run; they need the bundle that those tests write.
 test: $(MAIN)/installed
 	$(MAKE) --no-print-directory -j 2 test-main environments
-	$(MAKE) --no-print-directory test-runtime test-savedmodel
+	$(MAKE) --no-print-directory -j 2 test-runtime test-savedmodel
 
 # Every part runs, also after one that failed. Which failed, and how long each took, is printed at the end and stands in
 # build/test-all.txt. Downloads of the other environments take minutes of waiting: they are made while the main tests run.

@@ -85,7 +85,7 @@ def check_layer(row: LayerRow, dtype: str) -> None:
         for arg in args
     ]
     with safe_convolution():
-        concrete = tf.function(derivative_function(case)).get_concrete_function(*specs)
+        concrete = tf.function(derivative_function(case), autograph=False).get_concrete_function(*specs)
     model = convert(concrete, args, free=True)
     for batch in (1, 2, 7):
         arrays = draw(row.args(batch), dtype)

@@ -23,7 +23,7 @@ def exported(function: Callable[..., Any], args: Sequence[Arg], dtypes: Sequence
         tf.TensorSpec([None if axis in arg.free else size for axis, size in enumerate(arg.shape)], dtype)
         for arg, dtype in zip(args, dtypes, strict=True)
     ]
-    concrete = tf.function(lambda *tensors: list(function(*tensors))).get_concrete_function(*specs)
+    concrete = tf.function(lambda *tensors: list(function(*tensors)), autograph=False).get_concrete_function(*specs)
     return concrete, convert(concrete, args, free=True)
 
 

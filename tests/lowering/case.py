@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -173,13 +174,19 @@ def convert(concrete: Any, args: Sequence[Arg], free: bool) -> onnx.ModelProto:
 
 
 def run_onnx(model: onnx.ModelProto, inputs: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = _opened(model.SerializeToString(deterministic=True))
     feeds = {f"x{index}": array for index, array in enumerate(inputs)}
     results = session.run(None, {item.name: feeds[item.name] for item in session.get_inputs()})
     return list(results)
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(content: bytes) -> Any:
+    """The last model, which most tests run with several batches."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def split_complex(arrays: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:

@@ -14,6 +14,7 @@ from pullback_export.derivatives.vectorization import NotVectorizable, is_vector
 
 from tests.lowering.case import Case
 from tests.lowering.test_rules import ROWS
+from tests.rotation import in_turn
 
 SEEDS = 3
 
@@ -114,8 +115,18 @@ def routed(x: Any) -> Any:
     return tf.dynamic_stitch(rows, [tf.sin(part) for part in tf.dynamic_partition(x, expert, 2)])
 
 
-@pytest.mark.parametrize("function", [roll, segments, dilated, depthwise, grouped, routed])
-@pytest.mark.parametrize("batched", [True, False])
+def batched_and_whole(function: Any) -> list[Any]:
+    """Both, in turn."""
+    name = function.__name__
+    return in_turn(name, [pytest.param(function, True, id=f"{name}-batched"), pytest.param(function, False, id=name)])
+
+
+NOT_VECTORISED = (roll, segments, dilated, depthwise, grouped, routed)
+
+
+@pytest.mark.parametrize(
+    ("function", "batched"), [row for function in NOT_VECTORISED for row in batched_and_whole(function)]
+)
 def test_jacobians_of_what_is_not_vectorised(function: Any, batched: bool, tmp_path: pathlib.Path) -> None:
     """The gate compares them with one plain backward pass for each component."""
     spec = tf.TensorSpec([None if batched else 2, 12], tf.float64, name="x")

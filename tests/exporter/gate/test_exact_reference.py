@@ -21,6 +21,8 @@ from pullback_export.gate.exact_reference.used_results import UsedResults
 from pullback_export.gate.live_model import live
 from pullback_export.sources.opening import open_source
 
+from tests.rotation import in_turn
+
 layers = keras.layers
 Build = Callable[[str], Any]  # from a dtype
 ALL = ("jacobian(y, x)", "vjp(y, x)", "jvp(y, x)")
@@ -239,7 +241,7 @@ def off(actual: Any, wanted: Any) -> float:
     return float(np.abs(actual - wanted).max() / np.abs(wanted).max())
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+@pytest.mark.parametrize("row", in_turn("exact", [pytest.param(row, id=row.name) for row in ROWS], 2))
 def test_it_is_the_model_in_float64(row: Row) -> None:
     narrow = functions_of(row.build("float32"), row.shape, "float32", row.requests)
     wide = functions_of(row.build("float64"), row.shape, "float64", row.requests)

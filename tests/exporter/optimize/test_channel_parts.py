@@ -15,7 +15,14 @@ import pytest
 from pullback_export.optimize import pipeline
 from pullback_export.optimize.channels import parts as channel_parts
 
-from tests.exporter.optimize.test_convolutional import assert_same_numbers, dtype, mobile_block, network, normalised
+from tests.exporter.optimize.test_convolutional import (
+    assert_same_numbers,
+    dtype,
+    mobile_block,
+    network,
+    normalised,
+    variants,
+)
 from tests.exporter.optimize.test_counts import exported, types_of_calls
 
 __all__ = ["dtype"]  # a fixture
@@ -77,9 +84,7 @@ def without() -> Any:
     return mock.patch.object(pipeline, "WHOLE", ())
 
 
-@pytest.mark.parametrize("free", [False, True], ids=["fixed", "free"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"], indirect=True)
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.layers.__name__)
+@pytest.mark.parametrize(("row", "dtype", "free"), variants(ROWS), indirect=["dtype"])
 def test_numbers_with_and_without(row: Any, dtype: str, free: bool) -> None:
     model = network(row, free)
     with without():

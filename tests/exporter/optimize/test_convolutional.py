@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from unittest import mock
 
@@ -24,6 +24,7 @@ from pullback_export.optimize.local import identities
 
 from tests.benchmarks.convolutional import layout_changes
 from tests.exporter.optimize.test_counts import B, exported, run, types_of_calls
+from tests.rotation import in_turn
 
 L = keras.layers
 Layers = Callable[[Any], Any]
@@ -161,9 +162,21 @@ def assert_same_numbers(after: onnx.ModelProto, plain: onnx.ModelProto, dtype: s
             np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * np.abs(other).max(initial=0))
 
 
-@pytest.mark.parametrize("free", [False, True], ids=["fixed", "free"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"], indirect=True)
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.layers.__name__)
+def variants(rows: Sequence[Any]) -> list[Any]:
+    """Every row in both dtypes, of fixed and of free size: one of the four at a time, in turn."""
+    found = []
+    for row in rows:
+        name = row.layers.__name__
+        four = [
+            pytest.param(row, dtype, free, id=f"{name}-{dtype}-{'free' if free else 'fixed'}")
+            for dtype in ("float32", "float64")
+            for free in (False, True)
+        ]
+        found += in_turn(name, four)
+    return found
+
+
+@pytest.mark.parametrize(("row", "dtype", "free"), variants(ROWS), indirect=["dtype"])
 def test_numbers_with_and_without(row: Row, dtype: str, free: bool) -> None:
     model = network(row, free)
     with row.without():

@@ -17,6 +17,7 @@ from pullback_export.optimize import pipeline
 
 from tests.exporter.optimize.test_counts import exported, graph_of, types_of, written
 from tests.exporter.optimize.test_scan_steps import run_all
+from tests.rotation import in_turn
 
 L = keras.layers
 Layer = Callable[[str], Any]
@@ -126,14 +127,16 @@ def found(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def variants() -> Iterator[Any]:
-    """Every row with a fixed and a free number of steps; of most, the free one is left to ``make test-all``."""
+    """Every row with a fixed and a free number of steps, in turn."""
     for name, build, expected in ROWS:
-        yield pytest.param(build, expected, 6, id=f"{name}, fixed")
-        marks = [] if name in ("lstm", "gru", "both directions") else [pytest.mark.slow]
-        yield pytest.param(build, expected, None, id=f"{name}, free", marks=marks)
+        both_ways = [
+            pytest.param(build, expected, steps, id=f"{name}, {'free' if steps is None else 'fixed'}")
+            for steps in (6, None)
+        ]
+        yield from in_turn(name, both_ways)
 
 
-@pytest.mark.parametrize(("build", "expected", "steps"), variants())
+@pytest.mark.parametrize(("build", "expected", "steps"), list(variants()))
 def test_operator_in_the_place_of_a_loop(
     build: Layer, expected: dict[str, int], steps: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,11 +202,9 @@ def lengths_say_all(mask: Any) -> bool:
 
 @pytest.mark.parametrize(
     ("build", "expected", "steps"),
-    [
-        pytest.param(*row, steps, id=f"{name}, {steps}", marks=[] if fast else [pytest.mark.slow])
-        for name, *row in MASKED
-        for steps, fast in ((6, True), (None, name in ("lstm of sequences", "both directions of gru")))
-    ],
+    in_turn(
+        "masks", [pytest.param(*row, steps, id=f"{name}, {steps}") for name, *row in MASKED for steps in (6, None)], 3
+    ),
 )
 def test_masks(
     build: Layer,

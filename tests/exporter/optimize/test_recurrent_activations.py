@@ -27,6 +27,7 @@ from tests.exporter.optimize.test_recurrent import (
     with_and_without,
 )
 from tests.exporter.optimize.test_scan_steps import run_all
+from tests.rotation import in_turn
 
 L = keras.layers
 HARD = {"recurrent_activation": "hard_sigmoid"}
@@ -252,8 +253,10 @@ def growing(kind: str) -> Callable[..., Any]:
     return lambda shape, dtype: np.broadcast_to(np.repeat(3e3 * np.array(signs), 4), shape).astype(dtype)
 
 
-@pytest.mark.parametrize("activation", ["relu", "linear", "leaky_relu"])
-@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+GROWING = [(kind, activation) for activation in ("relu", "linear", "leaky_relu") for kind in ("LSTM", "GRU")]
+
+
+@pytest.mark.parametrize(("kind", "activation"), in_turn("states that grow", GROWING, 3))
 def test_states_that_grow(kind: str, activation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Inputs of usual size whose states grow up to infinities and NaNs: the numbers are those of the loop."""
     build = layer(kind, activation=activation, kernel_initializer="ones", recurrent_initializer=growing(kind))
