@@ -28,8 +28,9 @@ from pullback_export.gate.differences.conventions import Conventions
 from pullback_export.gate.exact_source import ExactSource
 from pullback_export.gate.laws import laws
 from pullback_export.gate.live_answers import AcceptedSample, ask
-from pullback_export.gate.live_model import Arrays, rows_of
+from pullback_export.gate.live_model import Arrays, row_count, rows_of
 from pullback_export.gate.prefetch import prefetched
+from pullback_export.gate.rows_apart import rows_are_apart
 from pullback_export.gate.samples import Samples, draw_samples
 from pullback_export.gate.sampling.seeds import Seeds
 from pullback_export.gate.supervision.limits import OverLimit
@@ -85,7 +86,8 @@ def check(
     """
     functions = [one.function for one in traced]
     drawn, notes = draw_samples(samples)
-    drawn, inputs, refused = Seeds.of(traced, source.batched).for_all(drawn)
+    apart = rows_are_apart(source, functions, drawn, bounds.usual)
+    drawn, inputs, refused = Seeds.of(traced, source.batched or apart).for_all(drawn)
     written = artifacts(functions, folder, formats)
     told = threading.Event()
     tasks = [
@@ -99,7 +101,7 @@ def check(
     with prefetched(tasks, WAITING_ANSWERS) as answered:
         exact = ExactSource.of(source if witness is None else witness.source, traced)
         try:
-            live = ask(source, functions, exact, drawn, inputs, bounds.usual, training)
+            live = ask(source, functions, exact, drawn, inputs, bounds.usual, training, apart)
             measured = [live.measured(index, conventions) for index in range(len(functions))]
         finally:
             told.set()
@@ -215,6 +217,8 @@ def _golden_cases(
     for number, item in accepted.items():
         without = unfit.get(number, set())
         rows = item.sample.rows if item.independent else None
+        if item.independent and without:  # rows that are apart without a batch, too
+            rows = row_count(item.inputs, function.whole)
         kept = [row for row in range(rows or 0) if row not in without]
         if not item.sample.golden or (without and (item.sample.extreme or not kept)):
             continue

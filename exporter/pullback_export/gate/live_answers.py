@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import numpy as np
 import tensorflow as tf
 from pullback.manifest import Tolerance
 from pullback.parity import Report, compare
@@ -17,16 +14,18 @@ from pullback_export.errors import ExportError
 from pullback_export.gate.differences import finite_differences
 from pullback_export.gate.differences.conventions import Conventions
 from pullback_export.gate.exact_source import ExactSource
-from pullback_export.gate.live_model import Arrays, Refused, in_every_row, refusal_of_given, rows_of, values
-from pullback_export.gate.points_apart import require_apart
-from pullback_export.gate.references import all_references
+from pullback_export.gate.live_model import Arrays, Refused, answer, row_count
+from pullback_export.gate.references import all_references, are_independent
+from pullback_export.gate.rows_apart import samples_interact
 from pullback_export.gate.samples import Sample, last_finite
 from pullback_export.gate.supervision.limits import OverLimit
 from pullback_export.gate.truth import Truth, truth_of, without_truth
 from pullback_export.gate.verdicts.surroundings import Surroundings
 from pullback_export.gate.verdicts.verdict import Expected
-from pullback_export.sources.batches import FUNCTIONS, POINTS
 from pullback_export.sources.source import Source
+
+# How far results for a row in other company may be from each other in float64, relative to the largest.
+APART = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +57,7 @@ class AcceptedSample:
 class Live:
     """What the live model says: by function and sample, its answer; None where it rejects the sample.
 
-    ``refusals`` says why not, in the model's words.
+    ``refusals`` says why not, in the model's words. ``apart``: there is no batch, but rows do not influence each other.
     """
 
     source: Source
@@ -70,10 +69,11 @@ class Live:
     exact: ExactSource
     truths: Sequence[Truth]
     refusals: Sequence[Mapping[int, str]] = ()
+    apart: bool = False
 
     def independent(self, index: int) -> bool:
         """Whether rows may go through the function of this index in other company than that of their sample."""
-        return self.source.batched and not self.interacting and not self.functions[index].totals
+        return are_independent(self.functions[index], self.source, self.interacting, self.apart)
 
     @property
     def centre(self) -> int:
@@ -137,15 +137,40 @@ class Live:
         exact = self.exact if has_truth or self.exact.source is not self.source else None
         known = {name: outputs[name] for name in self.source.outputs if name in outputs and exact is not None}
         answers = reference | truth
+        # Rows that are apart have differences of their own.
+        source = dataclasses.replace(self.source, batched=True) if self.apart else self.source
         try:
             return finite_differences.check(
-                self.source, exact, function, sample, inputs, answers, self.interacting, conventions, known
+                source, exact, function, sample, inputs, answers, self.interacting, conventions, known
             )
         except (tf.errors.OpError, ArithmeticError, ValueError, OverLimit) as problem:
             said = " ".join(str(problem).split())
             if self.samples[chosen].given is None and any(item.given is not None for item in self.samples):
                 return None
             return Report(notes=(f"{sample.label}: no central differences: beside it the live model fails: {said}",))
+
+    def keeps_apart(self, tolerance: Tolerance) -> bool:
+        """Whether all of the functions, derivatives too, give for a sample alone what they gave among all of them."""
+        rows = {number: row_count(item.inputs, ()) for number, item in enumerate(self.samples) if item.values}
+        several = [number for number, count in rows.items() if count > 1]
+        return bool(several) and all(
+            self._is_the_same(index, min(several, key=lambda number: rows[number]), tolerance)
+            for index in range(len(self.functions))
+        )
+
+    def _is_the_same(self, index: int, number: int, tolerance: Tolerance) -> bool:
+        """In the truth, where there is one: nothing there is rounding."""
+        function, inputs = self.functions[index], self.inputs[index][number]
+        wanted, truth = self.answers[index][number], self.truths[index].of(number)
+        if wanted is None:
+            return False
+        try:
+            if set(truth) == set(wanted):
+                found = self.exact.functions[function.name](inputs)
+                return compare(truth, found, Tolerance(APART, APART)).ok
+            return compare(wanted, answer(function, inputs), tolerance).ok
+        except (tf.errors.OpError, Refused):
+            return False
 
 
 def ask(
@@ -156,15 +181,18 @@ def ask(
     inputs: Sequence[Sequence[Arrays]],
     tolerance: Tolerance,
     training: bool,
+    apart: bool = False,
 ) -> Live:
     """The live model's answers to the samples ``drawn``, and the truth; ``inputs`` has them by function, with seeds.
+
+    For what is ``apart`` see :func:`~pullback_export.gate.rows_apart.rows_are_apart`.
 
     Raises :class:`ExportError` where samples of a "batched" model influence each other.
     """
     interacting = source.batched and samples_interact(source, functions, drawn, tolerance, training)
     answers: list[list[Arrays | None]] = []
     refusals: list[dict[int, str]] = []
-    for found in all_references(functions, source, drawn, inputs, interacting):
+    for found in all_references(functions, source, drawn, inputs, interacting, apart):
         answers.append([None if isinstance(item, Refused) else item for item in found])
         refusals.append({number: item.said for number, item in enumerate(found) if isinstance(item, Refused)})
         _require_one(drawn, found)
@@ -178,13 +206,16 @@ def ask(
             drawn,
             given,
             found,
-            source.batched and not interacting and not function.totals,
+            are_independent(function, source, interacting, apart),
         )
         if source.dtype == "float32"
         else without_truth(len(drawn))
         for function, given, found in zip(functions, inputs, answers, strict=True)
     ]
-    return Live(source, functions, drawn, inputs, answers, interacting, exact, truths, refusals)
+    live = Live(source, functions, drawn, inputs, answers, interacting, exact, truths, refusals, apart)
+    if apart and not live.keeps_apart(tolerance):
+        return ask(source, functions, exact, drawn, inputs, tolerance, training)
+    return live
 
 
 def _require_one(drawn: Sequence[Sample], found: Sequence[Arrays | Refused]) -> None:
@@ -197,94 +228,10 @@ def _require_one(drawn: Sequence[Sample], found: Sequence[Arrays | Refused]) -> 
 
 def _require_rows(evaluate: Function, drawn: Sequence[Sample], answers: Sequence[Arrays | None]) -> None:
     """Raises :class:`ExportError` where something is taken for batched that is computed from what all rows share."""
-    for sample, answer in zip(drawn, answers, strict=True):
-        for name, array in (answer or {}).items():
+    for sample, found in zip(drawn, answers, strict=True):
+        for name, array in (found or {}).items():
             if name not in evaluate.shared and (not array.ndim or len(array) != sample.rows):
                 raise ExportError(
                     f"{name!r} of shape {array.shape} has no batch axis, where there are {sample.rows} rows: name the"
                     " input that it is computed from, or export with batched=False"
                 )
-
-
-def samples_interact(
-    source: Source, functions: Sequence[Function], drawn: Sequence[Sample], tolerance: Tolerance, training: bool
-) -> bool:
-    """Whether a row alone gives something else than the row among others.
-
-    Such rows are no batch, and have no derivative each: :class:`ExportError`, unless ``training`` requests batch
-    statistics and only for gradients and vjps, which are then those of the sum over the batch, as a tape gives them.
-    """
-    sample, whole = _first_taken(source, drawn)
-    per_sample = [request for function in functions for request in function.requests]
-    if sample is None or sample.rows is None:
-        return False
-    shared = functions[0].shared
-    for name in source.outputs:
-        if name not in shared and (whole[name].ndim == 0 or whole[name].shape[0] != sample.rows):
-            raise ExportError(
-                f"output {name!r} has no batch axis; export with batched=False for whole-tensor derivatives, or remove"
-                " it from what the model returns"
-            )
-    loose = Tolerance(max(1e-3, tolerance.float32), max(1e-7, tolerance.float64))
-    if source.points:
-        require_apart(source, functions, sample, whole, loose)
-    alone = _in_parts(source, sample, shared)
-    whole = in_every_row(whole, shared, sample.inputs, source.shared)
-    for name in source.outputs if alone is not None else ():
-        if whole[name].dtype.kind != "f" and name not in shared:
-            continue
-        part = (alone or {})[name]
-        if compare({name: whole[name][: len(part)]}, {name: part}, loose).ok:
-            continue
-        if name in shared:
-            raise ExportError(
-                f"output {name!r} has no batch axis and changes with the samples of the batch: export with"
-                " batched=False, or do not return it from the model"
-            )
-        if training and all(request.sums_over_batch for request in per_sample):
-            return True
-        raise ExportError(
-            f"output {name!r} of one sample changes with the other samples of its batch, so there is no derivative per"
-            " sample; export with batched=False, where derivatives are those of the whole tensor"
-            + _crossed(source, whole[name])
-        )
-    return False
-
-
-def _crossed(source: Source, array: np.ndarray[Any, Any]) -> str:
-    """The end of a message, where rows of one input meet those of another: ``(B, m)``, ``(N, 2)`` to ``(B, N)``."""
-    inputs = [spec.name for spec in source.inputs if source.lead(spec.name)]
-    if len(inputs) < 2 or array.ndim < 2 or array.shape[0] != array.shape[1]:
-        return ""
-    return (
-        f". If every row of {inputs[0]} meets every row of {inputs[1]}, as functions meet points, write batch_axes=2,"
-        f" batched={dict(zip(inputs, (FUNCTIONS, POINTS), strict=False))} (docs/howto/points.md)"
-    )
-
-
-def _first_taken(source: Source, drawn: Sequence[Sample]) -> tuple[Sample | None, Arrays]:
-    """The first sample of several rows that the model takes, with its values; the caller's must be taken."""
-    for sample in drawn:
-        if sample.rows is None or sample.rows < 2:
-            continue
-        try:
-            return sample, values(source, sample.inputs, whole=sample.given is not None)
-        except Refused as problem:
-            if sample.given is not None:
-                run = functools.partial(values, source)
-                raise refusal_of_given(sample.given, run, sample.inputs, problem, source.shared) from problem
-    return None, {}
-
-
-def _in_parts(source: Source, sample: Sample, shared: Collection[str]) -> Arrays | None:
-    """Values of the first rows, computed one at a time, or two where the model rejects one alone; else None."""
-    for size in (1, 2):
-        rows = min(sample.rows or 0, 4) // size * size
-        try:
-            some = [rows_of(sample.inputs, slice(at, at + size), source.shared) for at in range(0, rows, size)]
-            parts = [in_every_row(values(source, part), shared, part, source.shared) for part in some]
-        except Refused:
-            continue
-        if rows:
-            return {name: np.concatenate([part[name] for part in parts]) for name in source.outputs}
-    return None

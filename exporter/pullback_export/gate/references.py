@@ -28,6 +28,7 @@ def all_references(
     drawn: Sequence[Sample],
     inputs: Sequence[Sequence[Arrays]],
     interacting: bool,
+    apart: bool = False,
 ) -> Iterator[list[Arrays | Refused]]:
     """The answers of each function in turn, of which ``evaluate`` is the first, to its ``inputs`` for each sample.
 
@@ -37,18 +38,18 @@ def all_references(
     evaluate, *products = functions
     both = _with_values(products[0], evaluate) if products else None
     if both is not None:
-        answers = references(both, source, drawn, inputs[1], interacting)
+        answers = references(both, source, drawn, inputs[1], interacting, apart)
         values = _read(evaluate, answers)
         left = [index for index, item in enumerate(values) if isinstance(item, Refused)]
         # Under the name of the product, whose runs say how long a run of this model takes.
         alone = dataclasses.replace(evaluate, name=both.name)
         some, those = [drawn[index] for index in left], [inputs[0][index] for index in left]
-        for index, item in zip(left, references(alone, source, some, those, interacting), strict=True):
+        for index, item in zip(left, references(alone, source, some, those, interacting, apart), strict=True):
             values[index] = item
         yield values
         yield _read(products[0], answers)
     for function, given in list(zip(functions, inputs, strict=True))[2 if both is not None else 0 :]:
-        yield references(function, source, drawn, given, interacting)
+        yield references(function, source, drawn, given, interacting, apart)
 
 
 def _with_values(product: Function, evaluate: Function) -> Function | None:
@@ -67,7 +68,12 @@ def _read(function: Function, answers: Sequence[Arrays | Refused]) -> list[Array
 
 
 def references(
-    function: Function, source: Source, drawn: Sequence[Sample], inputs: Sequence[Arrays], interacting: bool
+    function: Function,
+    source: Source,
+    drawn: Sequence[Sample],
+    inputs: Sequence[Arrays],
+    interacting: bool,
+    apart: bool = False,
 ) -> list[Arrays | Refused]:
     """The live model's answer to each sample, or its refusal; a caller's sample that it refuses is an error.
 
@@ -76,19 +82,24 @@ def references(
     """
     found: list[Arrays | Refused | None] = [None] * len(drawn)
     full = [index for index, sample in enumerate(drawn) if sample.rows != 0]
-    independent = source.batched and not interacting and not function.totals
+    independent = are_independent(function, source, interacting, apart)
     for group in of_one_size(inputs, full, function.whole) if independent else ():
         together = joined([inputs[index] for index in group], function.whole) if len(group) > 1 else None
         answers = live_rows(function, together) if together is not None else None
         start = 0
         for index in group if answers is not None else ():
-            rows = drawn[index].rows or 0
+            rows = row_count(inputs[index], function.whole)
             found[index] = {name: array[start : start + rows] for name, array in (answers or {}).items()}
             start += rows
     for index, sample in enumerate(drawn):
         if found[index] is None:
             found[index] = _alone(function, sample, inputs[index], independent)
     return [item for item in found if item is not None]
+
+
+def are_independent(function: Function, source: Source, interacting: bool, apart: bool) -> bool:
+    """Whether rows may go through ``function`` in any company: those of a batch, or what is ``apart`` without one."""
+    return apart or (source.batched and not interacting and not function.totals)
 
 
 def _alone(function: Function, sample: Sample, inputs: Arrays, independent: bool) -> Arrays | Refused:

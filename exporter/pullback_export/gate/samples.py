@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pullback_export.gate.sampling import domain_search
-from pullback_export.gate.sampling.free_axes import Sampler, Sizes, sizes_to_compare, with_found_axes
+from pullback_export.gate.sampling.free_axes import FIRST_SEED, Sampler, Sizes, sizes_to_compare, with_found_axes
 from pullback_export.gate.sampling.given import Given, read_samples
 from pullback_export.gate.sampling.resampling import Resampler, sizes_of
 from pullback_export.sources.source import Source
@@ -29,6 +29,7 @@ class Sample:
 
     ``given`` is what the caller gave, where it is the caller's; a sample without it never refuses an export alone.
     ``resized``: free axes have other sizes than usual. ``extreme``: zeros, or far larger values than the model sees.
+    ``values`` are those of the live model, where it was asked for them when the sample was drawn.
     """
 
     label: str
@@ -39,6 +40,7 @@ class Sample:
     given: Given | None = None
     resized: bool = False
     extreme: bool = False
+    values: dict[str, np.ndarray[Any, Any]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +119,8 @@ def draw_samples(samples: Samples) -> tuple[list[Sample], list[str]]:
     source, sampler = samples.source, samples.sampler
     given = [_given(source, sampler, item) for item in samples.given]
     if samples.aborting and sampler.sizes:
-        return [*given, *_usual(samples, 2)], [
+        usual = _batches(sampler, bool(given)) if source.batched else _whole(sampler, bool(given), 2, None)
+        return [*given, *usual], [
             f"free axes were compared at the sizes of the samples only: TensorFlow's kernel of {samples.aborting} ends"
             " the process at sizes that it cannot take; samples=[{...}, {...}] of several sizes prove more"
         ]
@@ -129,7 +132,13 @@ def draw_samples(samples: Samples) -> tuple[list[Sample], list[str]]:
     others, notes = sizes_to_compare(source, sampler, known)
     ample = None if source.batched or given else _ample(others, sampler.sizes)
     resized = [_resized(samples, item, number, number == ample) for number, item in enumerate(others)]
-    return [*given, *_usual(samples, 2 if ample is None else 1), *resized], notes
+    if source.batched:
+        return [*given, *_batches(sampler, bool(given)), *resized], notes
+    extreme = None if given else _smallest(others, sampler.sizes)
+    ordinary = 2 if ample is None else int(not _has_three(others, sampler.sizes))
+    if not ordinary:
+        resized = [dataclasses.replace(item, golden=number == ample) for number, item in enumerate(resized)]
+    return [*given, *_whole(sampler, bool(given), ordinary, extreme), *resized], notes
 
 
 def _ample(others: Sequence[Sizes], usual: Mapping[str, int]) -> int | None:
@@ -140,16 +149,25 @@ def _ample(others: Sequence[Sizes], usual: Mapping[str, int]) -> int | None:
     return None
 
 
+def _has_three(others: Sequence[Sizes], usual: Mapping[str, int]) -> bool:
+    """Whether there are three sizes of every axis among the ``others`` alone, the usual ones not counted."""
+    return all(len({item.sizes[label] for item in others if label in item.sizes} - {size}) >= 3
+               for label, size in usual.items())  # fmt: skip
+
+
+def _smallest(others: Sequence[Sizes], usual: Mapping[str, int]) -> Sizes | None:
+    """The smallest of the ``others``, if any, in which every axis has a size and none has one: for extreme values."""
+    fit = [item for item in others if item.sizes.keys() == usual.keys() and min(item.sizes.values()) > 1]
+    fit = [item for item in fit if all(item.sizes[label] <= usual[label] for label in usual)]
+    return min(fit, key=lambda item: sum(item.sizes.values()), default=None)
+
+
 def _resized(samples: Samples, sizes: Sizes, number: int, smooth: bool) -> Sample:
-    rows = 2 if samples.source.batched else None
-    inputs = samples.sampler.draw("usual", rows, sizes.sizes, 10 + number, sizes.renumbered)
-    return Sample(str(sizes), inputs, rows, smooth, False, resized=True)
-
-
-def _usual(samples: Samples, ordinary: int) -> list[Sample]:
-    """Those of the usual sizes; where there are no rows, as many ``ordinary`` ones."""
-    sampler, given = samples.sampler, bool(samples.given)
-    return _batches(sampler, given) if samples.source.batched else _whole(sampler, given, ordinary)
+    """Where there are no rows, it is what the live model was tried with."""
+    if not samples.source.batched:
+        return Sample(str(sizes), sizes.inputs, None, smooth, False, resized=True, values=sizes.values)
+    inputs = samples.sampler.draw("usual", 2, sizes.sizes, FIRST_SEED + number, sizes.renumbered)
+    return Sample(str(sizes), inputs, 2, smooth, False, resized=True)
 
 
 def _batches(sampler: Sampler, given: bool) -> list[Sample]:
@@ -164,15 +182,18 @@ def _batches(sampler: Sampler, given: bool) -> list[Sample]:
     return [*found, Sample(f"2 {many}", sampler.draw("usual", 2, {}, 5), 2, False, False)] if given else found
 
 
-def _whole(sampler: Sampler, given: bool, ordinary: int) -> list[Sample]:
-    label = "like the samples" if given else "random"
+def _whole(sampler: Sampler, given: bool, ordinary: int, extreme: Sizes | None) -> list[Sample]:
+    """As many ``ordinary`` samples of the usual sizes, and ``extreme`` values in these sizes, where they are others."""
+    label, other = "like the samples" if given else "random", extreme is not None
+    sizes, renumbered = (extreme.sizes, extreme.renumbered) if extreme is not None else ({}, False)
+    zeros, large = (sampler.draw(kind, None, sizes, seed, renumbered) for kind, seed in (("zeros", 2), ("large", 3)))
     return [
         *(
             Sample(f"{label} {i}", sampler.draw("usual", None, {}, i), None, True, not given and not i)
             for i in range(ordinary)
         ),
-        Sample("zeros", sampler.draw("zeros", None, {}, 2), None, False, not given, extreme=True),
-        Sample("large values", sampler.draw("large", None, {}, 3), None, False, False, extreme=True),
+        Sample("zeros", zeros, None, False, not given, resized=other, extreme=True),
+        Sample("large values", large, None, False, False, resized=other, extreme=True),
     ]
 
 

@@ -150,6 +150,32 @@ def test_a_wrong_last_row_is_contradicted(two_rows_at_once: None) -> None:
     assert not check(source, points, "gradient(y, x)", np.array([[1], [1], [1.001]])).ok
 
 
+MANY = np.random.default_rng(4).normal(size=(3, 1000))
+
+
+@pytest.mark.parametrize("kink", [False, True])
+def test_rounding_in_many_components_is_no_kink(kink: bool) -> None:
+    """A thousand values near one that hardly change: each is rounded, and together that is more than a kink may be.
+
+    A kink of the first row is one all the same.
+    """
+
+    def many(x: Any) -> Any:
+        bend = tf.nn.relu(x[:, :1] - X[0, 0]) if kink else 0.0
+        return {"y": 1 + 1e-6 * (x @ MANY + bend)}
+
+    source, points = counted(many)
+    (_, function) = Derivatives(source, [parse_request("vjp(y, x)")], "error").functions()
+    inputs = {"x": X, "adj_y": np.random.default_rng(6).normal(size=(3, 1000))}
+    reference = live(function, inputs)
+    assert reference is not None
+    points.clear()
+    report = finite_differences.check(source, None, function, Sample("it", {"x": X}, 3, True, True), inputs, reference)
+    assert report.ok
+    assert len(points) == 3  # one step is enough
+    assert any(" 1 of 3 central differences lie at a kink" in note for note in report.notes) is kink
+
+
 def exact_smooth() -> tuple[Source, ExactSource, Function]:
     source = open_source(smooth, [tf.TensorSpec([None, 3], tf.float32, name="x")], None, None, False)
     functions = Derivatives(source, [parse_request("hessian(y, x)")], "error").functions()

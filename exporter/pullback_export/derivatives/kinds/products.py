@@ -48,11 +48,15 @@ class VJP(Request):
         )
 
     def measured(self, quotient: Quotient, step: float) -> tuple[Array, Array]:
-        """The difference quotient of ``of``, contracted with the adjoint: ``(B,)``, as points add up."""
+        """The difference quotient of ``of``, contracted with the adjoint: ``(B,)``, as points add up.
+
+        One-sided differences are apart by rounding in every component: only what is beyond it adds up to a kink.
+        """
         central, apart = quotient.along(quotient.direction, step)
         adjoint = quotient.inputs[self.seeds[0].name].astype(np.float64)
         axes = tuple(range(1 if quotient.missing else quotient.lead, adjoint.ndim))
-        return np.asarray((adjoint * central).sum(axis=axes)), np.asarray((np.abs(adjoint) * apart).sum(axis=axes))
+        beyond = np.abs(adjoint) * np.maximum(apart - quotient.noise(step), 0)
+        return np.asarray((adjoint * central).sum(axis=axes)), np.asarray(beyond.sum(axis=axes))
 
 
 class AlongTangent(Request):

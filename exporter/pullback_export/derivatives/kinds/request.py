@@ -90,6 +90,9 @@ class Quotient(Protocol):
     def along(self, direction: Array, step: float) -> tuple[Array, Array]:
         """The difference quotient along ``direction``, and the difference between the one-sided ones."""
 
+    def noise(self, step: float) -> float:
+        """What rounding does to one component of a difference quotient."""
+
 
 @dataclasses.dataclass(frozen=True, init=False)
 class Request:

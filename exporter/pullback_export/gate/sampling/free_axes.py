@@ -15,6 +15,8 @@ from pullback_export.sources.source import Source
 Arrays = dict[str, np.ndarray[Any, Any]]
 # Rows of a try, where there is a batch.
 TRIED_ROWS = 3
+# Samples of other sizes are drawn with the seeds from here on.
+FIRST_SEED = 10
 # Larger sizes than this are not tried, where the model takes smaller ones.
 MODERATE = 48
 # Sizes tried for an axis at most.
@@ -39,10 +41,15 @@ class Sampler(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """Sizes of the free axes to compare at; ``renumbered`` as in :meth:`Sampler.draw`."""
+    """Sizes of the free axes to compare at; ``renumbered`` as in :meth:`Sampler.draw`.
+
+    The live model was asked for ``inputs`` of these sizes, and gave ``values``.
+    """
 
     sizes: dict[str, int]
     renumbered: bool
+    inputs: Arrays
+    values: Arrays
 
     def __str__(self) -> str:
         return ", ".join(f"{label} = {size}" for label, size in self.sizes.items())
@@ -95,7 +102,7 @@ def sizes_to_compare(source: Source, sampler: Sampler, known: Mapping[str, set[i
             sampler.sizes[label],
             *(item.sizes[label] for item in taken if label in item.sizes),
         }
-        ladder = _Ladder(source, sampler, [label])
+        ladder = _Ladder(source, sampler, [label], len(taken))
         ladder.climb({label: len(seen)})
         taken += ladder.taken
         seen |= {item.sizes[label] for item in ladder.taken}
@@ -116,10 +123,11 @@ def _too_few(source: Source, label: str, seen: set[int], refused: Mapping[int, s
 class _Ladder:
     """Tries sizes of some axes, all at once, until there are enough that the model takes."""
 
-    def __init__(self, source: Source, sampler: Sampler, labels: Sequence[str]) -> None:
+    def __init__(self, source: Source, sampler: Sampler, labels: Sequence[str], before: int = 0) -> None:
         self._source = source
         self._sampler = sampler
         self._labels = labels
+        self._before = before
         self.taken: list[Sizes] = []
         self.refused: dict[int, str] = {}
 
@@ -139,11 +147,14 @@ class _Ladder:
         return wanted <= 0
 
     def _take(self, sizes: dict[str, int]) -> bool:
-        said = ""
+        said, seed = "", FIRST_SEED + self._before + len(self.taken)
         for renumbered in (False, True):
-            said = _refusal(self._source, self._sampler, sizes, renumbered)
-            if not said:
-                self.taken.append(Sizes(sizes, renumbered))
+            try:
+                inputs, found = _tried(self._source, self._sampler, sizes, renumbered, seed)
+            except Refused as problem:
+                said = problem.said
+            else:
+                self.taken.append(Sizes(sizes, renumbered, inputs, found))
                 return True
         self.refused[next(iter(sizes.values()))] = said
         return False
@@ -172,12 +183,19 @@ def _is_prime(size: int) -> bool:
 
 def _refusal(source: Source, sampler: Sampler, sizes: Mapping[str, int], renumbered: bool = False) -> str:
     """What the live model says against these sizes; nothing where it takes them."""
-    rows = TRIED_ROWS if source.batched else None
     try:
-        values(source, sampler.draw("usual", rows, sizes, 0, renumbered))
+        _tried(source, sampler, sizes, renumbered, 0)
     except Refused as problem:
         return problem.said
     return ""
+
+
+def _tried(
+    source: Source, sampler: Sampler, sizes: Mapping[str, int], renumbered: bool, seed: int
+) -> tuple[Arrays, Arrays]:
+    """Inputs of these sizes and what the live model gives for them; raises :class:`Refused`."""
+    inputs = sampler.draw("usual", TRIED_ROWS if source.batched else None, sizes, seed, renumbered)
+    return inputs, values(source, inputs)
 
 
 def _of_one_size(samples: Sequence[Mapping[str, int]]) -> list[list[str]]:

@@ -12,6 +12,7 @@ it: as both are one graph, its error is rounding and nothing else. No artifact i
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -94,7 +95,7 @@ class Surroundings:
             return live_rows(self.function, point) if self.independent else live(self.function, point)
         try:
             with limits.watched(f"truth {self.function.name}"):
-                return self._best(exact, point, {})
+                return self._best(exact, point)
         except (tf.errors.OpError, limits.OverLimit):
             return None
 
@@ -132,29 +133,61 @@ class Surroundings:
         return in_every_row(found, self.exact.shared, point, self.exact.whole)
 
     def _answers(self, number: int, rows: Sequence[int], exact: ExactFunction | None) -> list[Answer]:
-        """What is said at the points of the group ``number``, of what the live model takes."""
-        key = (number, exact is not None, tuple(rows) if self.independent else ())
-        if key not in self._known:
-            points = [self._point((number, index), step, rows) for index, step in enumerate(STEPS[number])]
-            found = [(point, answer) for point, answer in zip(points, self._live(points), strict=True) if answer]
-            self._known[key] = [(answer, self._best(exact, point, answer)) for point, answer in found]
-        return self._known[key]
+        """What is said at the points of the group ``number``, of what the live model takes.
 
-    def _best(self, exact: ExactFunction | None, point: Arrays, answer: Arrays) -> Arrays:
-        return answer if exact is None else in_every_row(exact(point), exact.shared, point, exact.whole)
+        Where the points of all groups may go through it together, the first to be wanted brings all: a pass costs more
+        than a row.
+        """
+        key = (exact is not None, tuple(rows) if self.independent else ())
+        if (number, *key) not in self._known:
+            groups = [
+                [self._point((one, i), step, rows) for i, step in enumerate(STEPS[one])] for one in range(len(STEPS))
+            ]
+            together = self._together([point for group in groups for point in group])
+            answer = live_rows(self.function, together) if together is not None else None
+            if answer is None:
+                self._known[(number, *key)] = self._with_truth(groups[number], self._live(groups[number]), exact)
+            else:
+                points = [point for group in groups for point in group]
+                found = iter(self._with_truth(points, _split(answer, len(points)), exact))
+                for one, group in enumerate(groups):
+                    self._known[(one, *key)] = list(itertools.islice(found, len(group)))
+        return self._known[(number, *key)]
+
+    def _with_truth(
+        self, points: Sequence[Arrays], answers: Sequence[Arrays | None], exact: ExactFunction | None
+    ) -> list[Answer]:
+        """The live model's ``answers`` and the best ones, where it has one."""
+        found = [(point, answer) for point, answer in zip(points, answers, strict=True) if answer]
+        if exact is None or not found:
+            return [(answer, answer) for _, answer in found]
+        best = self._bests(exact, [point for point, _ in found])
+        return [(answer, there) for (_, answer), there in zip(found, best, strict=True)]
+
+    def _bests(self, exact: ExactFunction, points: Sequence[Arrays]) -> Sequence[Arrays]:
+        """The truth at each point."""
+        together = self._together(points)
+        if together is None:
+            return [self._best(exact, point) for point in points]
+        return _split(self._best(exact, together), len(points))
+
+    def _best(self, exact: ExactFunction, point: Arrays) -> Arrays:
+        return in_every_row(exact(point), exact.shared, point, exact.whole)
 
     def _live(self, points: Sequence[Arrays]) -> Sequence[Arrays | None]:
         if not self.independent:
             return [live(self.function, point) for point in points]
-        few = len(points) * row_count(points[0], self.function.whole) <= ROWS_AT_ONCE
-        together = joined(points, self.function.whole) if few else None
+        together = self._together(points)
         if together is None:
             return [live_rows(self.function, point) for point in points]
         answer = live_rows(self.function, together)
-        if answer is None:
-            return [None] * len(points)
-        parts = {name: np.split(array, len(points)) for name, array in answer.items()}
-        return [{name: parts[name][index] for name in parts} for index in range(len(points))]
+        return [None] * len(points) if answer is None else _split(answer, len(points))
+
+    def _together(self, points: Sequence[Arrays]) -> Arrays | None:
+        """The rows of all points, where there are few and they may go through a model together."""
+        if not self.independent or len(points) * row_count(points[0], self.function.whole) > ROWS_AT_ONCE:
+            return None
+        return joined(points, self.function.whole)
 
     def _point(self, seed: tuple[int, int], step: float | None, rows: Sequence[int], units: float = 1.0) -> Arrays:
         """What moves an input does not depend on which rows are wanted, nor on the number of ``units``."""
@@ -165,6 +198,12 @@ class Surroundings:
             for name, array in self.inputs.items()
         }
         return rows_of(point, list(rows), self.function.whole) if self.independent else point
+
+
+def _split(answer: Arrays, count: int) -> list[Arrays]:
+    """The parts of an answer to as many points."""
+    parts = {name: np.split(array, count) for name, array in answer.items()}
+    return [{name: found[index] for name, found in parts.items()} for index in range(count)]
 
 
 def moved_by_units(

@@ -36,6 +36,9 @@ def steep(x: Any) -> Any:
     return {"y": tf.where(x > 1, (x - tf.round(x)) * 1e4, x + tf.where(x > 0.25, 1.0, 0.0))}
 
 
+POINTS = sum(len(group) for group in STEPS)
+
+
 class Counted:
     """A function that keeps the sizes of the batches it was called with."""
 
@@ -83,7 +86,10 @@ def test_nothing_is_asked_where_the_tolerance_decides() -> None:
 
 @pytest.mark.parametrize("independent", [True, False])
 def test_rows_in_question_come_first(independent: bool) -> None:
-    """One unit in the last place of one row explains it: one call with one row, and none for the next artifact."""
+    """One unit in the last place of one row explains it: one call, and none for the next artifact.
+
+    What is one row goes through the model at all points at once.
+    """
     counted = Counted()
     item = sample_of(counted, [0.1, 0.2, 0.3, 0.4, 2.0001], independent)
     unit = float(np.spacing(np.float32(2.0001))) * 1e4
@@ -91,7 +97,7 @@ def test_rows_in_question_come_first(independent: bool) -> None:
         report = check(item, off_by(item, [0, 0, 0, 0, 4 * unit]))
         assert report.ok
         assert any("rounding" in warning for warning in report.warnings)
-        assert counted.sizes == [1 if independent else ROWS]
+        assert counted.sizes == [POINTS if independent else ROWS]
 
 
 def test_every_row_counts_in_the_end() -> None:
@@ -100,8 +106,7 @@ def test_every_row_counts_in_the_end() -> None:
     item = sample_of(counted, [0.1, 0.2, 0.3, 0.4, 2.0001])
     unit = float(np.spacing(np.float32(2.0001))) * 1e4
     assert check(item, off_by(item, [3 * unit, 0, 0, 0, 0])).ok
-    assert counted.sizes[: len(STEPS)] == [len(group) for group in STEPS]  # row 0 alone
-    assert counted.sizes[len(STEPS) :] == [ROWS - 1]  # then the rest, until it is explained
+    assert counted.sizes == [POINTS, ROWS - 1]  # row 0 alone, then the rest, until it is explained
 
 
 @pytest.mark.parametrize("x", [[0.1, 0.2, 0.3, 0.4, 0.5], [0.1, 0.2, 0.3, 0.4, 2.0001]])
@@ -113,7 +118,7 @@ def test_a_real_error_is_none_of_it(x: list[float]) -> None:
         report = check(item, off_by(item, [0, 0, 1e4, 0, 0]))
         assert not report.ok
         assert "of its size" in report.failures[0].problem
-        assert sum(counted.sizes) == ROWS * sum(len(group) for group in STEPS) + 2
+        assert sum(counted.sizes) == ROWS * POINTS + 2
 
 
 def test_a_small_error_of_a_smooth_row_fails() -> None:
