@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from tests.lowering.case import TOLERANCE, Arg, assert_close, convert, run_onnx
+from tests.rotation import in_turn
 
 L = keras.layers
 T3 = Arg((2, 5, 3), free=(0, 1))
@@ -102,7 +103,7 @@ def test_keras_refuses_no_steps(kind: str, sequences: bool) -> None:
             call(tf.zeros([2, 0, 3]))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", in_turn("jacobian of all steps", ["float32", "float64"]))
 def test_jacobian_of_all_steps(dtype: str) -> None:
     """Every output of every step at once, by ``pfor`` through the backward loop."""
     layer = L.LSTM(2, return_sequences=True, dtype=dtype)
@@ -119,7 +120,11 @@ def test_jacobian_of_all_steps(dtype: str) -> None:
         agrees(concrete, model, [np.random.default_rng(rows).normal(size=(rows, 4, 3)).astype(dtype)], f"{rows} rows")
 
 
-@pytest.mark.parametrize("kind", ["LSTM", pytest.param("GRU", marks=pytest.mark.slow)])
+# Those with gates take TensorFlow a minute.
+GATED = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("LSTM", "GRU")]
+
+
+@pytest.mark.parametrize("kind", ["SimpleRNN", *GATED])
 def test_hessian(kind: str) -> None:
     layer = getattr(L, kind)(3, dtype="float64")
     layer.build((None, None, 2))
