@@ -26,7 +26,7 @@ from tests.benchmarks.by_hand import by_hand
 from tests.benchmarks.floors import of_tf2onnx
 from tests.exporter.optimize.test_counts import exported
 
-_RECURRENT = ("fused", "linear_steps")
+_RECURRENT = ("fused", "masked_steps", "linear_steps", "pairs")
 
 
 @dataclasses.dataclass(frozen=True)

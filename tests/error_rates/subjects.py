@@ -157,6 +157,13 @@ def gru() -> Any:
     return keras.Model(x, L.Dense(1)(L.Flatten()(L.GRU(4, return_sequences=True)(x))))
 
 
+def masked_in_both_directions() -> Any:
+    """Steps of zeros do not count; all states are read, then the last ones."""
+    x = keras.Input((5, 3), name="x")
+    states = L.Bidirectional(L.LSTM(4, return_sequences=True))(L.Masking()(x))
+    return keras.Model(x, L.Dense(1)(L.Bidirectional(L.GRU(4))(states)))
+
+
 def summed_parts(parts: Callable[[Any, Any], list[Any]]) -> Any:
     """Sums over parts ``(B, size, 3)`` of a sequence, whose sizes are computed from its length."""
     x = keras.Input((None, 2), name="x")
@@ -187,6 +194,7 @@ NETWORKS = (
     NetworkSubject("hard swish", of_images(convolutional.hard_swish), "gradient(y, x)"),
     NetworkSubject("GRU", gru, "gradient(y, x)"),
     NetworkSubject("normalised", normalised, "gradient(y, x)"),
+    NetworkSubject("masked in both directions", masked_in_both_directions, "gradient(y, x)"),
     NetworkSubject("wide and separable", wide_and_separable, "gradient(y, x)"),
 )
 # With free sizes, of which others are computed.

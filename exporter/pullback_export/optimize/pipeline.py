@@ -34,6 +34,8 @@ from pullback_export.optimize.normalization.layer_norm import layer_norm
 from pullback_export.optimize.normalization.scale_first import scale_first
 from pullback_export.optimize.recurrent.fused import fused
 from pullback_export.optimize.recurrent.linear_steps import linear_steps
+from pullback_export.optimize.recurrent.masked_steps import masked_steps
+from pullback_export.optimize.recurrent.pairs import pairs
 from pullback_export.optimize.rewrite import Final, Local, Row
 
 _COUNTS = "tests/exporter/optimize/test_counts.py"
@@ -85,10 +87,22 @@ LOOPS: tuple[Row[Callable[[Graph], None]], ...] = (
         "tests/exporter/optimize/test_recurrent.py::test_operator_in_the_place_of_a_loop",
     ),
     Row(
+        "masked_steps",
+        masked_steps,
+        "masks of a backward step join its factors: a masked LSTM's has 7 operators, not 14",
+        "tests/exporter/optimize/test_masked_steps.py::test_operators_of_a_step",
+    ),
+    Row(
         "linear_steps",
         linear_steps,
         "what a step scales its state by is known for all steps: a GRU's backward step has 4 operators, not 15",
         "tests/exporter/optimize/test_scan_steps.py::test_operators_of_a_step",
+    ),
+    Row(
+        "pairs",
+        pairs,
+        "of few rows both directions of a layer go back in one loop: half of the operators",
+        "tests/exporter/optimize/test_pairs.py::test_one_loop_for_few_rows",
     ),
 )
 
@@ -201,7 +215,7 @@ def finish(graph: Graph) -> None:
     prune(graph)
     for loops in LOOPS:
         loops.apply(graph)
-    prune(graph)
+        prune(graph)
     for final in FINAL:
         rewrite(graph, final.apply)
     for whole in WHOLE:

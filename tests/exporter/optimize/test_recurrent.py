@@ -103,7 +103,7 @@ def inputs(steps: int | None, dtype: str = "float32") -> Iterator[Any]:
 
 
 def without_operators(monkeypatch: pytest.MonkeyPatch) -> None:
-    loops = [row for row in pipeline.LOOPS if row.name not in ("fused", "linear_steps")]
+    loops = [row for row in pipeline.LOOPS if row.name not in ("fused", "masked_steps", "linear_steps", "pairs")]
     monkeypatch.setattr(pipeline, "LOOPS", tuple(loops))
 
 
@@ -235,13 +235,32 @@ def test_zeros_of_masked_steps_need_no_cells() -> None:
     """Both directions give zeros where no step counts: the value alone has the operators, and no loop of cells."""
     model = exported(network(masked(both("LSTM", return_sequences=True)), 6), "gradient(y, x)")
     alone = onnx.load_from_string(cut(model.SerializeToString(), {"y"}, "model"))
-    taken = [
-        types_of(attribute.g)
-        for node in alone.graph.node
-        for attribute in node.attribute
-        if attribute.name == "then_branch"
-    ]
-    assert [(types.get("LSTM"), types.get("Scan")) for types in taken] == [(1, None)] * 2
+    assert [(types.get("LSTM"), types.get("Scan")) for types in taken(alone)] == [(1, None)] * 2
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_file_of_the_value_alone(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There the zeros stand behind the loop; of many rows, too, the operator's states are all that is wanted."""
+    build = masked(both(kind, return_sequences=True))
+    model = exported(network(build, 6))
+    assert [(types.get(kind), types.get("Scan"), types.get("Sigmoid")) for types in taken(model)] == [
+        (1, None, None)
+    ] * 2
+    without_operators(monkeypatch)
+    plain = session_of(exported(network(build, 6)))
+    session, whether = session_of(model), session_of(conditions(model))
+    for rows in (0, 1, 2, 7, 500):
+        for mask in masks(rows, 6):
+            x = np.random.default_rng(rows).normal(size=(*mask.shape, 3)).astype(np.float32)
+            x[~mask] = 0
+            assert_same(session.run(None, {"x": x}), plain.run(None, {"x": x}))
+            assert not rows or {bool(item) for item in whether.run(None, {"x": x})} == {lengths_say_all(mask)}
+
+
+def taken(model: onnx.ModelProto) -> list[dict[str, int]]:
+    """What is computed where an operator takes the place of a loop, by types."""
+    branches = (item for node in model.graph.node for item in node.attribute if item.name == "then_branch")
+    return [types for types in map(types_of, (item.g for item in branches)) if any(map(types.get, OPERATORS))]
 
 
 def session_of(model: onnx.ModelProto) -> Any:
@@ -362,7 +381,7 @@ def test_cells_of_long_sequences_are_summed_in_chunks(
 ) -> None:
     """Three loops in the place of one of 2 operators a step, and the numbers of that one."""
     model, plain = with_and_without(network(build, steps), monkeypatch)
-    (choice,) = (node for node in model.graph.node if any(a.name == "then_branch" for a in node.attribute))
+    choice = next(node for node in model.graph.node if any(a.name == "then_branch" for a in node.attribute))
     branches = {item.name: types_of(item.g) for item in choice.attribute}
     assert branches["then_branch"]["Scan"] == 3
     for rows in (0, 1, 2, 7):

@@ -22,6 +22,8 @@ def _graph(graph: Region) -> None:
             scan.start_with_what_is_zero_later()
             scan.join_products()
             scan.join_sums()
+            scan.drop_zero_states()
+            scan.join_added_states()
             graph.nodes.append(node)
             scan.join_held_states()
             scan.drop_equal_states()
@@ -62,6 +64,87 @@ class _Scan:
     def _state_of(self, value: Value | None) -> int | None:
         arguments = [argument for _, argument in self.body.inputs[: self.states]]
         return next((index for index, argument in enumerate(arguments) if argument is value), None)
+
+    def drop_zero_states(self) -> None:
+        """States that start with zero and become zero: no step adds them to anything."""
+        for state in reversed(range(self.states)):
+            start, argument = self.node.inputs[state], self.body.inputs[state][1]
+            following = self.body.outputs[state][1]
+            if start is None or start.fill != 0 or following.fill != 0 or start.shape != argument.shape:
+                continue
+            for reader in argument.uses():
+                if isinstance(reader, Node) and reader.op_type == "Add":
+                    other = next((value for value in reader.inputs if value is not argument), None)
+                    if other is not None and other.shape == argument.shape:
+                        reader.outputs[0].replace_uses(other)
+            argument.replace_uses(start)
+            self._drop(state, start)
+
+    def join_added_states(self) -> None:
+        """States that a mask holds and of which each step takes the sum are one, which starts with their sum.
+
+        The gradient of a masked layer's last output waits in such a state for the last step that counts, where those of
+        earlier outputs join it.
+        """
+        for state in reversed(range(self.states)):
+            found = self._added(state) if not self.node.outputs[state].is_read else None
+            if found is None:
+                continue
+            kept, waiting, (half, both), total = found
+            inputs = list(self.node.inputs)
+            inputs[kept] = self.graph.emit("Add", [self.node.inputs[kept], self.node.inputs[state]])
+            self.node.inputs = inputs
+            argument, sum_with_row = self.body.inputs[kept][1], waiting.node
+            if sum_with_row is None:
+                total.replace_uses(both)
+            else:
+                reader = next(
+                    node for node in argument.uses() if isinstance(node, Node) and node.outputs[0] is not both
+                )
+                sum_with_row.replace(self.body.inputs[state][1], argument)
+                reader.replace(argument, waiting)
+                total.replace_uses(half)
+            start = self.node.inputs[state]
+            assert start is not None
+            self._drop(state, start)
+
+    def _added(self, state: int) -> tuple[int, Value, tuple[Value, Value], Value] | None:
+        """Another state, what waits in ``state``, what counts of that and of the other, and the sum of the latter.
+
+        If what else becomes of both is what does not count of ``state`` in itself, and of the other as a summand of
+        what it becomes.
+        """
+        waiting = self._waiting(state)
+        halves, following = _halves(waiting), self.body.outputs[state][1]
+        adder = only_reader(halves[0]) if halves is not None and halves[1] is following else None
+        if halves is None or adder is None or adder.op_type != "Add":
+            return None
+        for kept in range(self.states):
+            both = _halves(self.body.inputs[kept][1]) if kept != state and not self.node.outputs[kept].is_read else None
+            if both is None or only_reader(both[0]) is not adder or both[0].shape != halves[0].shape:
+                continue
+            if _mask(both[0]) is _mask(halves[0]) and self._is_summand(both[1], kept):
+                return kept, waiting, (halves[0], both[0]), adder.outputs[0]
+        return None
+
+    def _waiting(self, state: int) -> Value:
+        """A state, or its sum with a row where a step reads nothing else of it."""
+        argument = self.body.inputs[state][1]
+        reader = only_reader(argument)
+        if reader is None or reader.op_type != "Add":
+            return argument
+        rows = [value for _, value in self.body.inputs[self.states :]]
+        return reader.outputs[0] if any(value is row for value in reader.inputs for row in rows) else argument
+
+    def _is_summand(self, value: Value, state: int) -> bool:
+        """Whether what ``state`` becomes is ``value`` and something else, and nothing else reads either."""
+        following = self.body.outputs[state][1]
+        while value is not following:
+            reader = only_reader(value)
+            if reader is None or not (reader.op_type == "Add" or _is_added(value, reader)):
+                return False
+            value = reader.outputs[0]
+        return following.uses() == [self.body]
 
     def join_products(self) -> None:
         """``concat(a * r, b * s, ...)`` with rows ``r``, ``s``, ... as ``concat(a, b, ...) * concat(r, s, ...)``.
@@ -159,6 +242,30 @@ class _Scan:
         self.body.outputs = [*self.body.outputs[:state], *self.body.outputs[state + 1 :]]
         self.states -= 1
         self.graph.place("Identity", [same], {}, [final])
+
+
+def _halves(value: Value) -> tuple[Value, Value] | None:
+    """``where(mask, value, 0)`` and ``where(mask, 0, value)``, where nothing else reads the value."""
+    readers = [reader for reader in value.uses() if isinstance(reader, Node) and reader.op_type == "Where"]
+    if len(readers) != 2 or len(value.uses()) != 2:
+        return None
+    counts = next((node for node in readers if node.inputs[1] is value and _is_zero(node.inputs[2])), None)
+    other = next((node for node in readers if node.inputs[2] is value and _is_zero(node.inputs[1])), None)
+    if counts is None or other is None or counts.inputs[0] is not other.inputs[0]:
+        return None
+    return counts.outputs[0], other.outputs[0]
+
+
+def _is_added(value: Value, product: Node) -> bool:
+    return product.op_type == "Gemm" and [item is value for item in product.inputs] == [False, False, True]
+
+
+def _mask(value: Value) -> Value | None:
+    return value.node.inputs[0] if value.node is not None else None
+
+
+def _is_zero(value: Value | None) -> bool:
+    return value is not None and value.fill == 0
 
 
 def held_by(following: Value, state: Value) -> tuple[Value, Value] | None:

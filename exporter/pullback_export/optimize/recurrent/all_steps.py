@@ -17,6 +17,8 @@ class AllSteps:
         self.graph, self.body, self.known = graph, body, known
         self.later: dict[int, Callable[[], Value | None]] = {}
         """By the id of a value, what gives its tensor when something needs it."""
+        self.computes = False
+        """Whether any operator of the body was needed so far."""
 
     def of(self, value: Value) -> Value | None:
         """The tensor of ``value``, (steps, *shape); None where an operator is not known for all steps."""
@@ -35,6 +37,7 @@ class AllSteps:
         operands = [None if item is None else self.of(item) for item in node.inputs]
         if any(old is not None and new is None for old, new in zip(node.inputs, operands, strict=True)):
             return None
+        self.computes = True
         results = self._emit(node, operands)
         if results is None:
             return None

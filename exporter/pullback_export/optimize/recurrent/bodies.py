@@ -23,15 +23,22 @@ def copy_into(graph: Graph, source: Graph, copies: dict[int, Value] | None = Non
     copies = {} if copies is None else copies
     graph.inputs = [(name, _copied(value, graph, copies)) for name, value in source.inputs]
     for node in source.nodes:
-        inputs = [None if value is None else copies.get(id(value), value) for value in node.inputs]
-        attributes = dict(node.attributes)
-        for key, body in attributes.items():
-            if isinstance(body, Graph):
-                attributes[key] = Graph(graph, body.hoists)
-                copy_into(attributes[key], body, copies)
-        results = [_copied(value, graph, copies) for value in node.outputs]
-        graph.place(node.op_type, inputs, attributes, results).origin = node.origin
+        place_copy(graph, node, copies)
     graph.outputs = [(name, copies.get(id(value), value)) for name, value in source.outputs]
+
+
+def place_copy(graph: Graph, node: Node, copies: dict[int, Value]) -> Node:
+    """A copy of ``node`` with its bodies as the last node of ``graph``; ``copies`` as for :func:`copy_into`."""
+    inputs = [None if value is None else copies.get(id(value), value) for value in node.inputs]
+    attributes = dict(node.attributes)
+    for key, body in attributes.items():
+        if isinstance(body, Graph):
+            attributes[key] = Graph(graph, body.hoists)
+            copy_into(attributes[key], body, copies)
+    results = [_copied(value, graph, copies) for value in node.outputs]
+    made = graph.place(node.op_type, inputs, attributes, results)
+    made.origin = node.origin
+    return made
 
 
 def _copied(value: Value, graph: Graph, copies: dict[int, Value]) -> Value:

@@ -69,13 +69,7 @@ class _Steps:
             return
         parts, factor = found
         whole = self._beside(parts, node)
-        row = Value(self.body, value.dtype, value.shape)
-        self.body.inputs.append(("row", row))
-        scan = self.loop.scan
-        directions = self.loop.directions
-        scan.inputs = [*scan.inputs, factor]
-        scan.attributes["scan_input_directions"] = [*directions, directions[0]]
-        scan.attributes["num_scan_inputs"] = len(directions) + 1
+        row = self.loop.add_row(factor)
         scaled = Value(self.body, value.dtype, value.shape)
         self.body.place("Mul", [whole, row], {}, [scaled], before=node)
         node.inputs = [scaled, *node.inputs[1:]]

@@ -50,6 +50,27 @@ class LoopView:
         count = len(self.scan.outputs) - self.states
         return list(self.scan.attributes.get("scan_output_directions", [0] * count))
 
+    def add_row(self, series: Value) -> Value:
+        """One more tensor whose rows the steps read, in the order of the others; the row in the body."""
+        row, directions = Value(self.body, series.dtype, series.dims[1:]), self.directions
+        self.body.inputs.append(("row", row))
+        self.scan.inputs = [*self.scan.inputs, series]
+        self.scan.attributes["scan_input_directions"] = [*directions, directions[0]]
+        self.scan.attributes["num_scan_inputs"] = len(directions) + 1
+        return row
+
+    def drop_unread_rows(self) -> None:
+        """Some row stays, and says how often the loop runs."""
+        read = {id(value) for node in self.body.nodes for value in node.reads()}
+        read |= {id(value) for _, value in self.body.outputs}
+        states, scan = self.states, self.scan
+        rows = list(zip(self.body.inputs[states:], self.rows, self.directions, strict=True))
+        kept = [row for row in rows if id(row[0][1]) in read] or rows[:1]
+        self.body.inputs = [*self.body.inputs[:states], *(argument for argument, _, _ in kept)]
+        scan.inputs = [*scan.inputs[:states], *(series for _, series, _ in kept)]
+        scan.attributes["scan_input_directions"] = [direction for _, _, direction in kept]
+        scan.attributes["num_scan_inputs"] = len(kept)
+
 
 def loop_of(graph: Region, node: Node) -> LoopView | None:
     """``node`` of ``graph`` as a loop, if it is one."""

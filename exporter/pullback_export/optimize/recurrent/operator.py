@@ -15,7 +15,7 @@ from pullback_export.optimize.recurrent.bodies import copy_into, moved
 from pullback_export.optimize.recurrent.cells import Cell, through
 from pullback_export.optimize.recurrent.loop_view import LoopView
 from pullback_export.optimize.recurrent.masks import Mask, mask_of
-from pullback_export.optimize.recurrent.series import before, rows_of_sums, turned
+from pullback_export.optimize.recurrent.series import at_most, before, rows_of_sums, turned
 from pullback_export.optimize.recurrent.weights import Operands
 from pullback_export.optimize.rewrite import made_by, other_operand
 
@@ -50,21 +50,21 @@ def beside_loop(graph: Graph, loop: LoopView, cell: Cell, operands: Operands, si
     with inside.writing():
         copies: dict[int, Value] = {}
         series = {key: _copied(value, operands.x, inside, copies) for key, value in loop.series.items()}
-        for row in _rows(inside, loop, cell, hidden, series):
+        steps = AllSteps(inside, loop.body, series)
+        for row in _rows(inside, steps, loop, cell, hidden):
             if row is None:
                 return None
             results.append(row)
     inside.outputs = [("result", value) for value in results]
     safe = _takes_operator(graph, loop, cell, operands, mask, size)
-    collects = len(results) > loop.states
-    few = _at_most(graph, operands.x, max(_FEW_ROWS, _SMALL_STATE // size))
-    condition = graph.emit("And", [safe, few]) if collects else safe
+    few = at_most(graph, operands.x, max(_FEW_ROWS, _SMALL_STATE // size))
+    condition = graph.emit("And", [safe, few]) if steps.computes else safe
     outputs = loop.holder.outputs
     _move_loop(none, loop, operands)
     if moderate is not None:
         _unless_it_overflows(some, moderate, inside, none)
     node = graph.place("If", [condition], {"then_branch": some, "else_branch": none}, outputs)
-    node.condition_of_some = safe if collects else None
+    node.condition_of_some = safe if steps.computes else None
     return node
 
 
@@ -75,7 +75,7 @@ def _takes_operator(
     taken = _safe(graph, loop, operands)
     largest = min(item.largest_state for item in cell.activations)
     if largest < np.inf:
-        taken = graph.emit("And", [taken, _at_most(graph, operands.x, max(_FEW_ROWS, int(largest) // size))])
+        taken = graph.emit("And", [taken, at_most(graph, operands.x, max(_FEW_ROWS, int(largest) // size))])
     return taken if mask is None else graph.emit("And", [taken, mask.ends_rows(graph)])
 
 
@@ -110,12 +110,6 @@ def _unless_it_overflows(graph: Graph, moderate: Value, results: Graph, loop: Gr
     graph.outputs = [("result", value) for value in outputs]
 
 
-def _at_most(graph: Graph, x: Value, most: int) -> Value:
-    """Whether ``x`` (T, B, I) has at most so many rows."""
-    rows = graph.emit("Gather", [graph.emit("Shape", [x], {"start": 1, "end": 2}), graph.constant(0, np.int64)])
-    return graph.emit("LessOrEqual", [rows, graph.constant(most, np.int64)])
-
-
 def _call(graph: Graph, loop: LoopView, cell: Cell, operands: Operands, mask: Mask | None) -> tuple[Value, list[Value]]:
     """The operator: the hidden states of all steps, and the last ones by state, without the axis of directions."""
     lengths = None if mask is None else mask.lengths(graph)
@@ -141,10 +135,9 @@ def _call(graph: Graph, loop: LoopView, cell: Cell, operands: Operands, mask: Ma
     return hidden, [finals[state] for state in sorted(finals)]
 
 
-def _rows(graph: Graph, loop: LoopView, cell: Cell, hidden: Value, series: dict[int, Value]) -> Iterator[Value | None]:
+def _rows(graph: Graph, steps: AllSteps, loop: LoopView, cell: Cell, hidden: Value) -> Iterator[Value | None]:
     """What the loop collects, from the ``hidden`` states of all steps; both are in the order of its inputs."""
     reverse = bool(loop.directions[0])
-    steps = AllSteps(graph, loop.body, series)
     steps.known[id(cell.hidden_after)] = hidden
     states, start = [value for _, value in loop.body.inputs], loop.initial[cell.hidden]
     steps.later[id(states[cell.hidden])] = lambda: before(graph, hidden, start, reverse)
@@ -154,8 +147,10 @@ def _rows(graph: Graph, loop: LoopView, cell: Cell, hidden: Value, series: dict[
         steps.later[id(states[cell.cell])] = lambda: _cells_before(graph, steps, after, first, reverse)
     _take_masked_results(graph, steps, loop, cell, hidden)
     collected = [value for _, value in loop.body.outputs[loop.states :]]
-    for value, direction in zip(collected, loop.output_directions, strict=True):
-        rows = steps.of(through(value))
+    outside = loop.holder.outputs[loop.states :]
+    for value, result, direction in zip(collected, outside, loop.output_directions, strict=True):
+        counts = direction == loop.directions[0] and _counts_only(loop, cell, through(value), result)
+        rows = hidden if counts else steps.of(through(value))
         yield rows if rows is None or direction == loop.directions[0] else turned(graph, rows)
 
 
@@ -178,6 +173,21 @@ def _take_masked_results(graph: Graph, steps: AllSteps, loop: LoopView, cell: Ce
         if node.op_type == "Where" and node is not held and same:
             assert node.inputs[2] is not None
             steps.later[id(node.outputs[0])] = functools.partial(result, node.inputs[2])
+
+
+def _counts_only(loop: LoopView, cell: Cell, value: Value, result: Value) -> bool:
+    """Whether ``value`` is the new state, and of the ``result`` outside only the steps that count are taken.
+
+    There it is the hidden state; so a layer's zeros in all other steps (``zero_output_for_mask``) need no new states.
+    """
+    held = made_by(cell.hidden_after, "Where")
+    if cell.mask is None or held is None or held.inputs[1] is not value:
+        return False
+    mask, readers = loop.series[id(cell.mask)], result.uses()
+    taken = [reader for reader in readers if isinstance(reader, Node) and reader.op_type == "Where"]
+    return len(taken) == len(readers) and all(
+        node.inputs[0] is mask and node.inputs[1] is result and node.inputs[2] is not result for node in taken
+    )
 
 
 def _cells(graph: Graph, steps: AllSteps, cell: Cell, first: Value, reverse: bool) -> Value | None:

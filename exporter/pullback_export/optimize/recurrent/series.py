@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pullback_export.graph.graph import Graph
@@ -127,3 +129,17 @@ def _whole_chunks(graph: Graph, kept: Value, added: Value, reverse: bool) -> tup
     factors, totals = Value(graph, kept.dtype, shape), Value(graph, kept.dtype, shape)
     graph.place("Scan", [*starts, kept, added], attributes, [factors, totals])
     return factors, totals
+
+
+def at_most(graph: Graph, x: Value, most: int) -> Value:
+    """Whether ``x`` (T, B, I) has at most so many rows."""
+    rows = graph.emit("Gather", [graph.emit("Shape", [x], {"start": 1, "end": 2}), graph.constant(0, np.int64)])
+    return graph.emit("LessOrEqual", [rows, graph.constant(most, np.int64)])
+
+
+def all_finite(graph: Graph, values: Sequence[Value]) -> Value:
+    """Whether no number of ``values`` is infinite or none; also not where their sum is infinite."""
+    total, *others = (graph.emit("ReduceSum", [value], {"keepdims": 0}) for value in values)
+    for other in others:
+        total = graph.emit("Add", [total, other])
+    return graph.emit("Less", [graph.emit("Abs", [total]), graph.constant(np.inf, total.dtype)])
