@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from tests.benchmarks import tries
+
 
 @dataclasses.dataclass(frozen=True)
 class Cause:
@@ -26,92 +28,13 @@ _HEAVY = (
     "Nearly all the time is arithmetic that every engine does (the forward pass alone takes {forward}), so that no"
     " engine can be ten times as fast as another."
 )
-_POINTWISE = (
-    "Gradients of strided 1x1 convolutions as one `ConvTranspose` instead of a convolution and zeros between its"
-    " results: kept; ResNet50 went from 2.6 to 2.3 times its forward pass. Only the places that are not zero computed,"
-    " through sums, masks and 1x1 convolutions, and spread where zeros are needed: kept, 2.28 became 2.16."
-)
-_MASKS = (
-    "Masks as convolutions with one kernel per channel and a steep `HardSigmoid`, which stay in the blocked layout"
-    " (exact for all float32): no gain, the convolutions took as long as comparing and leaving the layout. As"
-    " `HardSigmoid` operators, which stay in it too: 3.02 instead of 3.05 (MobileNetV2), 2.25 instead of 2.26"
-    " (ResNet50) with two of them, as subnormal numbers need, and NaN where a comparison says no: not kept. On an"
-    " Intel Xeon 1.02 and 1.00 of the time."
-)
-_LAYOUT = (
-    "The layout as a choice at load: without the blocked one 2.56 instead of 2.16 (ResNet50), 4.71 instead of 3.05"
-    " (MobileNetV2), 4.74 instead of 2.80 (EfficientNetB0). Comparisons, casts and products moved into the blocked"
-    " layout by hand in the optimised graph, as a cache of sessions could: 0.91 of the time of MobileNetV2, 0.98 to"
-    " 0.99 of the others; not kept: such a graph is of one processor and one version."
-)
-_SPREAD_DEPTHWISE = (
-    "The same with zeros between the results, written by a `ConvTranspose` with kernels of 1, and one convolution: 0.99"
-    " of the time, within what two runs differ by; not kept."
-)
-_PHASES = (
-    "Gradients of strided depthwise convolutions as one convolution for each phase, interleaved by `Concat`, instead of"
-    " `ConvTranspose`: kept; 1.24 ms instead of 2.86 for 5x5 kernels, 144 x 28 x 28 numbers and a stride of 2, 3.28"
-    " instead of 4.22 for 3x3 and 96 x 56 x 56. Interleaved by `DepthToSpace` or `Transpose` it takes longer than"
-    " `ConvTranspose`; zeros between the results and one convolution 1.54 and 3.44 ms."
-)
-_PARTS = (
-    "Wide images in parts of their channels that stay in a core's cache: kept, on an Intel Xeon 0.88 to 0.94 of the"
-    " time of MobileNetV2 and 0.90 to 0.99 of EfficientNetB0."
-)
-_MAXIMA = (
-    "Where the maxima of 64 x 114 x 114 numbers are, from comparisons with the maxima of parts of each window instead"
-    " of the operator's indices: 8.4 ms instead of 8.7 with the scatter, on an Intel Xeon; not kept."
-)
-_GELU = (
-    "Gelu in the order that ONNX Runtime fuses, with `erf` once more for the derivative: kept, on an Intel Xeon value"
-    " and gradient take 0.99 (ConvNeXtTiny) and 0.98 (transformer) of the time, the value alone, which is the floor,"
-    " 0.85 and 0.94."
-)
-_TILES = "Gradients of pooling by tiles with `Resize` instead of `Expand`: kept, 6.5 ms became 0.1 in DenseNet121."
 _STATES = (
     "ONNX's operator returns the states and not the gates, of which the derivative needs those of all steps: with few"
     " rows they are computed once more from its states, with many by a loop that collects them; then the steps are"
     " gone through backwards by another loop (`Scan` {share[Scan]}, `Mul` {share[Mul]}, `Gemm` {share[Gemm]})."
 )
 _COMPILED = "Each step of a loop starts its nodes, at a microsecond or more each; XLA compiles the whole loop."
-_REVERSE = (
-    "The reverse loop as three nodes (the state ten times beside itself, times coefficients, times one constant matrix"
-    " of 640 x 128): 1194 us for 200 steps of LSTM(64) at batch 1 and 12.5 ms at batch 32, where the loop of six nodes"
-    " takes 778 us and 4.0 ms. Not kept.",
-    "The cells by an `LSTM` operator with linear activations: 406 us at batch 1 and 12.6 ms at batch 32, where a loop"
-    " of two nodes takes 251 us and 0.75 ms. Not kept.",
-)
-_CHUNKS = "The cells in chunks that run at once: kept for long sequences, 0.94 to 0.96 of the time with 200 steps."
-_COLLECTED = (
-    "Gates, cells and their products collected by the loop instead of computed once more for all steps after it: kept"
-    " for many rows, 0.89 to 0.94 of the time at batch 32."
-)
-_ONE_MORE_ROW = "The bias of the inputs as one more row of their weights: kept, 0.96 of the time at batch 32."
-_TURNED = (
-    "Backwards, a masked loop meets the steps that do not count first: what it sees is turned around for the operator,"
-    " and zeros where a step does not count need no loop over the cells: kept, on an Intel Xeon (AVX-512) the value 3.6"
-    " to 1.7 times the operator's at batch 1 and 1.8 to 1.4 at batch 32, in a file of its own and in one with the"
-    " gradient."
-)
-_MASK_FACTORS = (
-    "Masks of a backward step as factors of its rows instead of `Where`, 7 operators a step instead of 14, and the loop"
-    " as it was where a number is not finite: kept, value and gradient 25 to 14.4 times the operator's value at batch 1"
-    " and 5.9 to 5.2 at batch 32, on an Intel Xeon."
-)
-_BOTH_AT_ONCE = (
-    "The backward loops of both directions as one (Intel Xeon), their states beside each other with block matrices,"
-    " half of the operators: kept for one or two rows, 14.8 to 12.4 times the operator's value at batch 1; 1.0 of the"
-    " time for 4 rows, and the loops alone take 1.7 of it for 32. As batched products of three axes 0.76 of the time"
-    " of the loops for one row, where block matrices take 0.66. Both bodies side by side in each step: 0.91 to 1.0; not"
-    " kept.",
-    "A masked step as three nodes (the state five times, times coefficients, times one matrix of 320 x 64): 0.9 of the"
-    " time of seven nodes at batch 1 without what computes the coefficients, 1.5 at 32. Not kept.",
-    "The operator and the gates once more instead of the loop that collects them at batch 32: 1.1 of the time.",
-)
-_GRU_STEP = (
-    "A backward step of 4 nodes (the state beside itself, times coefficients of all steps, and one `Gemm`) instead of"
-    " 15: kept, 1098 to 527 us at batch 1."
-)
+
 CAUSES: tuple[Cause, ...] = (
     Cause(
         "bowl",
@@ -194,7 +117,9 @@ CAUSES: tuple[Cause, ...] = (
             " steps became seven: kept; 2.27 became 2.19 at 8, 2.21 became 2.16 at 1.",
             "Sums inside the matrix product in front of them: kept where shapes allow; no gain here.",
             "Transposes cancelled across the border of forward and backward pass: kept.",
-            _GELU,
+            tries.GELU,
+            tries.LAYER_NORM,
+            tries.FEW_ROWS,
         ),
         _HEAVY,
     ),
@@ -206,14 +131,14 @@ CAUSES: tuple[Cause, ...] = (
         " layout (`ReorderOutput` {share[ReorderOutput]}, `ReorderInput` {share[ReorderInput]}). Results of the phases"
         " of strided depthwise gradients are interleaved by `Concat` ({share[Concat]}).",
         (
-            _MASKS,
-            _PHASES,
-            _SPREAD_DEPTHWISE,
-            _PARTS,
+            tries.MASKS,
+            tries.PHASES,
+            tries.SPREAD_DEPTHWISE,
+            tries.PARTS,
             "The mask by the sign of `y * (6 - y)` (3.6 ms for 96 x 112 x 112), by one comparison of it (2.2), by `Mod`"
             " (9.5) or `Where` (6.6): two comparisons (2.1) were fastest. One comparison and a cast to bool: 72 us"
             " instead of 150 for the first one; no difference in the whole call (3.05, 3.06 before).",
-            _LAYOUT,
+            tries.LAYOUT,
         ),
         _HEAVY,
     ),
@@ -230,12 +155,12 @@ CAUSES: tuple[Cause, ...] = (
             "The derivative of swish from its value, one step less: kept; with the next one 3.24 became 2.79.",
             "The value of swish as the fused `QuickGelu` and its sigmoid computed again for the derivative, instead of"
             " kept: 1.01 of the time. The factor `x * (1 - s)` as one `QuickGelu` of `-1`: 1.09.",
-            _PHASES,
-            _SPREAD_DEPTHWISE,
-            _PARTS,
+            tries.PHASES,
+            tries.SPREAD_DEPTHWISE,
+            tries.PARTS,
             "The gates of squeeze and excitation repeated by `Resize`, which has a blocked kernel: 1.03 of the time.",
             "Sums of the gates' gradients as `GlobalAveragePool`, which has a blocked kernel: 1 %, not kept.",
-            _LAYOUT,
+            tries.LAYOUT,
         ),
         _HEAVY,
     ),
@@ -246,10 +171,12 @@ CAUSES: tuple[Cause, ...] = (
         " {share[ConvTranspose]}, and the maximum pooling, which must say where the maxima are, {share[MaxPool]}:"
         " neither has a blocked kernel.",
         (
-            _POINTWISE,
-            _MASKS,
+            tries.POINTWISE,
+            tries.MASKS,
             "Both transposed convolutions in front of a sum as one of joined inputs: no gain.",
-            _LAYOUT,
+            tries.FIRST_KERNEL,
+            tries.LAYOUT,
+            tries.FEW_ROWS,
         ),
         _HEAVY,
     ),
@@ -265,8 +192,9 @@ CAUSES: tuple[Cause, ...] = (
             "BatchNormalization of joined channels as a convolution with one kernel per channel: kept, the value takes"
             " 0.90 of the time, value and gradient 0.94; BatchNormalization's factor in the kernel in front of the"
             " mask: kept, 0.99.",
-            _TILES,
-            _MAXIMA,
+            tries.TILES,
+            tries.MAXIMA,
+            tries.FIRST_KERNEL,
             "Comparisons, casts and products moved into the blocked layout by hand in the optimised graph: 2.31 instead"
             " of 2.34; not kept: such a graph is of one processor and one version. Without blocks 2.87 instead of"
             " 2.50.",
@@ -283,7 +211,8 @@ CAUSES: tuple[Cause, ...] = (
             "The factor that both terms of the derivative of gelu share multiplied once, constants joined, nine steps"
             " became seven: kept.",
             "The layout as a choice at load: without the blocked one 2.62 instead of 2.07.",
-            _GELU,
+            tries.GELU,
+            tries.LAYER_NORM,
         ),
         _HEAVY,
     ),
@@ -297,7 +226,7 @@ CAUSES: tuple[Cause, ...] = (
         (
             "BatchNormalization's factor in the kernel in front of the mask: kept, no difference that could be measured"
             " (2.17, 2.18 before).",
-            _MAXIMA,
+            tries.MAXIMA,
             "The layout as a choice at load: without the blocked one 2.50 instead of 2.17.",
         ),
         _HEAVY,
@@ -315,14 +244,14 @@ CAUSES: tuple[Cause, ...] = (
         ),
         "The other nodes, short as they are, take about as long.",
     ),
-    Cause("lstm", (1, 32), _STATES, (*_REVERSE, _CHUNKS, _COLLECTED, _ONE_MORE_ROW), _COMPILED),
-    Cause("lstm_48", (1, 32), _STATES, (*_REVERSE, _COLLECTED, _ONE_MORE_ROW), _COMPILED),
-    Cause("gru_48", (1, 32), _STATES, (_GRU_STEP, _COLLECTED, _ONE_MORE_ROW), _COMPILED),
+    Cause("lstm", (1, 32), _STATES, (*tries.REVERSE, tries.CHUNKS, tries.COLLECTED, tries.ONE_MORE_ROW), _COMPILED),
+    Cause("lstm_48", (1, 32), _STATES, (*tries.REVERSE, tries.COLLECTED, tries.ONE_MORE_ROW), _COMPILED),
+    Cause("gru_48", (1, 32), _STATES, (tries.GRU_STEP, tries.COLLECTED, tries.ONE_MORE_ROW), _COMPILED),
     Cause(
         "bidirectional",
         (1, 32),
         _STATES,
-        (_MASK_FACTORS, *_BOTH_AT_ONCE, *_REVERSE, _COLLECTED, _ONE_MORE_ROW, _TURNED),
+        (tries.MASK_FACTORS, *tries.BOTH_AT_ONCE, *tries.REVERSE, tries.COLLECTED, tries.ONE_MORE_ROW, tries.TURNED),
         _COMPILED,
     ),
 )
