@@ -44,7 +44,10 @@ def valley(request: pytest.FixtureRequest, folder: pathlib.Path) -> pullback.Bun
     """:func:`rosenbrock` with gradient, Hessian and Hessian-vector product, in both precisions."""
     dtype = request.param
     wanted = ["gradient(y, x)", "hessian(y, x)", "hvp(y, x)"]
-    return export(rosenbrock, folder / f"valley_{dtype}.pullback", wanted, inputs=[S([None, 3], dtype, "x")])
+    path = folder / f"valley_{dtype}.pullback"
+    if path.exists():  # pytest forgets one precision when a test wants the other
+        return pullback.load(path)
+    return export(rosenbrock, path, wanted, inputs=[S([None, 3], dtype, "x")])
 
 
 @pytest.fixture(scope="session")
