@@ -61,12 +61,15 @@ class Results:
 
 
 def load(path: pathlib.Path) -> Results:
-    """Empty where nothing was measured."""
+    """Empty where nothing was measured; raises ``ValueError`` where another version wrote the file."""
     if not path.exists():
         return Results()
     saved = json.loads(path.read_text(encoding="utf-8"))
     known = {item.name for item in work.ROWS}
-    return Results(**{**saved, "rows": [loaded(row) for row in saved["rows"] if row["work"] in known]})
+    try:
+        return Results(**{**saved, "rows": [loaded(row) for row in saved["rows"] if row["work"] in known]})
+    except (KeyError, TypeError) as problem:
+        raise ValueError(f"{path} is of another version of the benchmarks ({problem}); remove it") from problem
 
 
 def _short(value: Any) -> Any:

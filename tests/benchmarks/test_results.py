@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pathlib
 
+import pytest
+
 from tests.benchmarks import causes
 from tests.benchmarks.results import Results, load
 from tests.benchmarks.rows import Result, Row
@@ -61,3 +63,10 @@ def test_a_row_or_engine_that_is_no_more_is_dropped(tmp_path: pathlib.Path) -> N
 
 def test_nothing_is_kept_where_nothing_was_measured(tmp_path: pathlib.Path) -> None:
     assert load(tmp_path / "results.json") == Results()
+
+
+def test_results_of_another_version_are_refused(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text('{"header": "of an idle machine", "rows": []}')
+    with pytest.raises(ValueError, match="of another version of the benchmarks .*header.*; remove it"):
+        load(path)
