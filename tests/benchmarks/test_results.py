@@ -68,5 +68,5 @@ def test_nothing_is_kept_where_nothing_was_measured(tmp_path: pathlib.Path) -> N
 def test_results_of_another_version_are_refused(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "results.json"
     path.write_text('{"header": "of an idle machine", "rows": []}')
-    with pytest.raises(ValueError, match="of another version of the benchmarks .*header.*; remove it"):
+    with pytest.raises(ValueError, match=r"of another version of the benchmarks .*header.*; remove it"):
         load(path)
