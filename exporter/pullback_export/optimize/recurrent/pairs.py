@@ -165,8 +165,9 @@ class _Pair:
             "body": self.body,
             "num_scan_inputs": len(self.rows),
             "scan_input_directions": [direction] * len(self.rows),
-            "scan_output_directions": [direction] * (len(outputs) - len(starts)),
         }
+        if len(outputs) > len(starts):  # an attribute of no numbers has no type
+            attributes["scan_output_directions"] = [direction] * (len(outputs) - len(starts))
         steps = self.one.rows[0].dims[0]
         shapes = [value.dims if k < len(starts) else (steps, *value.dims) for k, value in enumerate(outputs)]
         whole = [Value(self.graph, value.dtype, shape) for value, shape in zip(outputs, shapes, strict=True)]
