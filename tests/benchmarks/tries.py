@@ -89,9 +89,8 @@ LAYER_NORM = (
 )
 FEW_ROWS = (
     "Batches in chunks of as many rows as fit the cache, or more where weights are large (`python -m"
-    " tests.benchmarks.wide_rows`): kept. Eight rows on an Intel Xeon: MobileNetV2 0.78 to 0.80 of the time,"
-    " EfficientNetB0 0.83 to 0.88, DenseNet121 0.83, a transformer 0.84 to 0.96, a U-Net 0.95 to 0.98, ResNet50 0.96 to"
-    " 1.07."
+    " tests.benchmarks.wide_rows`): kept. Eight rows on an idle Intel Xeon: MobileNetV2 0.82 of the time, DenseNet121"
+    " 0.89, a transformer 0.91, ResNet50 0.93, a U-Net 1.00, EfficientNetB0 1.02 (0.83 to 0.89 beside other processes)."
 )
 FIRST_KERNEL = (
     "The gradient of a strided convolution as one convolution for all phases and `DepthToSpace`, on an Intel Xeon: 12.2"
