@@ -224,6 +224,13 @@ class Graph(Region):
         taken, self.nodes, self._seen = self.nodes, [], {}
         return taken
 
+    def put_back(self, node: Node) -> None:
+        """A node that was taken; from now on an equal one is not made again."""
+        self.nodes.append(node)
+        key = key_of(node.op_type, node.inputs, node.attributes, len(node.outputs))
+        if key is not None:
+            self._seen.setdefault(key, node.outputs)
+
     def name_size(self, number: Value, size: Dim) -> None:
         """Gives the number in an int64 scalar or vector the name ``size``, as which axes may have it from now on."""
         if number.graph is not self:

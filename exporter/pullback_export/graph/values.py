@@ -100,6 +100,10 @@ class Region(Reader):
         """Empties the graph and returns its nodes, to be put back one by one."""
         raise NotImplementedError
 
+    def put_back(self, node: Node) -> None:
+        """A node that was taken; from now on an equal one is not made again."""
+        raise NotImplementedError
+
     def name_size(self, number: Value, size: Dim) -> None:
         """Gives the number in an int64 scalar, or in a vector of one, the name ``size``."""
         raise NotImplementedError

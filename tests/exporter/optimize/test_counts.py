@@ -76,13 +76,13 @@ def lstm() -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Bound:
-    """At most so many nodes, and of each type so many; ``extra``: bytes more than the graph without derivatives."""
+    """At most so many nodes, and of each type so many; ``size``: bytes of the whole file, weights among them."""
 
     name: str
     build: Callable[[], Any]
     request: str
     nodes: int
-    extra: int
+    size: int
     types: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
@@ -96,14 +96,14 @@ COUNTS_OF_LSTM = {"LSTM": 1, "If": 1, "Scan": 3, "Transpose": 4, "Shape": 3, "Ex
 # A product with a single column costs a reshape, and takes a third of the time. The Hessian's weights are turned around
 # when its session opens. Of a product, what a call computes is counted; the file names the value and the gradient too.
 BOUNDS = [
-    Bound("bowl", lambda: mlp(1, 64, 32, 32, 1), "gradient(y, x)", 24, 1100, {"Cast": 3}),
-    Bound("surrogate", lambda: mlp(10, 256, 256, 256, 1), "gradient(y, x)", 23, 2000, {"Cast": 3}),
-    Bound("jacobian", lambda: mlp(3, 32, 32, 4, activation="tanh"), "jacobian(y, x)", 18, 1300, {"Transpose": 1}),
-    Bound("hessian", lambda: mlp(10, 64, 64, 1, activation="tanh"), "hessian(y, x)", 33, 7500, {"Transpose": 2}),
-    Bound("hvp", lambda: mlp(10, 64, 64, 1, activation="tanh"), "hvp(y, x)", 24, 1450),
-    Bound("cnn", cnn, "gradient(y, x)", 50, 6500, COUNTS_OF_CNN),
-    Bound("transformer", transformer, "gradient(y, x)", 107, 5900, {"Transpose": 12, "Where": 2}),
-    Bound("lstm", lstm, "gradient(y, x)", 90, 6400, COUNTS_OF_LSTM),
+    Bound("bowl", lambda: mlp(1, 64, 32, 32, 1), "gradient(y, x)", 24, 15_353, {"Cast": 3}),
+    Bound("surrogate", lambda: mlp(10, 256, 256, 256, 1), "gradient(y, x)", 23, 541_689, {"Cast": 3}),
+    Bound("jacobian", lambda: mlp(3, 32, 32, 4, activation="tanh"), "jacobian(y, x)", 18, 7346, {"Transpose": 1}),
+    Bound("hessian", lambda: mlp(10, 64, 64, 1, activation="tanh"), "hessian(y, x)", 33, 28_115, {"Transpose": 2}),
+    Bound("hvp", lambda: mlp(10, 64, 64, 1, activation="tanh"), "hvp(y, x)", 24, 22_065),
+    Bound("cnn", cnn, "gradient(y, x)", 50, 12_810, COUNTS_OF_CNN),
+    Bound("transformer", transformer, "gradient(y, x)", 105, 10_900, {"Transpose": 12, "Where": 2}),
+    Bound("lstm", lstm, "gradient(y, x)", 90, 10_359, COUNTS_OF_LSTM),
 ]
 # Nothing that follows from sizes is computed when the graph runs, unless a bound says so.
 NONE = ("Cast", "Transpose", "Expand", "Shape", "Where", "Identity")
@@ -113,12 +113,12 @@ NONE = ("Cast", "Transpose", "Expand", "Shape", "Where", "Identity")
 def test_graph_is_as_small_as_it_was(bound: Bound) -> None:
     keras.utils.set_random_seed(1)
     network = bound.build()
-    model, forward = exported(network, bound.request), exported(network)
+    model = exported(network, bound.request)
     found = types_of(model.graph)
     allowed = {**dict.fromkeys(NONE, 0), **bound.types}
     assert {name: found[name] for name in allowed if found[name] > allowed[name]} == {}
     assert found.total() <= bound.nodes
-    assert model.ByteSize() - forward.ByteSize() <= bound.extra
+    assert model.ByteSize() <= bound.size
 
 
 def test_large_weights_are_stored_once() -> None:

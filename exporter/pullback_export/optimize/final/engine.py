@@ -39,7 +39,7 @@ class _Replay:
             value = graph.emit("Reshape", node.inputs, node.attributes)
         graph.root.origin = ""
         if value is None:
-            graph.nodes.append(node)
+            graph.put_back(node)
             return
         before = node.outputs[0]
         value.refine(before.shape)
