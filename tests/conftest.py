@@ -36,7 +36,7 @@ if os.environ.get("PULLBACK_INSTALLED") != "clusters":
 def pytest_collection_finish() -> None:
     """What was imported and collected stays: millions of objects, which the collector need not look at again.
 
-    Left alone it takes an eighth of the time of all tests.
+    Left alone it took 591 of 3,000 seconds in a sample of the tests.
     """
     gc.collect()
     gc.freeze()

@@ -151,8 +151,8 @@ def _ample(others: Sequence[Sizes], usual: Mapping[str, int]) -> int | None:
 
 def _has_three(others: Sequence[Sizes], usual: Mapping[str, int]) -> bool:
     """Whether there are three sizes of every axis among the ``others`` alone, the usual ones not counted."""
-    return all(len({item.sizes[label] for item in others if label in item.sizes} - {size}) >= 3
-               for label, size in usual.items())  # fmt: skip
+    found = {label: {item.sizes[label] for item in others if label in item.sizes} for label in usual}
+    return all(len(found[label] - {size}) >= 3 for label, size in usual.items())
 
 
 def _smallest(others: Sequence[Sizes], usual: Mapping[str, int]) -> Sizes | None:

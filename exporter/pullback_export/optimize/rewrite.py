@@ -46,3 +46,9 @@ def other_operand(node: Node) -> Iterator[tuple[Value, Value]]:
     if left is not None and right is not None:
         yield left, right
         yield right, left
+
+
+def number_of(value: Value | None) -> float | None:
+    """The number in a constant of one element."""
+    constant = value.const if value is not None else None
+    return float(constant.item()) if constant is not None and constant.size == 1 else None

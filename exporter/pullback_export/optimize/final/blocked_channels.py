@@ -14,7 +14,7 @@ import numpy as np
 
 from pullback_export.graph.dims import known
 from pullback_export.graph.values import Node, Region, Value
-from pullback_export.optimize.rewrite import made_by, only_reader
+from pullback_export.optimize.rewrite import made_by, number_of, only_reader
 
 BLOCK = 8  # channels; some processors take 4 or 16
 _DEPTH = 6
@@ -30,7 +30,7 @@ def blocked_scalar(graph: Region, node: Node) -> Value | None:
         return None
     left, right = node.inputs
     for x, scalar in ((left, right), (right, left)):
-        number = _number(scalar)
+        number = number_of(scalar)
         if x is None or number is None or not is_blocked(x):
             continue
         if node.op_type == "Mul":
@@ -73,12 +73,6 @@ def _has_shape(value: Value | None, other: Value) -> bool:
 def _has_blocked_partner(reader: Node, value: Value) -> bool:
     """Whether the other operand of ``reader`` is blocked."""
     return any(is_blocked(item) and _has_shape(item, value) for item in reader.inputs)
-
-
-def _number(value: Value | None) -> float | None:
-    return (
-        float(value.const.item()) if value is not None and value.const is not None and value.const.size == 1 else None
-    )
 
 
 def _per_channel(graph: Region, x: Value, scale: float, offset: float) -> Value:

@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from pullback_export.graph.values import Node, Region, Value
-from pullback_export.optimize.rewrite import made_by, other_operand
+from pullback_export.optimize.rewrite import made_by, number_of, other_operand
 
 _CLOSE = 1e-6
 
@@ -25,7 +25,7 @@ def fused_gelu(graph: Region, node: Node) -> Value | None:
     for half, complement in other_operand(node):
         x = _scaled(half, 0.5)
         inner = made_by(complement, "Sub")
-        erf = made_by(inner.inputs[1], "Erf") if inner is not None and _number(inner.inputs[0]) == 1 else None
+        erf = made_by(inner.inputs[1], "Erf") if inner is not None and number_of(inner.inputs[0]) == 1 else None
         if x is None or erf is None or _scaled(erf.inputs[0], -math.sqrt(0.5)) is not x:
             continue
         root, one, half_of = (graph.constant(np.float32(number)) for number in (math.sqrt(2), 1, 0.5))
@@ -38,12 +38,7 @@ def _scaled(value: Value | None, factor: float) -> Value | None:
     """``x`` where ``value`` is ``x * factor``."""
     product = made_by(value, "Mul")
     for x, constant in other_operand(product) if product is not None else ():
-        number = _number(constant)
+        number = number_of(constant)
         if number is not None and abs(number - factor) < _CLOSE:
             return x
     return None
-
-
-def _number(value: Value | None) -> float | None:
-    constant = value.const if value is not None else None
-    return float(constant.item()) if constant is not None and constant.size == 1 else None

@@ -14,7 +14,7 @@ import numpy as np
 
 from pullback_export.graph.values import Node, Region, Value
 from pullback_export.optimize.final.blocked_channels import is_blocked
-from pullback_export.optimize.rewrite import made_by, other_operand
+from pullback_export.optimize.rewrite import made_by, number_of, other_operand
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ def hard_swish(graph: Region, node: Node) -> Value | None:
     """The clipped line as ``HardSigmoid``, the mask of where it is not cut from its value, and the derivative."""
     if node.op_type == "Div":
         line = _line(node.inputs[0])
-        return line.value(graph) if line is not None and _number(node.inputs[1]) == line.top else None
+        return line.value(graph) if line is not None and number_of(node.inputs[1]) == line.top else None
     if node.op_type == "And":
         line = _inside(node)
         return _mask(graph, line.value(graph)) if line is not None else None
@@ -46,13 +46,13 @@ def hard_swish(graph: Region, node: Node) -> Value | None:
 def _line(value: Value | None) -> _Line | None:
     """What ``value`` is of a float32 ``x`` in blocks."""
     clip = made_by(value, "Clip")
-    if clip is None or len(clip.inputs) != 3 or _number(clip.inputs[1]) != 0:
+    if clip is None or len(clip.inputs) != 3 or number_of(clip.inputs[1]) != 0:
         return None
-    top, shifted = _number(clip.inputs[2]), made_by(clip.inputs[0], "Add")
+    top, shifted = number_of(clip.inputs[2]), made_by(clip.inputs[0], "Add")
     if shifted is None or top is None or not 0 < top < np.inf:
         return None
     for x, shift in other_operand(shifted):
-        number = _number(shift)
+        number = number_of(shift)
         if number is not None and x.dtype == np.float32 and is_blocked(x):
             return _Line(x, number, top)
     return None
@@ -65,8 +65,8 @@ def _inside(node: Node) -> _Line | None:
         if left is None or right is None or left.inputs[0] is not right.inputs[0]:
             continue
         line = _line(right.inputs[0])
-        is_above = left.op_type == "Cast" or _number(left.inputs[1]) == 0
-        if line is not None and is_above and _number(right.inputs[1]) == line.top:
+        is_above = left.op_type == "Cast" or number_of(left.inputs[1]) == 0
+        if line is not None and is_above and number_of(right.inputs[1]) == line.top:
             return line
     return None
 
@@ -88,7 +88,7 @@ def _derivative(graph: Region, one: Value, other: Value) -> Value | None:
             product = made_by(quotient.inputs[0], "Mul") if quotient is not None else None
             if quotient is None or product is None or {*product.inputs} != {dy, line.inputs[0]}:
                 continue
-            top = _number(quotient.inputs[1])
+            top = number_of(quotient.inputs[1])
             if top is None or line.attributes["alpha"] != 1.0 / top or not _is_inside(inside, h):
                 continue
             offset = h - float(line.attributes["beta"])
@@ -108,10 +108,5 @@ def _is_inside(value: Value, h: Value) -> bool:
         and below is not None
         and above.inputs[0] is h
         and below.inputs[0] is h
-        and _number(below.inputs[1]) == 1
+        and number_of(below.inputs[1]) == 1
     )
-
-
-def _number(value: Value | None) -> float | None:
-    constant = value.const if value is not None else None
-    return float(constant.item()) if constant is not None and constant.size == 1 else None

@@ -19,7 +19,7 @@ import numpy as np
 
 from pullback_export.graph.values import Array, Node, Region, Value
 from pullback_export.optimize.normalization.terms import Arithmetic
-from pullback_export.optimize.rewrite import made_by, other_operand
+from pullback_export.optimize.rewrite import made_by, number_of, other_operand
 
 _X, _MEAN, _INVERSE = "x", "mean", "inverse"
 
@@ -81,7 +81,7 @@ def _moments(root: Node) -> _Moments | None:
     """Of a deviation."""
     total = made_by(root.inputs[0], "Add")
     for variance, constant in other_operand(total) if total is not None else ():
-        means, epsilon = made_by(variance, "ReduceMean"), _number(constant)
+        means, epsilon = made_by(variance, "ReduceMean"), number_of(constant)
         square = made_by(means.inputs[0], "Mul") if means is not None else None
         if means is None or square is None or epsilon is None or not 0 <= epsilon < np.inf:
             continue
@@ -163,8 +163,3 @@ def _norms(node: Node, depth: int) -> Iterator[Node]:
             yield maker
         elif maker is not None and depth and maker.op_type in ("Mul", "Add", "Sub", "Neg", "Reciprocal"):
             yield from _norms(maker, depth - 1)
-
-
-def _number(value: Value | None) -> float | None:
-    constant = value.const if value is not None else None
-    return float(constant.item()) if constant is not None and constant.size == 1 else None
