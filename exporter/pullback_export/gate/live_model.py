@@ -23,6 +23,8 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 # Inputs that go through the live model at once, where rows are independent: a tape keeps every value in between, which
 # for an image of this size is a gigabyte.
 BYTES_AT_ONCE = 5 * 2**19
+# Rows of the first drawn sample, unless they are large.
+MANY = 7
 
 
 class Refused(ExportError):
@@ -84,6 +86,14 @@ def rows_at_once(inputs: Mapping[str, np.ndarray[Any, Any]], whole: Collection[s
     """How many rows like these make :data:`BYTES_AT_ONCE`, and at least one."""
     size = sum(array.nbytes for name, array in inputs.items() if name not in whole)
     return max(1, int(BYTES_AT_ONCE // max(size / max(row_count(inputs, whole), 1), 1)))
+
+
+def are_large(inputs: Mapping[str, np.ndarray[Any, Any]], whole: Collection[str]) -> bool:
+    """Whether fewer than :data:`MANY` rows like these make :data:`BYTES_AT_ONCE`.
+
+    Few of them prove as much as many small ones: each passes through an operator at thousands of places.
+    """
+    return rows_at_once(inputs, whole) < MANY
 
 
 def row_count(inputs: Mapping[str, np.ndarray[Any, Any]], whole: Collection[str]) -> int:

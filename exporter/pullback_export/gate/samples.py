@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pullback_export.gate.live_model import MANY, are_large
 from pullback_export.gate.sampling import domain_search
 from pullback_export.gate.sampling.free_axes import FIRST_SEED, Sampler, Sizes, sizes_to_compare, with_found_axes
 from pullback_export.gate.sampling.given import Given, read_samples
@@ -21,6 +22,8 @@ from pullback_export.sources.source import Source
 
 # Share of the usual sizes from which a sample of others is as rich as one of these.
 AMPLE = 0.9
+# Rows of the first drawn sample where they are large.
+FEW = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +122,7 @@ def draw_samples(samples: Samples) -> tuple[list[Sample], list[str]]:
     source, sampler = samples.source, samples.sampler
     given = [_given(source, sampler, item) for item in samples.given]
     if samples.aborting and sampler.sizes:
-        usual = _batches(sampler, bool(given)) if source.batched else _whole(sampler, bool(given), 2, None)
+        usual = _batches(source, sampler, bool(given)) if source.batched else _whole(sampler, bool(given), 2, None)
         return [*given, *usual], [
             f"free axes were compared at the sizes of the samples only: TensorFlow's kernel of {samples.aborting} ends"
             " the process at sizes that it cannot take; samples=[{...}, {...}] of several sizes prove more"
@@ -133,7 +136,7 @@ def draw_samples(samples: Samples) -> tuple[list[Sample], list[str]]:
     ample = None if source.batched or given else _ample(others, sampler.sizes)
     resized = [_resized(samples, item, number, number == ample) for number, item in enumerate(others)]
     if source.batched:
-        return [*given, *_batches(sampler, bool(given)), *resized], notes
+        return [*given, *_batches(source, sampler, bool(given)), *resized], notes
     extreme = None if given else _smallest(others, sampler.sizes)
     ordinary = 2 if ample is None else int(not _has_three(others, sampler.sizes))
     if not ordinary:
@@ -170,16 +173,29 @@ def _resized(samples: Samples, sizes: Sizes, number: int, smooth: bool) -> Sampl
     return Sample(str(sizes), inputs, 2, smooth, False, resized=True)
 
 
-def _batches(sampler: Sampler, given: bool) -> list[Sample]:
-    one, many = ("1 row like the samples", "rows like the samples") if given else ("1 random row", "random rows")
+def _batches(source: Source, sampler: Sampler, given: bool) -> list[Sample]:
+    """Several batch sizes; of large rows fewer."""
+    one = sampler.draw("usual", 1, {}, 1)
+    many, few = (FEW, 1) if are_large(one, source.shared) else (MANY, 2)
     found = [
-        Sample(f"7 {many}", sampler.draw("usual", 7, {}, 0), 7, True, not given),
-        Sample(one, sampler.draw("usual", 1, {}, 1), 1, False, False),
-        Sample("2 rows of zeros", sampler.draw("zeros", 2, {}, 2), 2, False, not given, extreme=True),
-        Sample("2 rows of large values", sampler.draw("large", 2, {}, 3), 2, False, False, extreme=True),
+        Sample(f"{many} {_alike(many, given)}", sampler.draw("usual", many, {}, 0), many, True, not given),
+        Sample(f"1 {_alike(1, given)}", one, 1, False, False),
+        Sample(f"{_rows(few)} of zeros", sampler.draw("zeros", few, {}, 2), few, False, not given, extreme=True),
+        Sample(f"{_rows(few)} of large values", sampler.draw("large", few, {}, 3), few, False, False, extreme=True),
         Sample("0 rows", sampler.draw("usual", 0, {}, 4), 0, False, False),
     ]
-    return [*found, Sample(f"2 {many}", sampler.draw("usual", 2, {}, 5), 2, False, False)] if given else found
+    if given:
+        found.append(Sample(f"2 {_alike(2, given)}", sampler.draw("usual", 2, {}, 5), 2, False, False))
+    return found
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"
+
+
+def _alike(count: int, given: bool) -> str:
+    rows = "row" if count == 1 else "rows"
+    return f"{rows} like the samples" if given else f"random {rows}"
 
 
 def _whole(sampler: Sampler, given: bool, ordinary: int, extreme: Sizes | None) -> list[Sample]:

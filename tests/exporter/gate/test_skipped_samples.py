@@ -12,7 +12,10 @@ import tensorflow as tf
 from pullback import ParityError
 from pullback.parity import Report
 from pullback_export import ExportError, compare, export
+from pullback_export.gate import live_model
+from pullback_export.gate.samples import draw_samples, open_samples
 from pullback_export.gate.written_files import Answer, Arrays, Artifact
+from pullback_export.sources.opening import open_source
 
 SPEC = tf.TensorSpec([None, 3], tf.float32, name="x")
 RNG = np.random.default_rng(0)
@@ -150,6 +153,19 @@ def planted(monkeypatch: pytest.MonkeyPatch, sample: str, size: float, labels: S
 
 DRAWN = ("7 random rows", "1 random row", "2 rows of zeros", "2 rows of large values", "0 rows")
 GIVEN = ("the given samples", "7 rows like the samples", "1 row like the samples", "2 rows of zeros")
+
+
+LARGE = ("3 random rows", "1 random row", "1 row of zeros", "1 row of large values", "0 rows")
+
+
+@pytest.mark.parametrize(("at_once", "labels"), [(7, DRAWN), (6, LARGE)])
+def test_large_rows_are_few(at_once: int, labels: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of which fewer than seven go through the model at once."""
+    monkeypatch.setattr(live_model, "BYTES_AT_ONCE", at_once * VALID[:1].nbytes)
+    source = open_source(lambda x: {"y": x}, [tf.TensorSpec([None, 3], tf.float32, name="x")], None, None, False)
+    drawn, _ = draw_samples(open_samples(source, None))
+    assert tuple(sample.label for sample in drawn) == labels
+    assert [len(sample.inputs["x"]) for sample in drawn] == [int(label.split()[0]) for label in labels]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,10 @@ class Precision:
     kink: float
     longest: float
 
+    def agrees(self, attempt: Attempt) -> bool:
+        """Whether at least half of the entries could be compared, and none is off."""
+        return attempt.covers and attempt.worst <= self.bound * attempt.size
+
 
 FLOAT64 = Precision("float64", (1e-5, 1e-6, 1e-4, 1e-7, 1e-8), 1e-5, 1e-5, 3e-3)
 # Of the exact reference, at points that a float32 model is made for: not as flat as a test function.
@@ -39,8 +43,9 @@ FLOAT32 = Precision("float32", (1e-2, 3e-3, 3e-2, 1e-3), 2e-2, 2e-2, 1e-1)
 
 @dataclasses.dataclass(frozen=True)
 class Attempt:
-    """Differences at one step; ``smooth`` marks the entries that do not lie at a kink."""
+    """Differences at one ``step``; ``smooth`` marks the entries that do not lie at a kink."""
 
+    step: float
     predicted: Array
     measured: Array
     smooth: Array
@@ -80,11 +85,42 @@ def settled(attempts: Sequence[Attempt], bound: float) -> bool:
     return len(attempts) == 1
 
 
-def after_one_row(quotient: DifferenceQuotient, result: Array, precision: Precision) -> list[float]:
-    """The steps in the order in which to try them, where rows are large: one of them shows if the first meets kinks."""
-    first, *others = precision.steps
-    attempt = attempt_at(quotient.first_row(), result[:1], first, precision.kink, None)
-    return [first, *others] if attempt.covers else [*past_kinks(others, first, attempt, precision.bound), first]
+def of_one_row(
+    quotient: DifferenceQuotient, result: Array, precision: Precision
+) -> tuple[list[Attempt], tuple[float, ...]]:
+    """Attempts at the first row, and the steps in the order in which to try them for all, where rows are large.
+
+    The first step at which that row is smooth comes first. Where it lies at a kink at every step, as in a network with
+    millions of relus, the others will, too: there are no steps.
+    """
+    first, row = quotient.first_row(), result[:1]
+    attempts = tried(first, row, precision.steps, precision, None, lambda attempt: attempt.covers)
+    if not attempts[-1].covers:
+        return attempts, ()
+    step = attempts[-1].step
+    met = [attempt.step for attempt in attempts[:-1]]
+    return attempts, (step, *(left for left in precision.steps if left not in (step, *met)), *met)
+
+
+def tried(
+    quotient: DifferenceQuotient,
+    result: Array,
+    steps: Sequence[float],
+    precision: Precision,
+    summed_rows: int | None,
+    is_enough: Callable[[Attempt], bool],
+) -> list[Attempt]:
+    """One attempt after the other until one is enough; of those that are left, smaller steps come first past kinks."""
+    attempts: list[Attempt] = []
+    left = list(steps)
+    while left:
+        step = left.pop(0)
+        attempts.append(attempt_at(quotient, result, step, precision.kink, summed_rows))
+        if is_enough(attempts[-1]):
+            break
+        if not attempts[-1].covers:
+            left = past_kinks(left, step, attempts[-1], precision.bound)
+    return attempts
 
 
 def attempt_at(
@@ -100,7 +136,7 @@ def attempt_at(
     noise = quotient.noise(step) * (summed_rows or 1)
     size = max(float(np.abs(array[np.isfinite(array)]).max(initial=0.0)) for array in (predicted, measured))
     smooth = (apart <= kink * size + noise) & np.isfinite(measured - predicted)
-    return Attempt(predicted, measured, smooth, noise, size)
+    return Attempt(step, predicted, measured, smooth, noise, size)
 
 
 def steady_at(quotient: DifferenceQuotient, attempt: Attempt, precision: Precision) -> Array:

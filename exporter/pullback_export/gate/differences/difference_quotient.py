@@ -15,7 +15,7 @@ from pullback_export.derivatives.kinds.request import Request
 from pullback_export.derivatives.plan import Derivatives
 from pullback_export.derivatives.vectorization import mostly_one_by_one
 from pullback_export.gate.exact_source import ExactSource, HeldSource
-from pullback_export.gate.live_model import in_pieces, point_count, row_count, rows_at_once, rows_of
+from pullback_export.gate.live_model import are_large, in_pieces, point_count, row_count, rows_at_once, rows_of
 from pullback_export.gate.sampling.tangents import tangent
 from pullback_export.gate.supervision.limits import watched
 from pullback_export.sources.source import Source
@@ -43,8 +43,12 @@ class DifferenceQuotient:
 
     @property
     def is_large(self) -> bool:
-        """Whether there are more rows than go through the model at once."""
-        return self._in_pieces and row_count(self.inputs, self._whole) > self._rows_at_once
+        """Whether there are several rows, and large ones."""
+        return self._in_pieces and self.rows > 1 and are_large(self.inputs, self._whole)
+
+    @property
+    def rows(self) -> int:
+        return row_count(self.inputs, self._whole)
 
     @property
     def _in_pieces(self) -> bool:
@@ -83,7 +87,7 @@ class DifferenceQuotient:
         direction: Array = self.direction[self.picked(self.last)]
         if not self.missing:
             return direction
-        batch = (row_count(self.inputs, self._whole), point_count(self.source, self.inputs))[: self.lead]
+        batch = (self.rows, point_count(self.source, self.inputs))[: self.lead]
         return np.broadcast_to(np.expand_dims(direction, self.missing), (*batch, *direction.shape[self.lead_in :]))
 
     @property
@@ -115,11 +119,13 @@ class DifferenceQuotient:
     def around(self, step: float) -> list[Array]:
         """The compared quantity according to the derivative here, and a step to either side along the direction."""
         size, name = self._step(step), self.last.name
-        found = []
-        for sign in (0, 1, -1):
-            inputs = self.inputs | {name: self.inputs[name] + sign * size * self.direction}
-            found.append(self.predicted(self._itself(inputs) / self.request.scale))
-        return found
+        beside = [self.inputs | {name: self.inputs[name] + sign * size * self.direction} for sign in (1, -1)]
+        found = [self._result_here, *(self._itself(inputs) for inputs in beside)]
+        return [self.predicted(result / self.request.scale) for result in found]
+
+    @functools.cached_property
+    def _result_here(self) -> Array:
+        return self._itself(self.inputs)
 
     def _itself(self, inputs: Mapping[str, Array]) -> Array:
         """The result of the request, as float64."""

@@ -28,11 +28,10 @@ from pullback_export.gate.differences.attempts import (
     TRUTH,
     Attempt,
     Precision,
-    after_one_row,
-    attempt_at,
-    past_kinks,
+    of_one_row,
     settled,
     steady_at,
+    tried,
 )
 from pullback_export.gate.differences.conventions import Conventions
 from pullback_export.gate.differences.difference_quotient import DifferenceQuotient
@@ -143,15 +142,8 @@ def _check(answers: _Answers, request: Request, known: Mapping[str, Array], held
     )
     over_batch = answers.sample.rows if answers.interacting or total else None
     result = np.asarray(answers.reference[request.name], np.float64)[some] / request.scale
-    attempts: list[Attempt] = []
-    steps = after_one_row(quotient, result, precision) if independent and quotient.is_large else list(precision.steps)
-    while steps:
-        step = steps.pop(0)
-        attempts.append(attempt_at(quotient, result, step, precision.kink, over_batch))
-        if not attempts[-1].covers:
-            steps = past_kinks(steps, step, attempts[-1], precision.bound)
-        elif attempts[-1].worst <= precision.bound * attempts[-1].size:
-            break
+    rows = quotient.rows
+    quotient, attempts = _tried(quotient, result, precision, over_batch)
     best = min(attempts, key=lambda attempt: (not attempt.covers, attempt.relative))
     few = not best.covers
     steady = np.ones(best.smooth.shape, bool)
@@ -160,11 +152,23 @@ def _check(answers: _Answers, request: Request, known: Mapping[str, Array], held
         best = dataclasses.replace(best, smooth=best.smooth & steady)
     doubtful = best.relative > precision.bound and not settled(attempts, precision.bound)
     outcome = None
-    if best.size and (doubtful or few):
+    if best.size and (doubtful or few) and steady.any():
         one = quotient.first_row() if quotient.is_large else quotient
         found = extrapolated(one, precision.longest, over_batch, best.size, precision.bound, precision.kink)
         outcome = found.compared(best.predicted, best.smooth, steady, doubtful)
-    return _report(request, answers.sample, precision, best, outcome, held)
+    return _report(request, answers.sample, precision, best, outcome, held, rows - quotient.rows)
+
+
+def _tried(
+    quotient: DifferenceQuotient, result: Array, precision: Precision, over_batch: int | None
+) -> tuple[DifferenceQuotient, list[Attempt]]:
+    """Attempts, and at what: the first row alone, where rows are large and that one is smooth at no step."""
+    steps: Sequence[float] = precision.steps
+    if quotient.is_large:
+        attempts, steps = of_one_row(quotient, result, precision)
+        if not steps:
+            return quotient.first_row(), attempts
+    return quotient, tried(quotient, result, steps, precision, over_batch, precision.agrees)
 
 
 def _precision(source: Source, exact: ExactSource | None) -> Precision:
@@ -193,8 +197,12 @@ def _report(
     best: Attempt,
     found: Outcome | None,
     held: bool,
+    left: int,
 ) -> Report:
-    """The row, by the ``best`` attempt; where no two of them agree, or most meet kinks, by what was ``found``."""
+    """The row, by the ``best`` attempt; where no two of them agree, or most meet kinks, by what was ``found``.
+
+    So many rows are ``left`` out.
+    """
     smooth = best.smooth if found is None else found.smooth
     error = np.where(best.smooth, np.abs(best.measured - best.predicted), 0)
     at = tuple(int(i) for i in np.unravel_index(int(np.argmax(error)), error.shape)) if error.size else None
@@ -223,4 +231,5 @@ def _report(
     )
     kinks = int((~smooth).sum())
     skipped = f"{request}: {kinks} of {error.size} central differences lie at a kink and were skipped"
+    skipped += f"; so large are its rows that {left} more were not tried" if left else ""
     return Report((row,), (skipped,) if kinks else ())

@@ -12,8 +12,8 @@ import gc
 import pathlib
 from collections.abc import Callable
 
-# Bytes of files from which it is worth the time, a tenth of a second with TensorFlow's many objects.
-LARGE = 2**24
+# Bytes of files from which it is worth the time: what is large is opened anew for each use, after the truth is told.
+LARGE = 2**28
 
 
 def give_back() -> None:

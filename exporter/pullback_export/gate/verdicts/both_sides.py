@@ -26,7 +26,7 @@ from pullback_export.gate.live_model import Arrays
 from pullback_export.gate.verdicts.surroundings import Surroundings
 from pullback_export.gate.verdicts.verdict import LIVE_FACTOR, Array, Expected, moved_by, off_of
 
-PAIRS = 6
+PAIRS = 12
 # After so many pairs, a row that agreed nowhere is wrong.
 FIRST = 2
 # How much less the artifact is off around a sample than at it.

@@ -12,7 +12,7 @@ it: as both are one graph, its error is rounding and nothing else. No artifact i
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -21,23 +21,17 @@ import tensorflow as tf
 
 from pullback_export.derivatives.plan import Function
 from pullback_export.gate.exact_reference import ExactFunction
-from pullback_export.gate.live_model import Arrays, in_every_row, joined, live, live_rows, row_count, rows_of
-from pullback_export.gate.sampling.resizing import is_mask
+from pullback_export.gate.live_model import Arrays, in_every_row, live, live_rows, row_count, rows_of
 from pullback_export.gate.supervision import limits
+from pullback_export.gate.verdicts.points_beside import STEPS, Answer, PointsBeside
 from pullback_export.gate.verdicts.verdict import LARGEST_LIVE_ERROR, Array, Expected, moved_by
 
-# Steps in units in the last place: the same way everywhere, or with random signs (None). A group is asked at once.
-STEPS: tuple[tuple[float | None, ...], ...] = ((1.0,), (-1.0, None, None, None), (None, None, None))
 # Units in the last place between a sample and the points around it: less than the tolerance, and more than what the
 # rounding of most networks is worth.
 AROUND = 64.0
 # From here on, relative to the scale, errors of the live model have to be alike at points beside each other.
 SPORADIC = 2e-4
 ALIKE = 10.0
-# Rows of several points that go through the live model at once.
-ROWS_AT_ONCE = 16
-# The live model's answer at a point, and the best one: the truth, or the same where there is none.
-Answer = tuple[Arrays, Arrays]
 # A point, and the best answer there; None where it is refused.
 Around = tuple[Arrays, Arrays | None]
 
@@ -55,8 +49,11 @@ class Surroundings:
     inputs: Arrays
     independent: bool
     drawn: bool
-    _known: dict[tuple[int, bool, tuple[int, ...]], list[Answer]] = dataclasses.field(default_factory=dict)
     _around: dict[tuple[int, bool, tuple[int, ...]], list[Around]] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def _points(self) -> PointsBeside:
+        return PointsBeside(self.function, self.inputs, self.independent, self.drawn)
 
     def is_refused(self) -> bool:
         """Whether the live model rejects the inputs as they are, without other samples beside them."""
@@ -69,7 +66,7 @@ class Surroundings:
         """
         exact = self.exact if expected.has_truth else None
         for number in range(len(STEPS)):
-            for answer in self._answers(number, rows, exact):
+            for answer in self._points.answers(number, rows, exact):
                 expected = _told(name, expected, answer, rows if self.independent else ...)
             yield expected
         if exact is not None:
@@ -77,7 +74,7 @@ class Surroundings:
         count = row_count(self.inputs, self.function.whole) if self.independent and exact is None else 0
         others = sorted(set(range(count)) - set(rows))
         for number in range(len(STEPS)) if others else ():
-            for answer in self._answers(number, others, exact):
+            for answer in self._points.answers(number, others, exact):
                 expected = _told(name, expected, answer, others)
             yield expected
 
@@ -85,7 +82,7 @@ class Surroundings:
         """The pair ``number`` of two opposite points around ``rows``, :data:`AROUND` units from them."""
         key = (number, has_truth, tuple(rows) if self.independent else ())
         if key not in self._around:
-            points = [self._point((number, 2), None, rows, units) for units in (AROUND, -AROUND)]
+            points = [self._points.point((number, 2), None, rows, units) for units in (AROUND, -AROUND)]
             exact = self.exact if has_truth else None
             self._around[key] = [(point, self._best_at(exact, point)) for point in points]
         return self._around[key]
@@ -95,7 +92,7 @@ class Surroundings:
             return live_rows(self.function, point) if self.independent else live(self.function, point)
         try:
             with limits.watched(f"truth {self.function.name}"):
-                return self._best(exact, point)
+                return self._points.best(exact, point)
         except (tf.errors.OpError, limits.OverLimit):
             return None
 
@@ -131,97 +128,6 @@ class Surroundings:
         except (tf.errors.OpError, limits.OverLimit):
             return None
         return in_every_row(found, self.exact.shared, point, self.exact.whole)
-
-    def _answers(self, number: int, rows: Sequence[int], exact: ExactFunction | None) -> list[Answer]:
-        """What is said at the points of the group ``number``, of what the live model takes.
-
-        Where the points of all groups may go through it together, the first to be wanted brings all: a pass costs more
-        than a row.
-        """
-        key = (exact is not None, tuple(rows) if self.independent else ())
-        if (number, *key) not in self._known:
-            groups = [
-                [self._point((one, i), step, rows) for i, step in enumerate(STEPS[one])] for one in range(len(STEPS))
-            ]
-            together = self._together([point for group in groups for point in group])
-            answer = live_rows(self.function, together) if together is not None else None
-            if answer is None:
-                self._known[(number, *key)] = self._with_truth(groups[number], self._live(groups[number]), exact)
-            else:
-                points = [point for group in groups for point in group]
-                found = iter(self._with_truth(points, _split(answer, len(points)), exact))
-                for one, group in enumerate(groups):
-                    self._known[(one, *key)] = list(itertools.islice(found, len(group)))
-        return self._known[(number, *key)]
-
-    def _with_truth(
-        self, points: Sequence[Arrays], answers: Sequence[Arrays | None], exact: ExactFunction | None
-    ) -> list[Answer]:
-        """The live model's ``answers`` and the best ones, where it has one."""
-        found = [(point, answer) for point, answer in zip(points, answers, strict=True) if answer]
-        if exact is None or not found:
-            return [(answer, answer) for _, answer in found]
-        best = self._bests(exact, [point for point, _ in found])
-        return [(answer, there) for (_, answer), there in zip(found, best, strict=True)]
-
-    def _bests(self, exact: ExactFunction, points: Sequence[Arrays]) -> Sequence[Arrays]:
-        """The truth at each point."""
-        together = self._together(points)
-        if together is None:
-            return [self._best(exact, point) for point in points]
-        return _split(self._best(exact, together), len(points))
-
-    def _best(self, exact: ExactFunction, point: Arrays) -> Arrays:
-        return in_every_row(exact(point), exact.shared, point, exact.whole)
-
-    def _live(self, points: Sequence[Arrays]) -> Sequence[Arrays | None]:
-        if not self.independent:
-            return [live(self.function, point) for point in points]
-        together = self._together(points)
-        if together is None:
-            return [live_rows(self.function, point) for point in points]
-        answer = live_rows(self.function, together)
-        return [None] * len(points) if answer is None else _split(answer, len(points))
-
-    def _together(self, points: Sequence[Arrays]) -> Arrays | None:
-        """The rows of all points, where there are few and they may go through a model together."""
-        if not self.independent or len(points) * row_count(points[0], self.function.whole) > ROWS_AT_ONCE:
-            return None
-        return joined(points, self.function.whole)
-
-    def _point(self, seed: tuple[int, int], step: float | None, rows: Sequence[int], units: float = 1.0) -> Arrays:
-        """What moves an input does not depend on which rows are wanted, nor on the number of ``units``."""
-        rng = np.random.default_rng((13, *seed))
-        floats = {spec.name for spec in self.function.inputs if spec.dtype.is_floating}
-        point = {
-            name: moved_by_units(array, step, rng, self.drawn, units) if name in floats else array
-            for name, array in self.inputs.items()
-        }
-        return rows_of(point, list(rows), self.function.whole) if self.independent else point
-
-
-def _split(answer: Arrays, count: int) -> list[Arrays]:
-    """The parts of an answer to as many points."""
-    parts = {name: np.split(array, count) for name, array in answer.items()}
-    return [{name: found[index] for name, found in parts.items()} for index in range(count)]
-
-
-def moved_by_units(
-    array: Array, step: float | None, rng: np.random.Generator, zeros: bool, units: float = 1.0
-) -> Array:
-    """``array`` moved by ``step`` times ``units`` in the last place, None: in a random direction for each number.
-
-    With ``zeros`` these move too, by a unit of the other numbers, or of one where there are no others; masks stay.
-    """
-    signs: Any = rng.choice((-1.0, 1.0), array.shape) if step is None else step
-    size = np.abs(array, dtype=np.float64)
-    if zeros and is_mask(array) and array.any():
-        return array
-    if zeros:
-        finite = size[np.isfinite(size) & (size > 0)]
-        size = np.where(size == 0, float(finite.mean()) if finite.size else 1.0, size)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.asarray(array + signs * units * np.finfo(array.dtype).eps * size, array.dtype)
 
 
 def _told(name: str, expected: Expected, answer: Answer, rows: Any) -> Expected:

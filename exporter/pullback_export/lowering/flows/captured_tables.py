@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 Array = np.ndarray[Any, Any]
+_LOOKUP = "LookupTableFindV2"
 # Of these, the first input chooses among functions, which get the others.
 _BRANCHES = ("If", "StatelessIf", "Case", "StatelessCase")
 
@@ -40,17 +41,30 @@ class CapturedTable:
 
 def captured_tables(graph: Any) -> list[CapturedTable]:
     """One for each captured handle that a lookup reads."""
-    handles = [(external, internal) for external, internal in graph.captures if external.dtype == tf.resource]
+    variables = {id(variable.handle) for variable in graph.variables}
+    handles = [
+        (external, internal)
+        for external, internal in graph.captures
+        if external.dtype == tf.resource and id(external) not in variables
+    ]
     if not handles:
         return []
     definition = graph.as_graph_def()
     library = {function.signature.name: function for function in definition.library.function}
+    if not any(node.op == _LOOKUP for nodes in _all_nodes(definition) for node in nodes):
+        return []
     found = []
     for external, internal in handles:
         types = next(_types(definition.node, internal.op.name, library, set()), None)
         if types is not None:
             found.append(CapturedTable(external, internal.op.name, *map(tf.as_dtype, types)))
     return found
+
+
+def _all_nodes(definition: Any) -> Iterator[Any]:
+    """The nodes of the graph, and those of each function in its library."""
+    yield definition.node
+    yield from (function.node_def for function in definition.library.function)
 
 
 def _types(nodes: Any, name: str, library: Mapping[str, Any], seen: set[tuple[str, str]]) -> Iterator[tuple[int, int]]:
@@ -60,7 +74,7 @@ def _types(nodes: Any, name: str, library: Mapping[str, Any], seen: set[tuple[st
         places = [place for place, tensor in enumerate(node.input) if tensor.split(":")[0] in names]
         if not places:
             continue
-        if node.op == "LookupTableFindV2" and places[0] == 0:
+        if node.op == _LOOKUP and places[0] == 0:
             yield node.attr["Tin"].type, node.attr["Tout"].type
         elif node.op == "Identity":
             names.add(node.name)

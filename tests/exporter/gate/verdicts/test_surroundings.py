@@ -17,6 +17,7 @@ from pullback_export.derivatives.plan import Derivatives, Function
 from pullback_export.derivatives.requests import parse_request
 from pullback_export.derivatives.tracing import trace
 from pullback_export.derivatives.vectorization import mostly_one_by_one
+from pullback_export.gate import live_model
 from pullback_export.gate.exact_reference import ExactFunction
 from pullback_export.gate.live_answers import AcceptedSample
 from pullback_export.gate.live_model import answer
@@ -24,7 +25,8 @@ from pullback_export.gate.samples import Sample
 from pullback_export.gate.sampling.given import Given
 from pullback_export.gate.verdicts.bounds import Bounds
 from pullback_export.gate.verdicts.comparison import compare_sample
-from pullback_export.gate.verdicts.surroundings import STEPS, Surroundings, moved_by_units, persistent
+from pullback_export.gate.verdicts.points_beside import STEPS, PointsBeside, moved_by_units
+from pullback_export.gate.verdicts.surroundings import Surroundings, persistent
 from pullback_export.sources.opening import open_source
 
 TOLERANCE = Tolerance()
@@ -125,6 +127,28 @@ def test_a_small_error_of_a_smooth_row_fails() -> None:
     counted = Counted()
     item = sample_of(counted, [0.1, 0.2, 0.3, 0.4, 0.5])
     assert not check(item, off_by(item, [0, 1e-4, 0, 0, 0])).ok
+
+
+def test_a_row_is_asked_once_whichever_rows_it_is_asked_with() -> None:
+    counted = Counted()
+    item = sample_of(counted, [0.1, 0.2, 0.3, 0.4, 2.0001])
+    points = PointsBeside(counted.function, item.inputs, True, False)
+    (four,) = points.answers(0, [4], None)
+    (both,) = points.answers(0, [1, 4], None)
+    assert counted.sizes == [POINTS, POINTS]
+    assert both[0]["y"].tolist() == [*points.answers(0, [1], None)[0][0]["y"], *four[0]["y"]]
+    assert len(points.answers(1, [4, 1], None)) == len(STEPS[1])
+    assert counted.sizes == [POINTS, POINTS]
+
+
+def test_of_large_rows_only_the_points_of_a_group_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass costs more than a row, unless the row is large."""
+    monkeypatch.setattr(live_model, "BYTES_AT_ONCE", len(STEPS[1]) * 4)
+    counted = Counted()
+    points = PointsBeside(counted.function, {"x": np.array([2.0001], np.float32)}, True, False)
+    for number, group in enumerate(STEPS):
+        assert len(points.answers(number, [0], None)) == len(group)
+    assert counted.sizes == [len(group) for group in STEPS]
 
 
 AT_THE_JUMP = [0.1, 0.2, 0.25, 0.4, 0.5]
