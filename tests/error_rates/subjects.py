@@ -139,7 +139,7 @@ def of_images(layers: Callable[[Any], Any]) -> Callable[[], Any]:
 def wide_and_separable() -> Any:
     """So many channels that they are computed in parts."""
     x = keras.Input((16, 16, 3), name="x")
-    hidden = L.ReLU(6.0)(L.Conv2D(1280, 1)(x))
+    hidden = L.ReLU(6.0)(L.Conv2D(2560, 1)(x))
     hidden = L.Conv2D(4, 1)(L.ReLU(6.0)(L.DepthwiseConv2D(3, padding="same")(hidden)))
     return keras.Model(x, L.Dense(1)(L.GlobalAveragePooling2D()(hidden)))
 

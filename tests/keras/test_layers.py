@@ -20,11 +20,11 @@ from tests.lowering.case import (
     TOLERANCE,
     Arg,
     Case,
+    answers_of,
     assert_close,
     convert,
     derivative_function,
     run_onnx,
-    split_complex,
 )
 
 
@@ -89,7 +89,7 @@ def check_layer(row: LayerRow, dtype: str) -> None:
     model = convert(concrete, args, free=True)
     for batch in (1, 2, 7):
         arrays = draw(row.args(batch), dtype)
-        expected = split_complex([item.numpy() for item in concrete(*map(tf.constant, arrays))])
+        expected = answers_of(concrete, arrays)
         for index, (mine, theirs) in enumerate(zip(run_onnx(model, arrays), expected, strict=True)):
             assert_close(mine, theirs, row.tolerance.get(dtype, TOLERANCE[dtype]), f"batch {batch} output {index}")
 

@@ -147,6 +147,15 @@ def op_types(graph: Any) -> set[str]:
     return types
 
 
+def answers_of(concrete: Any, arrays: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
+    """TensorFlow's answers by the graph as it was traced: to optimise it takes longer than to run it."""
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    try:
+        return split_complex([item.numpy() for item in concrete(*map(tf.constant, arrays))])
+    finally:
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+
+
 def convert(concrete: Any, args: Sequence[Arg], free: bool) -> onnx.ModelProto:
     """The ONNX model of a traced function; complex outputs come as ``name`` and ``name_imag``."""
     from pullback_export.lowering.flows.complex_value import ComplexValue

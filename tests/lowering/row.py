@@ -16,13 +16,13 @@ from tests.lowering.case import (
     _differentiable,
     _gradients,
     _real_dot,
+    answers_of,
     assert_close,
     convert,
     derivative_function,
     draw_inputs,
     op_types,
     run_onnx,
-    split_complex,
 )
 
 
@@ -51,7 +51,7 @@ def check_row(case: Case, dtype: str, free: bool) -> None:
     concrete = tf.function(derivative_function(case), autograph=False).get_concrete_function(*specs)
     wanted = {case.ops} if isinstance(case.ops, str) else set(case.ops)
     assert wanted <= op_types(concrete.graph), f"the row does not reach {wanted - op_types(concrete.graph)}"
-    expected = split_complex([item.numpy() for item in concrete(*map(tf.constant, arrays))])
+    expected = answers_of(concrete, arrays)
     actual = run_onnx(convert(concrete, case.args, free), arrays)
     for index, (mine, theirs) in enumerate(zip(actual, expected, strict=True)):
         tolerance = case.tolerance.get(dtype, TOLERANCE[dtype])

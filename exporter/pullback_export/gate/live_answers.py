@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 from pullback.manifest import Tolerance
 from pullback.parity import Report, compare
@@ -14,7 +15,7 @@ from pullback_export.errors import ExportError
 from pullback_export.gate.differences import finite_differences
 from pullback_export.gate.differences.conventions import Conventions
 from pullback_export.gate.exact_source import ExactSource
-from pullback_export.gate.live_model import Arrays, Refused, answer, row_count
+from pullback_export.gate.live_model import Arrays, Refused, answer, in_every_row, row_count, rows_of
 from pullback_export.gate.references import all_references, are_independent
 from pullback_export.gate.rows_apart import samples_interact
 from pullback_export.gate.samples import Sample, last_finite
@@ -26,6 +27,8 @@ from pullback_export.sources.source import Source
 
 # How far results for a row in other company may be from each other in float64, relative to the largest.
 APART = 1e-9
+# The same for a row alone: where derivatives of a row are further off than that, there is none of a row.
+OWN = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,6 +161,40 @@ class Live:
             for index in range(len(self.functions))
         )
 
+    def require_own_derivatives(self) -> None:
+        """Raises :class:`ExportError` where derivatives of a row change with the rows beside it, though values do not.
+
+        A gradient of the model's own may mix rows.
+        """
+        several = (i for i, sample in enumerate(self.samples) if not sample.extreme and (sample.rows or 0) > 1)
+        number = next((i for i in several if self.answers[0][i] is not None), None)
+        for index, function in enumerate(self.functions):
+            if number is None or not function.requests or not self.independent(index):
+                continue
+            known, alone = self._of_first_row(index, number)
+            scales = {name: float(np.abs(array[np.isfinite(array)]).max(initial=0.0)) for name, array in known.items()}
+            found = compare(rows_of(known, slice(1)), alone, Tolerance(OWN, OWN), scales=scales)
+            if not found.ok:
+                raise ExportError(
+                    f"derivative {found.failures[0].output!r} of one sample changes with the other samples of its"
+                    " batch, as by a gradient of the model's own, so there is no derivative per sample; export with"
+                    " batched=False, where derivatives are those of the whole tensor"
+                )
+
+    def _of_first_row(self, index: int, number: int) -> tuple[Arrays, Arrays]:
+        """A sample's answers in float64, and those of its first row alone; nothing where they are not to be had."""
+        function, inputs, live = self.functions[index], self.inputs[index][number], self.answers[index][number]
+        exact, truth = self.exact.functions[function.name], self.truths[index].answers[number]
+        one = rows_of(inputs, slice(1), function.whole)
+        try:
+            if self.source.dtype == "float64" and live is not None:
+                return live, answer(function, one)
+            if truth is not None and exact.coverage.exact:
+                return truth, in_every_row(exact(one), exact.shared, one, exact.whole)
+        except (tf.errors.OpError, Refused, OverLimit):
+            pass  # whether rows influence each other is not asked where one alone is refused
+        return {}, {}
+
     def _is_the_same(self, index: int, number: int, tolerance: Tolerance) -> bool:
         """In the truth, where there is one: nothing there is rounding."""
         function, inputs = self.functions[index], self.inputs[index][number]
@@ -215,6 +252,8 @@ def ask(
     live = Live(source, functions, drawn, inputs, answers, interacting, exact, truths, refusals, apart)
     if apart and not live.keeps_apart(tolerance):
         return ask(source, functions, exact, drawn, inputs, tolerance, training)
+    if source.batched:
+        live.require_own_derivatives()
     return live
 
 

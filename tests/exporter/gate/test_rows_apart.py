@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 from pullback import ParityError
 from pullback.manifest import Tolerance
-from pullback_export import export
+from pullback_export import ExportError, export
 from pullback_export.derivatives.plan import Derivatives
 from pullback_export.derivatives.requests import parse_request
 from pullback_export.gate.rows_apart import rows_are_apart
@@ -165,3 +165,17 @@ def test_a_gradient_that_mixes_rows_is_compared_sample_by_sample(tmp_path: pathl
         y = mixed_backwards(point)["y"]
     np.testing.assert_allclose(bundle.vjp(x=x, adj_y=seed).adj_x, tape.gradient(y, point, seed), rtol=1e-5)
     assert bundle.verify().ok
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("request_", "batched"), [("vjp(y, x)", True), ("gradient(y[0], x)", None)])
+def test_a_gradient_that_mixes_the_rows_of_a_batch_is_refused(
+    request_: str, batched: bool | None, dtype: str, tmp_path: pathlib.Path
+) -> None:
+    """Values of one row are its own, so that only the derivative alone tells."""
+    spec = tf.TensorSpec([None, 3], dtype, name="x")
+    with pytest.raises(ExportError, match=r"derivative 'adj_x|derivative 'dy_0_dx") as caught:
+        export(mixed_backwards, tmp_path / "it.pullback", [request_], inputs=[spec], batched=batched, formats=("onnx",))
+    assert "of one sample changes with the other samples of its batch" in str(caught.value)
+    assert "batched=False" in str(caught.value)
+    assert not (tmp_path / "it.pullback").exists()
