@@ -112,7 +112,9 @@ def wide(side: int, channels: int) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("side", "channels", "parts"), [(56, 192, 2), (112, 64, 2), (112, 96, 3), (112, 32, 1), (28, 192, 1), (112, 40, 1)], ids=str
+    ("side", "channels", "parts"),
+    [(56, 192, 2), (112, 64, 2), (112, 96, 3), (112, 32, 1), (28, 192, 1), (112, 40, 1)],
+    ids=str,
 )
 def test_parts_of_images_as_they_are(side: int, channels: int, parts: int) -> None:
     """What fits the cache stays whole, and so does what has no whole blocks of channels."""
