@@ -34,4 +34,4 @@ def complaint(found: Mapping[str, Array], expected: Mapping[str, Array]) -> str:
     """What is wrong with an engine's answer, by name of the result; empty where nothing is."""
     common = [name for name in found if name in expected]
     wrong = {name: error for name in common if not (error := difference(found[name], expected[name])) <= LARGEST}
-    return ", ".join(f"{name} wrong by {error:.1e} of its largest number" for name, error in wrong.items())
+    return ", ".join(f"{name} off by {error:.1e} of its largest number" for name, error in wrong.items())

@@ -115,7 +115,7 @@ def _reasons(rows: Sequence[Row]) -> list[str]:
             if result.skipped:
                 reasons.setdefault(f"{engines.engine(result.engine).title}: {result.skipped}", {})[row.work] = None
     lines = [f"* {reason} ({', '.join(names)})" for reason, names in reasons.items()]
-    wrong = any("wrong by" in reason for reason in reasons)
+    wrong = any("off by" in reason for reason in reasons)
     return ["Not measured:", "", *lines, "", *([_DISAGREEMENT, ""] if wrong else [])] if lines else []
 
 

@@ -51,7 +51,7 @@ def test_wrong_engine_is_named() -> None:
     wrong = {"value": EXACT[:, :1], "derivative": 1.01 * EXACT}
     assert complaint(right, right) == ""
     found = rounds.compared({"pullback": right, "forward": {"value": right["value"]}, "jax": wrong})
-    assert found == {"jax": "derivative wrong by 1.0e-02 of its largest number"}
+    assert found == {"jax": "derivative off by 1.0e-02 of its largest number"}
 
 
 def test_nothing_counts_where_pullback_has_no_answer() -> None:
@@ -108,7 +108,7 @@ RIGHT = {"derivative": EXACT}
     ("pullback", "jax", "wrong", "said"),
     [
         (RIGHT, RIGHT, False, "hvp, JAX, jit: agrees to 0.0e+00"),
-        (RIGHT, {"derivative": 1.01 * EXACT}, True, "derivative wrong by 1.0e-02 of its largest number"),
+        (RIGHT, {"derivative": 1.01 * EXACT}, True, "derivative off by 1.0e-02 of its largest number"),
         (RIGHT, {"value": EXACT}, False, "has no result that Pullback has"),
         (RIGHT, None, False, "hvp, JAX, jit: it is not installed"),
         (None, RIGHT, True, "hvp, Pullback, ONNX: it is not installed"),

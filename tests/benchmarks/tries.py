@@ -31,8 +31,9 @@ PHASES = (
     " `ConvTranspose`; zeros between the results and one convolution 1.54 and 3.44 ms."
 )
 PARTS = (
-    "Wide images in parts of their channels that stay in a core's cache: kept, on an Intel Xeon 0.88 to 0.94 of the"
-    " time of MobileNetV2 and 0.90 to 0.99 of EfficientNetB0."
+    "Wide images in parts of their channels that stay in a core's cache: kept. On an Intel Xeon, of the time without,"
+    " with one thread 0.93 (MobileNetV2) and 0.94 (EfficientNetB0), with two 0.93 and 1.04; half of the parts' size gives"
+    " 0.90 and 0.87, but 1.00 and 1.14 with two."
 )
 MAXIMA = (
     "Where the maxima of 64 x 114 x 114 numbers are, from comparisons with the maxima of parts of each window instead"
