@@ -32,7 +32,7 @@ PHASES = (
 )
 PARTS = (
     "Wide images in parts of their channels that stay in a core's cache: kept. On an Intel Xeon, of the time without,"
-    " with one thread 0.93 (MobileNetV2) and 0.94 (EfficientNetB0), with two 0.93 and 1.04; half of the parts' size gives"
+    " with one thread 0.93 (MobileNetV2) and 0.94 (EfficientNetB0), with two 0.93 and 1.04; parts of half the size give"
     " 0.90 and 0.87, but 1.00 and 1.14 with two."
 )
 MAXIMA = (

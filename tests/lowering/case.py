@@ -149,11 +149,12 @@ def op_types(graph: Any) -> set[str]:
 
 def answers_of(concrete: Any, arrays: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
     """TensorFlow's answers by the graph as it was traced: to optimise it takes longer than to run it."""
+    before = tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False)
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     try:
         return split_complex([item.numpy() for item in concrete(*map(tf.constant, arrays))])
     finally:
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": before})
 
 
 def convert(concrete: Any, args: Sequence[Arg], free: bool) -> onnx.ModelProto:

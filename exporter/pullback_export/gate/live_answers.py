@@ -15,20 +15,22 @@ from pullback_export.errors import ExportError
 from pullback_export.gate.differences import finite_differences
 from pullback_export.gate.differences.conventions import Conventions
 from pullback_export.gate.exact_source import ExactSource
-from pullback_export.gate.live_model import Arrays, Refused, answer, in_every_row, row_count, rows_of
+from pullback_export.gate.live_model import Arrays, Refused, answer, in_every_row, live, row_count, rows_of
 from pullback_export.gate.references import all_references, are_independent
 from pullback_export.gate.rows_apart import samples_interact
 from pullback_export.gate.samples import Sample, last_finite
-from pullback_export.gate.supervision.limits import OverLimit
+from pullback_export.gate.supervision.limits import OverLimit, watched
 from pullback_export.gate.truth import Truth, truth_of, without_truth
 from pullback_export.gate.verdicts.surroundings import Surroundings
-from pullback_export.gate.verdicts.verdict import Expected
+from pullback_export.gate.verdicts.verdict import Expected, moved_by
 from pullback_export.sources.source import Source
 
 # How far results for a row in other company may be from each other in float64, relative to the largest.
 APART = 1e-9
-# The same for a row alone: where derivatives of a row are further off than that, there is none of a row.
-OWN = 1e-4
+# The same for derivatives of a batch's rows: steps that adapt to all rows, as a solver's, move them by less than that.
+OWN = 1e-2
+# So many rows have a company that can be another one.
+LEAST_ROWS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,36 +166,48 @@ class Live:
     def require_own_derivatives(self) -> None:
         """Raises :class:`ExportError` where derivatives of a row change with the rows beside it, though values do not.
 
-        A gradient of the model's own may mix rows.
+        A gradient of the model's own may mix rows. Two rows are asked again in other company; one alone may lie at a
+        tie, where rounding decides.
         """
-        several = (i for i, sample in enumerate(self.samples) if not sample.extreme and (sample.rows or 0) > 1)
-        number = next((i for i in several if self.answers[0][i] is not None), None)
         for index, function in enumerate(self.functions):
-            if number is None or not function.requests or not self.independent(index):
+            names = {request.name for request in function.requests}
+            if not names or not self.independent(index):
                 continue
-            known, alone = self._of_first_row(index, number)
-            scales = {name: float(np.abs(array[np.isfinite(array)]).max(initial=0.0)) for name, array in known.items()}
-            found = compare(rows_of(known, slice(1)), alone, Tolerance(OWN, OWN), scales=scales)
-            if not found.ok:
-                raise ExportError(
-                    f"derivative {found.failures[0].output!r} of one sample changes with the other samples of its"
-                    " batch, as by a gradient of the model's own, so there is no derivative per sample; export with"
-                    " batched=False, where derivatives are those of the whole tensor"
-                )
+            known, again = self._in_other_company(index)
+            for name in names & known.keys():
+                off = moved_by(known[name], again[name]).reshape(len(known[name]), -1).max(axis=1, initial=0.0)
+                if (off > OWN * np.abs(known[name]).max(initial=0.0)).all():
+                    raise ExportError(
+                        f"derivative {name!r} of one sample changes with the other samples of its batch, as by a"
+                        " gradient of the model's own, so there is no derivative per sample; export with batched=False,"
+                        " where derivatives are those of the whole tensor"
+                    )
 
-    def _of_first_row(self, index: int, number: int) -> tuple[Arrays, Arrays]:
-        """A sample's answers in float64, and those of its first row alone; nothing where they are not to be had."""
-        function, inputs, live = self.functions[index], self.inputs[index][number], self.answers[index][number]
-        exact, truth = self.exact.functions[function.name], self.truths[index].answers[number]
-        one = rows_of(inputs, slice(1), function.whole)
-        try:
-            if self.source.dtype == "float64" and live is not None:
-                return live, answer(function, one)
-            if truth is not None and exact.coverage.exact:
-                return truth, in_every_row(exact(one), exact.shared, one, exact.whole)
-        except (tf.errors.OpError, Refused, OverLimit):
-            pass  # whether rows influence each other is not asked where one alone is refused
+    def _in_other_company(self, index: int) -> tuple[Arrays, Arrays]:
+        """The best answers of the last row and the one in the middle, as they are and with no other rows beside them.
+
+        Nothing where no sample of three rows or more has any.
+        """
+        function, truths = self.functions[index], self.truths[index].answers
+        for number, sample in enumerate(self.samples):
+            known = self.answers[index][number] if truths[number] is None else truths[number]
+            if known is None or sample.extreme or (sample.rows or 0) < LEAST_ROWS:
+                continue
+            rows = [row_count(self.inputs[index][number], function.whole) - 1]
+            rows.append(rows[0] // 2)
+            two = rows_of(self.inputs[index][number], rows, function.whole)
+            again = live(function, two) if truths[number] is None else self._truth_at(function, two)
+            if again is not None:
+                return rows_of(known, rows), again
         return {}, {}
+
+    def _truth_at(self, function: Function, inputs: Arrays) -> Arrays | None:
+        exact = self.exact.functions[function.name]
+        try:
+            with watched(f"truth {function.name}"):
+                return in_every_row(exact(inputs), exact.shared, inputs, exact.whole)
+        except (tf.errors.OpError, OverLimit):
+            return None
 
     def _is_the_same(self, index: int, number: int, tolerance: Tolerance) -> bool:
         """In the truth, where there is one: nothing there is rounding."""

@@ -91,7 +91,8 @@ def rows_at_once(inputs: Mapping[str, np.ndarray[Any, Any]], whole: Collection[s
 def are_large(inputs: Mapping[str, np.ndarray[Any, Any]], whole: Collection[str]) -> bool:
     """Whether fewer than :data:`MANY` rows like these make :data:`BYTES_AT_ONCE`.
 
-    Few of them prove as much as many small ones: each passes through an operator at thousands of places.
+    Few of them are dear, and prove as much as many small ones: an image passes through an operator at thousands of
+    places.
     """
     return rows_at_once(inputs, whole) < MANY
 

@@ -8,6 +8,7 @@ drawn sample that the live model rejects is skipped, zeros and very large values
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ from pullback_export.sources.source import Source
 
 # Share of the usual sizes from which a sample of others is as rich as one of these.
 AMPLE = 0.9
-# Rows of the first drawn sample where they are large.
+# Rows of the first drawn sample where they are large, or as many more as make it no size of another axis.
 FEW = 3
 
 
@@ -176,7 +177,7 @@ def _resized(samples: Samples, sizes: Sizes, number: int, smooth: bool) -> Sampl
 def _batches(source: Source, sampler: Sampler, given: bool) -> list[Sample]:
     """Several batch sizes; of large rows fewer."""
     one = sampler.draw("usual", 1, {}, 1)
-    many, few = (FEW, 1) if are_large(one, source.shared) else (MANY, 2)
+    many, few = (_few(one), 1) if are_large(one, source.shared) else (MANY, 2)
     found = [
         Sample(f"{many} {_alike(many, given)}", sampler.draw("usual", many, {}, 0), many, True, not given),
         Sample(f"1 {_alike(1, given)}", one, 1, False, False),
@@ -187,6 +188,12 @@ def _batches(source: Source, sampler: Sampler, given: bool) -> list[Sample]:
     if given:
         found.append(Sample(f"2 {_alike(2, given)}", sampler.draw("usual", 2, {}, 5), 2, False, False))
     return found
+
+
+def _few(row: Mapping[str, np.ndarray[Any, Any]]) -> int:
+    """As for the channels of an image, with which a file may take rows for each other."""
+    sizes = {size for array in row.values() for size in array.shape[1:]}
+    return next(count for count in itertools.count(FEW) if count not in sizes)
 
 
 def _rows(count: int) -> str:

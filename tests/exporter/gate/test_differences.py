@@ -157,11 +157,22 @@ def test_the_first_of_large_rows_is_enough_where_it_is_smooth_nowhere(
     source, points = counted(on_kinks)
     report = check(source, points, "gradient(y, x)")
     assert report.ok
-    assert [len(point) for point in points] == [1] * (1 + 2 * len(FLOAT64.steps) + 2 * JUMPS - 1)
+    of_the_last = 1 + 2 * 2
+    assert [len(point) for point in points] == [1] * (1 + 2 * len(FLOAT64.steps) + of_the_last + 2 * JUMPS - 1)
     assert report.notes == (
-        "gradient(y, x): 1 of 1 central differences lie at a kink and were skipped; so large are its rows that 2 more"
-        " were not tried",
+        "gradient(y, x): 1 of 1 central differences lie at a kink and were skipped",
+        "gradient(y, x): central differences of one row alone, which is large: 2 more were not tried",
     )
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.01])
+def test_a_first_row_on_kinks_says_nothing_of_the_others(two_rows_at_once: None, factor: float) -> None:
+    """The last row is smooth, so that all are tried."""
+    source, points = counted(on_kinks)
+    beside = X + np.array([[0], [0.03], [0.04]])
+    report = check(source, points, "gradient(y, x)", factor, at=beside)
+    assert report.ok is (factor == 1.0)
+    assert not any("not tried" in note for note in report.notes)
 
 
 @pytest.mark.parametrize("function", [smooth, kinked])

@@ -167,15 +167,44 @@ def test_a_gradient_that_mixes_rows_is_compared_sample_by_sample(tmp_path: pathl
     assert bundle.verify().ok
 
 
+def backwards(change: Callable[[Any], Any]) -> Callable[..., Any]:
+    """A network with rows apart, whose backward pass makes ``change(dy)`` of what comes to the input."""
+
+    @tf.custom_gradient
+    def passed(x: Any) -> tuple[Any, Callable[[Any], Any]]:
+        return tf.identity(x), change
+
+    return lambda x: {"y": network(passed(x))["y"]}
+
+
+MIXING = {
+    "mean": lambda dy: dy + tf.reduce_mean(dy, 0, keepdims=True),
+    "rows before": lambda dy: tf.cumsum(dy, 0),
+    "rows behind": lambda dy: tf.cumsum(dy, 0, reverse=True),
+    "clipped by all": lambda dy: tf.clip_by_norm(dy, 1.0),
+}
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("request_", "batched"), [("vjp(y, x)", True), ("gradient(y[0], x)", None)])
+@pytest.mark.parametrize("change", MIXING.values(), ids=MIXING)
 def test_a_gradient_that_mixes_the_rows_of_a_batch_is_refused(
-    request_: str, batched: bool | None, dtype: str, tmp_path: pathlib.Path
+    change: Callable[[Any], Any], request_: str, batched: bool | None, dtype: str, tmp_path: pathlib.Path
 ) -> None:
-    """Values of one row are its own, so that only the derivative alone tells."""
-    spec = tf.TensorSpec([None, 3], dtype, name="x")
+    """Values of one row are its own, so that only the derivative tells."""
+    spec, path = tf.TensorSpec([None, 3], dtype, name="x"), tmp_path / "it.pullback"
     with pytest.raises(ExportError, match=r"derivative 'adj_x|derivative 'dy_0_dx") as caught:
-        export(mixed_backwards, tmp_path / "it.pullback", [request_], inputs=[spec], batched=batched, formats=("onnx",))
+        export(backwards(change), path, [request_], inputs=[spec], batched=batched, formats=("onnx",))
     assert "of one sample changes with the other samples of its batch" in str(caught.value)
     assert "batched=False" in str(caught.value)
-    assert not (tmp_path / "it.pullback").exists()
+    assert not path.exists()
+
+
+@pytest.mark.filterwarnings("ignore:.*custom_gradient")
+def test_a_gradient_of_its_own_for_each_row_is_exported(tmp_path: pathlib.Path) -> None:
+    model = backwards(lambda dy: tf.clip_by_norm(dy, 0.5, axes=[1]))
+    bundle = export(model, tmp_path / "it.pullback", ["gradient(y[0], x)"], inputs=[SPEC], formats=("onnx",))
+    x = np.float32([[0.1, 0.2, 0.3], [0.4, -0.5, 0.6]])
+    slope = bundle(x=x).dy_0_dx
+    assert np.linalg.norm(slope, axis=1).max() <= 0.5 + 1e-6
+    np.testing.assert_allclose(bundle(x=x[1:]).dy_0_dx, slope[1:], rtol=1e-6)

@@ -155,12 +155,12 @@ DRAWN = ("7 random rows", "1 random row", "2 rows of zeros", "2 rows of large va
 GIVEN = ("the given samples", "7 rows like the samples", "1 row like the samples", "2 rows of zeros")
 
 
-LARGE = ("3 random rows", "1 random row", "1 row of zeros", "1 row of large values", "0 rows")
+LARGE = ("4 random rows", "1 random row", "1 row of zeros", "1 row of large values", "0 rows")
 
 
 @pytest.mark.parametrize(("at_once", "labels"), [(7, DRAWN), (6, LARGE)])
 def test_large_rows_are_few(at_once: int, labels: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of which fewer than seven go through the model at once."""
+    """Those of which fewer than seven go through the model at once; not as many as another axis has, which is three."""
     monkeypatch.setattr(live_model, "BYTES_AT_ONCE", at_once * VALID[:1].nbytes)
     source = open_source(lambda x: {"y": x}, [tf.TensorSpec([None, 3], tf.float32, name="x")], None, None, False)
     drawn, _ = draw_samples(open_samples(source, None))

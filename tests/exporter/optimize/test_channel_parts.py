@@ -77,7 +77,7 @@ ROWS = [
 
 def small_parts() -> Any:
     """Parts of 16 channels for images of this file, which are small."""
-    return mock.patch.multiple(channel_parts, _WIDE=1000, _PART=1000)
+    return mock.patch.object(channel_parts, "_PART", 1000)
 
 
 def without() -> Any:

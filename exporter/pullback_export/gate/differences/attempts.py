@@ -90,16 +90,21 @@ def of_one_row(
 ) -> tuple[list[Attempt], tuple[float, ...]]:
     """Attempts at the first row, and the steps in the order in which to try them for all, where rows are large.
 
-    The first step at which that row is smooth comes first. Where it lies at a kink at every step, as in a network with
-    millions of relus, the others will, too: there are no steps.
+    The first step at which that row is smooth comes first. Where it lies at a kink at every step, and the last row at
+    the shortest ones, as in a network with millions of relus, there are no steps.
     """
-    first, row = quotient.first_row(), result[:1]
-    attempts = tried(first, row, precision.steps, precision, None, lambda attempt: attempt.covers)
-    if not attempts[-1].covers:
+    attempts = tried(quotient.row(0), result[:1], precision.steps, precision, None, _covers)
+    shortest = sorted(precision.steps)[:2]
+    last = attempts if attempts[-1].covers else tried(quotient.row(-1), result[-1:], shortest, precision, None, _covers)
+    if not last[-1].covers:
         return attempts, ()
-    step = attempts[-1].step
-    met = [attempt.step for attempt in attempts[:-1]]
+    step = last[-1].step
+    met = [attempt.step for attempt in attempts if attempt.step != step]
     return attempts, (step, *(left for left in precision.steps if left not in (step, *met)), *met)
+
+
+def _covers(attempt: Attempt) -> bool:
+    return attempt.covers
 
 
 def tried(

@@ -55,9 +55,10 @@ class DifferenceQuotient:
         """Whether rows may go through the model in any company."""
         return self.independent and not isinstance(self.exact, HeldSource)
 
-    def first_row(self) -> DifferenceQuotient:
-        """The same of the first row alone."""
-        inputs, known = rows_of(self.inputs, slice(1), self._whole), rows_of(self.known, slice(1))
+    def row(self, index: int) -> DifferenceQuotient:
+        """The same of one row alone."""
+        one = [range(self.rows)[index]]
+        inputs, known = rows_of(self.inputs, one, self._whole), rows_of(self.known, one)
         return dataclasses.replace(self, inputs=inputs, known=known)
 
     @functools.cached_property

@@ -153,7 +153,7 @@ def _check(answers: _Answers, request: Request, known: Mapping[str, Array], held
     doubtful = best.relative > precision.bound and not settled(attempts, precision.bound)
     outcome = None
     if best.size and (doubtful or few) and steady.any():
-        one = quotient.first_row() if quotient.is_large else quotient
+        one = quotient.row(0) if quotient.is_large else quotient
         found = extrapolated(one, precision.longest, over_batch, best.size, precision.bound, precision.kink)
         outcome = found.compared(best.predicted, best.smooth, steady, doubtful)
     return _report(request, answers.sample, precision, best, outcome, held, rows - quotient.rows)
@@ -162,12 +162,12 @@ def _check(answers: _Answers, request: Request, known: Mapping[str, Array], held
 def _tried(
     quotient: DifferenceQuotient, result: Array, precision: Precision, over_batch: int | None
 ) -> tuple[DifferenceQuotient, list[Attempt]]:
-    """Attempts, and at what: the first row alone, where rows are large and that one is smooth at no step."""
+    """Attempts, and at what: the first row alone, where rows are large and smooth at no step."""
     steps: Sequence[float] = precision.steps
     if quotient.is_large:
         attempts, steps = of_one_row(quotient, result, precision)
         if not steps:
-            return quotient.first_row(), attempts
+            return quotient.row(0), attempts
     return quotient, tried(quotient, result, steps, precision, over_batch, precision.agrees)
 
 
@@ -230,6 +230,7 @@ def _report(
         warning,
     )
     kinks = int((~smooth).sum())
-    skipped = f"{request}: {kinks} of {error.size} central differences lie at a kink and were skipped"
-    skipped += f"; so large are its rows that {left} more were not tried" if left else ""
-    return Report((row,), (skipped,) if kinks else ())
+    notes = [f"{request}: {kinks} of {error.size} central differences lie at a kink and were skipped"] if kinks else []
+    if left:
+        notes.append(f"{request}: central differences of one row alone, which is large: {left} more were not tried")
+    return Report((row,), tuple(notes))

@@ -13,7 +13,7 @@ import pathlib
 from collections.abc import Callable
 
 # Bytes of files from which it is worth the time: what is large is opened anew for each use, after the truth is told.
-LARGE = 2**28
+LARGE = 2**27
 
 
 def give_back() -> None:

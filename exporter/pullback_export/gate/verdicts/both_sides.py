@@ -26,6 +26,7 @@ from pullback_export.gate.live_model import Arrays
 from pullback_export.gate.verdicts.surroundings import Surroundings
 from pullback_export.gate.verdicts.verdict import LIVE_FACTOR, Array, Expected, moved_by, off_of
 
+# In a network of millions of relus every other point may lie beside a kink of its own.
 PAIRS = 12
 # After so many pairs, a row that agreed nowhere is wrong.
 FIRST = 2

@@ -53,11 +53,18 @@ class PointsBeside:
         has_truth, wanted = exact is not None, list(rows) if self.independent else [_ALL]
         missing = [row for row in wanted if (has_truth, number, row) not in self._known]
         if missing:
-            for group, answers in self._asked(number, missing, exact):
-                for place, row in enumerate(missing):
-                    self._known[has_truth, group, row] = [self._of_row(answer, place) for answer in answers]
+            self._learn(number, missing, exact)
         found = zip(*(self._known[has_truth, number, row] for row in wanted), strict=True)
         return [_of_rows(parts) for parts in found if _are_of_one_size(parts)]
+
+    def _learn(self, number: int, rows: Sequence[int], exact: ExactFunction | None) -> None:
+        for group, answers in self._asked(number, rows, exact):
+            if None in answers and len(rows) > 1:  # each alone says which of them the model refuses
+                for row in rows:
+                    self._learn(group, [row], exact)
+                continue
+            for place, row in enumerate(rows):
+                self._known[exact is not None, group, row] = [self._of_row(answer, place) for answer in answers]
 
     def point(self, seed: tuple[int, int], step: float | None, rows: Sequence[int], units: float = 1.0) -> Arrays:
         """What moves an input does not depend on which rows are wanted, nor on the number of ``units``."""

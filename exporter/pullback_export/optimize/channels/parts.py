@@ -26,7 +26,6 @@ from pullback_export.optimize.channels.regions import (
 from pullback_export.optimize.rewrite import only_reader, other_operand
 
 _BLOCK = 16  # channels of the widest blocks there are
-_WIDE = 1_250_000  # bytes: more than a core has for itself
 # Bytes: 32 channels of 112 x 112 numbers. Half of it is 3 to 8 % faster with one thread, and as much slower with two.
 _PART = 1_650_000
 _PASSES = 8  # a forward pass has fewer, and gains nothing
@@ -40,7 +39,7 @@ def in_parts(graph: Graph) -> None:
 
 
 def _is_worth_it(graph: Graph, group: Channels) -> bool:
-    if group.count % _BLOCK or group.widest() < _WIDE or _size(group) == group.count:
+    if group.count % _BLOCK or _size(group) == group.count:
         return False
     if not any(is_per_channel(node) and _taps(node) > 1 for node in group.nodes):
         return False

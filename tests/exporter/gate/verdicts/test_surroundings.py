@@ -141,6 +141,21 @@ def test_a_row_is_asked_once_whichever_rows_it_is_asked_with() -> None:
     assert counted.sizes == [POINTS, POINTS]
 
 
+def test_a_row_that_is_refused_says_nothing_of_its_company() -> None:
+    counted = Counted()
+    compute = counted.function.compute
+
+    def picky(vectorize: Any, *tensors: Any) -> list[Any]:
+        tf.debugging.assert_less(tensors[0], 2.5)
+        return list(compute(vectorize, *tensors))
+
+    function = dataclasses.replace(counted.function, compute=picky)
+    points = PointsBeside(function, {"x": np.array([0.1, 3.0], np.float32)}, True, False)
+    assert points.answers(0, [0, 1], None) == []
+    assert len(points.answers(0, [0], None)) == 1
+    assert points.answers(0, [1], None) == []
+
+
 def test_of_large_rows_only_the_points_of_a_group_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pass costs more than a row, unless the row is large."""
     monkeypatch.setattr(live_model, "BYTES_AT_ONCE", len(STEPS[1]) * 4)
