@@ -32,8 +32,9 @@ PHASES = (
 )
 PARTS = (
     "Wide images in parts of their channels that stay in a core's cache: kept. On an Intel Xeon, of the time without,"
-    " with one thread 0.93 (MobileNetV2) and 0.94 (EfficientNetB0), with two 0.93 and 1.04; parts of half the size give"
-    " 0.90 and 0.87, but 1.00 and 1.14 with two."
+    " in two runs, with one thread 0.93 and 0.97 (MobileNetV2), 0.94 and 0.97 (EfficientNetB0), with two 0.93 and"
+    " 0.95, 1.04 and 0.86; parts of half the size gave 0.90 and 0.91, 0.87 and 0.93, with two 1.00 and 1.03, 1.14"
+    " and 0.98."
 )
 MAXIMA = (
     "Where the maxima of 64 x 114 x 114 numbers are, from comparisons with the maxima of parts of each window instead"

@@ -23,7 +23,10 @@ LATER = {row.title for row in ROWS if row.order > 1 and rotation.chosen(f"{row.t
 
 
 def rows_of_order(order: int) -> list[Any]:
-    """Those whose turn it is to be differentiated as often as they can be, and those that are differentiated once."""
+    """Those whose turn it is to be differentiated as often as they can be, and those that are differentiated once.
+
+    Of both, ``make test`` runs a third.
+    """
     found = []
     for parameters in rows_and_dtypes(ROWS):
         row, dtype = parameters.values
@@ -33,7 +36,7 @@ def rows_of_order(order: int) -> list[Any]:
         elif order == 2:
             marks = [pytest.mark.slow] if row.title in LATER else parameters.marks
             found.append(pytest.param(row, dtype, id=parameters.id, marks=marks))
-    return found
+    return rotation.in_turn(f"recurrent layers, {order}", found, 3)
 
 
 @pytest.mark.parametrize(("row", "dtype"), rows_of_order(2))

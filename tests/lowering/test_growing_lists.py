@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from tests.lowering.case import Arg, assert_close, convert, run_onnx
+from tests.rotation import in_turn
 
 LENGTHS = (0, 1, 2, 5)
 Place = Callable[[Any, Any], Any]
@@ -170,7 +171,7 @@ def derivatives(function: Callable[[Any], Any], order: int) -> Callable[[Any], l
 
 
 @pytest.mark.parametrize("order", [0, 1, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", in_turn("growing lists", list(FUNCTIONS), 3))
 def test_one_graph_at_every_length(name: str, order: int) -> None:
     spec = tf.TensorSpec([None, 3], tf.float64)
     concrete = tf.function(derivatives(FUNCTIONS[name], order)).get_concrete_function(spec)

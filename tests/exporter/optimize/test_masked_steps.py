@@ -15,6 +15,7 @@ from pullback_export.optimize import pipeline
 
 from tests.exporter.optimize.test_counts import exported
 from tests.exporter.optimize.test_recurrent import Layer, assert_same, both, layer, masked, masks, network, session_of
+from tests.rotation import in_turn
 
 L = keras.layers
 
@@ -116,7 +117,7 @@ STARTED: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "options"), STARTED)
+@pytest.mark.parametrize(("kind", "options"), in_turn("initial states of masked layers", STARTED, 3))
 def test_numbers_are_those_of_tensorflow(kind: str, options: dict[str, Any]) -> None:
     """Initial states of the user, and steps that do not count whose inputs are large, infinite or no numbers."""
     net = started(kind, **options)

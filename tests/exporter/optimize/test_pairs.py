@@ -14,6 +14,7 @@ from pullback_export.optimize import pipeline
 
 from tests.exporter.optimize.test_counts import exported
 from tests.exporter.optimize.test_recurrent import Layer, assert_same, both, layer, masked, masks, network, session_of
+from tests.rotation import in_turn
 
 L = keras.layers
 
@@ -61,7 +62,9 @@ def without_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("build", "expected"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+@pytest.mark.parametrize(
+    ("build", "expected"), in_turn("pairs", [pytest.param(*row[1:], id=row[0]) for row in ROWS], 3)
+)
 def test_one_loop_for_few_rows(
     build: Layer, expected: list[dict[str, int]], dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
