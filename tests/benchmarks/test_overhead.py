@@ -12,6 +12,7 @@ from tests.benchmarks import bfgs, overhead, overhead_calls, regions
 from tests.benchmarks.measured import Measured
 
 
+@pytest.mark.slow
 def test_integrations_cost_little_over_the_call(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # OpenMDAO writes a folder where it runs
     bundles = overhead.exported(tmp_path)

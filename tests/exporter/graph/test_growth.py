@@ -19,6 +19,8 @@ from pullback_export.graph.serialization import to_model
 from pullback_export.optimize.pipeline import finish
 from pullback_export.sources.opening import open_source
 
+from tests.rotation import in_turn
+
 FEW, MANY = 4, 16
 OURS = "pullback_export"
 
@@ -76,7 +78,7 @@ def cost(network: Any, shape: list[int | None], request: str, batched: bool | No
     return nodes, sum(calls for (path, _, _), (_, calls, *_) in stats.stats.items() if OURS in path)
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", in_turn("growth", list(ROWS), 2))
 def test_nodes_and_calls_are_proportional_to_layers(row: str) -> None:
     network, shape, request, batched = ROWS[row]
     (few_nodes, few_calls), (middle_nodes, middle_calls), (many_nodes, many_calls) = (

@@ -16,6 +16,7 @@ from pullback_export.optimize import pipeline
 from tests.benchmarks.convolutional import opened
 from tests.exporter.optimize.test_convolutional import dtype
 from tests.exporter.optimize.test_counts import exported, types_of_calls
+from tests.rotation import in_turn
 
 __all__ = ["dtype"]  # a fixture
 L = keras.layers
@@ -102,7 +103,7 @@ def test_operators(name: str) -> None:
 
 @pytest.mark.parametrize("free", [False, True], ids=["fixed", "free"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"], indirect=True)
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", in_turn("layer normalisation", list(ROWS), 3))
 def test_numbers_with_and_without(name: str, dtype: str, free: bool) -> None:
     model = network(name, free)
     with without():

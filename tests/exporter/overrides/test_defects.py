@@ -14,6 +14,7 @@ from pullback_export import overrides
 from pullback_export.overrides import OVERRIDES
 
 from tests.exporter.overrides.defects import DEFECTS
+from tests.rotation import in_turn
 
 # Files of the folder that change nothing by themselves.
 TOOLS = {"__init__", "registered_gradient", "temporary_change"}
@@ -48,7 +49,7 @@ def test_the_defect_is_still_there(name: str) -> None:
     assert DEFECTS[name](), f"mended upstream: remove overrides/{name}.py, its row and its defect"
 
 
-@pytest.mark.parametrize("name", sorted(CRASHING))
+@pytest.mark.parametrize("name", in_turn("defects that may crash", sorted(CRASHING)))
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="oneDNN is only in builds for x86")
 def test_the_defect_that_may_crash_is_still_there(name: str) -> None:
     if name in ON_AVX512 and not onednn.has_avx512():
