@@ -7,7 +7,8 @@ whose one-sided differences disagree lies at a kink and is skipped; the report s
 
 Where the derivative is not that of the value on purpose (``StopGradient``, ``tf.custom_gradient``), differences are
 taken once more of what the model declares (:class:`pullback_export.gate.exact_source.HeldSource`), which decide. Where
-no step settles, differences are extrapolated, and decide as far as they are known.
+no step settles, differences are extrapolated, and decide as far as they are known. Of large rows, which
+are dear, one is tried first, and the others where it, or the last, is smooth at some step.
 """
 
 from __future__ import annotations

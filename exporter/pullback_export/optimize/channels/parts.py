@@ -26,7 +26,7 @@ from pullback_export.optimize.channels.regions import (
 from pullback_export.optimize.rewrite import only_reader, other_operand
 
 _BLOCK = 16  # channels of the widest blocks there are
-# Bytes: 32 channels of 112 x 112 numbers. Half of it is 3 to 8 % faster with one thread, and 8 to 13 % slower with two.
+# Bytes: 32 channels of 112 x 112 numbers. Half of it is 3 to 7 % faster with one thread, and 8 to 13 % slower with two.
 _PART = 1_650_000
 _PASSES = 8  # a forward pass has fewer, and gains nothing
 
