@@ -43,18 +43,18 @@ class Staging:
     def finish(
         self,
         specs: Sequence[FunctionSpec],
-        opset: int,
+        opsets: Mapping[str, int],
         tolerance: Tolerance,
         checked: Checked,
         producer: Mapping[str, str],
         columns: Features,
     ) -> None:
-        """Writes ``golden.npz`` and, last of all, ``manifest.json``."""
+        """Writes ``golden.npz`` and, last of all, ``manifest.json``; ``opsets`` are those of the functions by name."""
         golden.write(self.path / "golden.npz", checked.golden)
         graphs = []
         for spec in specs:
             graph, weights = (self._file(self.path / f"{spec.name}{end}") for end in (".onnx", BESIDE))
-            graphs.append(GraphSpec(spec, graph, opset, weights))
+            graphs.append(GraphSpec(spec, graph, opsets[spec.name], weights))
         folder = self.path / "saved_model"
         saved = [self._file(item) for item in sorted(folder.rglob("*")) if item.is_file()]
         golden_file = self._file(self.path / "golden.npz")

@@ -120,7 +120,8 @@ def export(
         training: exports the training-mode function, which must not draw random numbers.
         formats: ``"onnx"``, ``"saved_model"`` or both; parity checks each that is written.
         unconnected: ``"error"``, or ``"zero"`` for a derivative of something that does not depend on the input.
-        opset: ONNX opset, 18 to 23.
+        opset: ONNX opset, 18 to 23; a function whose operators came later (strings that are split or joined: 20) is
+            written with the opset that has them, and the manifest says so.
         tolerance: largest error relative to the largest reference value; None for the defaults of
             :class:`pullback.manifest.Tolerance`.
         scaling: ``{name: (offset, scale)}`` for inputs and outputs that the model takes or returns scaled, with
@@ -185,6 +186,7 @@ def export(
             named = axis_names(source, batch)
             owners: dict[str, Shape] = {}
             foreign: dict[str, str] = {}
+            opsets: dict[str, int] = {}
             columns: dict[str, tuple[str, ...]] = {}
             for one in traced:
                 with way_out(opened, bool(inputs)):
@@ -194,6 +196,7 @@ def export(
                 owners = {**built.shapes, **owners}  # ``evaluate`` comes first and has all that seeds belong to
                 foreign |= built.foreign
                 specs.append(built.spec)
+                opsets[built.spec.name] = built.opset
                 columns = features_of(specs[0], features)
                 if "onnx" in chosen:
                     staging.write_bytes(f"{built.spec.name}.onnx", *built.pieces)
@@ -211,7 +214,7 @@ def export(
             checked = dataclasses.replace(checked, report=checked.report + told)
             _tell(checked.report, progress)
             checked.report.require(f"export of {target.name}")
-            staging.finish(specs, opset, limit, checked, producer(), columns)
+            staging.finish(specs, opsets, limit, checked, producer(), columns)
     say(f"wrote {target}")
     return pullback.load(target, backend=_first(chosen))
 

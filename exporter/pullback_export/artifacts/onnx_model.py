@@ -16,7 +16,7 @@ from pullback_export.derivatives.tracing import Traced
 from pullback_export.errors import ExportError
 from pullback_export.graph.dims import Dim, Shape, Size
 from pullback_export.graph.graph import Graph
-from pullback_export.graph.serialization import to_files
+from pullback_export.graph.serialization import opset_of, to_files
 from pullback_export.graph.values import Value
 from pullback_export.graph.wire import Beside, Piece
 from pullback_export.lowering.converter import Converter
@@ -35,6 +35,7 @@ class OnnxFunction:
     ``pieces`` are the file, one after the other; most of those that are weights are the live model's own memory.
     ``beside`` is the file with its large weights, empty where they are in the graph.
     ``foreign`` names the operators that no rule of ours converted, each with what did.
+    ``opset`` is that of its file: the one that was asked for, or a later one that its operators need.
     """
 
     pieces: Sequence[Piece]
@@ -42,6 +43,7 @@ class OnnxFunction:
     spec: FunctionSpec
     shapes: Mapping[str, Shape]
     foreign: Mapping[str, str]
+    opset: int
 
     @property
     def content(self) -> bytes:
@@ -86,10 +88,11 @@ def build(
     graph.outputs = list(zip(function.outputs, outputs, strict=True))
     finish(graph)
     props = metadata_props(spec, tolerance)
+    opset = opset_of(graph, opset)
     written, large = to_files(graph, opset, props, f"{function.name}{BESIDE}", external_data)
     dims = {name: value.dims for name, value in (*graph.inputs, *graph.outputs)}
     graph.forget_constants()
-    return OnnxFunction(written, large, spec, dims, converter.foreign)
+    return OnnxFunction(written, large, spec, dims, converter.foreign, opset)
 
 
 def lower(

@@ -143,6 +143,7 @@ OPERATORS: dict[str, Fact] = {
     "Split": _KEEPS_FINITE | _CHEAP | _SHRINKING,
     "Sqrt": _UNARY,
     "Squeeze": _REARRANGING | _KEEPS_FINITE | _CHEAP,
+    "StringConcat": _BROADCASTING,
     "Sub": _BROADCASTING | _KEEPS_FINITE | _CHEAP,
     "Sum": _BROADCASTING | _KEEPS_FINITE,
     "Tan": _UNARY,
@@ -154,6 +155,9 @@ OPERATORS: dict[str, Fact] = {
     "Where": _BROADCASTING | _KEEPS_FINITE,
     "Xor": _BROADCASTING | _BOOLEAN,
 }
+
+# The opset of ``ai.onnx`` that brought an operator, where that is later than 18.
+SINCE: dict[str, int] = {"StringConcat": 20, "StringSplit": 20}
 
 # Inputs that the specification wants as int64, by position.
 INT64_INPUTS: dict[str, tuple[int, ...]] = {

@@ -14,8 +14,9 @@ from pullback.storage.onnx_cut import CONDITION_OF_SOME
 
 from pullback_export.graph.graph import Graph
 from pullback_export.graph.notes import Notes
+from pullback_export.graph.operators import SINCE
 from pullback_export.graph.pruning import prune
-from pullback_export.graph.values import Node, Value
+from pullback_export.graph.values import Node, Region, Value
 from pullback_export.graph.wire import Beside, Piece, Weight, beside, pieces
 
 # Operators of ONNX's second standard domain, and its version; see https://onnx.ai/onnx/operators/index.html
@@ -26,8 +27,15 @@ ML_OPSET = ("ai.onnx.ml", 3)
 _LEAST_UNSEEN = 1024
 
 
+def opset_of(graph: Region, wanted: int) -> int:
+    """The opset of the model of ``graph``: the one that is wanted, or a later one that has all of its operators."""
+    own = [SINCE.get(node.op_type, wanted) for node in graph.nodes if node.live]
+    inner = [opset_of(body, wanted) for node in graph.nodes if node.live for body in node.bodies()]
+    return max((wanted, *own, *inner))
+
+
 def to_model(graph: Graph, opset: int, metadata: Mapping[str, str]) -> onnx.ModelProto:
-    """The model of ``graph``; equal graphs give equal bytes in every process."""
+    """The model of ``graph``, see :func:`opset_of`; equal graphs give equal bytes in every process."""
     model, weights = _without_weights(graph, opset, metadata)
     model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in weights)
     return model
@@ -66,6 +74,7 @@ def _check(model: onnx.ModelProto, weights: Sequence[Weight]) -> None:
 def _without_weights(graph: Graph, opset: int, metadata: Mapping[str, str]) -> tuple[onnx.ModelProto, list[Weight]]:
     """The model, and the initializers that it lacks."""
     writer = _Writer(graph, metadata)
+    opset = opset_of(graph, opset)
     proto = writer.graph_proto(graph, "pullback")
     imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(*item) for item in sorted(writer.domains))]
     model = helper.make_model(proto, opset_imports=imports, producer_name="pullback", ir_version=_ir_version(opset))

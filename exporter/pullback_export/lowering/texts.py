@@ -1,7 +1,7 @@
 """Strings in a graph: arrays of NumPy's dtype ``object`` that hold ``str``, and the operators that may see them.
 
-ONNX moves strings around, compares them and finds them in tables (``LabelEncoder`` of ``ai.onnx.ml``). Other operators
-on them (``AddV2`` joins strings) have rules that mean numbers; the table here is closed, so that none of them gets any.
+ONNX moves strings around, compares them, joins, splits and normalises them and finds them in tables (``LabelEncoder`` of
+``ai.onnx.ml``). Other operators on them have rules that mean numbers; the table here is closed, so that none gets any.
 """
 
 from __future__ import annotations
@@ -26,8 +26,13 @@ _MOVED = (
     *("BroadcastTo", "ConcatV2", "ExpandDims", "Fill", "GatherNd", "GatherV2", "Pack", "Rank", "Reshape", "ReverseV2"),
     *("Shape", "ShapeN", "Size", "Slice", "Split", "SplitV", "Squeeze", "StridedSlice", "Tile", "Transpose", "Unpack"),
 )
+_RAGGED = ("RaggedGather", "RaggedTensorToSparse", "RaggedTensorToTensor")
 _READ = ("Equal", "LookupTableFindV2", "NotEqual", "Select", "SelectV2")
-TAKES_STRINGS = frozenset((*_PASSED_ON, *_CALLS, *_MOVED, *_READ))
+_WRITTEN = (
+    *("Add", "AddV2", "RegexReplace", "StaticRegexReplace", "StringJoin", "StringLower", "StringNGrams"),
+    *("StringSplitV2", "StringUpper"),
+)
+TAKES_STRINGS = frozenset((*_PASSED_ON, *_CALLS, *_MOVED, *_RAGGED, *_READ, *_WRITTEN))
 
 
 def refused(tf_op: Any) -> bool:

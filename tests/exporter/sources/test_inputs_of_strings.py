@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 import pathlib
 import re
+import string
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +19,8 @@ from pullback_export import ExportError, UnsupportedOpsError, assert_parity, exp
 
 L = keras.layers
 WORDS = ["down", "up", "Ärger", "日本"]
+LOWER = ["up", "down", "日本", "e\u0301t\u00e9", "x y"]
+TEXTS = ["Up, DOWN!", "  up\tup\ndown (none)  ", "", "日本-E\u0301T\u00e9 x", "<br />Down<br />up", "...", "up " * 9]
 ASKED = np.array([["up"], ["none of them"], [""], ["日本"], ["Up"], ["Ärger"], ["down"]], object)
 A = np.random.default_rng(0).normal(size=(7, 2))
 
@@ -60,6 +64,26 @@ def unused() -> keras.Model:
     return keras.Model([word, a], L.Dense(1, name="y")(L.Dense(3, "tanh", name="wide")(a)))
 
 
+def vectorized(**options: Any) -> Any:
+    return L.TextVectorization(vocabulary=LOWER, name="found", **options)
+
+
+def averaged(x: Any) -> Any:
+    return L.GlobalAveragePooling1D(name="pooled")(L.Embedding(9, 3, name="embedding", mask_zero=True)(x))
+
+
+@keras.saving.register_keras_serializable("tests")
+def without_tags(texts: Any) -> Any:
+    """As in TensorFlow's tutorial about reviews of films."""
+    texts = tf.strings.regex_replace(tf.strings.lower(texts), "<br />", " ")
+    return tf.strings.regex_replace(texts, f"[{re.escape(string.punctuation)}]", "")
+
+
+@keras.saving.register_keras_serializable("tests")
+def without_brackets(texts: Any) -> Any:
+    return tf.strings.regex_replace(texts, "<[^>]*>", " ")
+
+
 def flat(x: Any) -> Any:
     return L.Flatten(name="flat")(x)
 
@@ -85,6 +109,42 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
     "nested": in_a_nested_model,
     "unused": unused,
 }
+
+
+TEXT_MODELS: dict[str, Callable[[], keras.Model]] = {
+    "cleaned and split": lambda: beside_floats(vectorized(output_sequence_length=4), averaged),
+    "split": lambda: beside_floats(vectorized(standardize=None, output_sequence_length=3), averaged),
+    "in lower case": lambda: beside_floats(vectorized(standardize="lower", output_sequence_length=2), averaged),
+    "cleaned alone": lambda: beside_floats(vectorized(split=None), as_numbers),
+    "of any length": lambda: beside_floats(vectorized(), averaged),
+    "bags": lambda: beside_floats(vectorized(output_mode="multi_hot"), flat),
+    "bags of pairs": lambda: beside_floats(vectorized(output_mode="multi_hot", ngrams=2), flat),
+    "counts": lambda: beside_floats(vectorized(output_mode="count"), flat),
+    "weights": lambda: beside_floats(vectorized(output_mode="tf_idf", idf_weights=[1.0, 2.0, 3.0, 4.0, 5.0]), flat),
+    "own function": lambda: beside_floats(vectorized(standardize=without_tags, output_sequence_length=4), averaged),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if number < 1 else pytest.param(name, marks=pytest.mark.slow) for number, name in enumerate(TEXT_MODELS)],
+)
+def test_texts_of_several_words(name: str, tmp_path: pathlib.Path) -> None:
+    live = TEXT_MODELS[name]()
+    bundle = export(live, tmp_path / "it.pullback", ["gradient(y, a)", "gradient(y, hidden)"])
+    drawn = {text for case in bundle.samples()["evaluate"] for text in case.inputs["word"].ravel().tolist()}
+    assert any(len(text.split()) > 1 for text in drawn)
+    manifest = json.loads((tmp_path / "it.pullback" / "manifest.json").read_text())
+    assert {function["opset"] for function in manifest["functions"]} == {20}
+    for each in (bundle, pullback.load(tmp_path / "it.pullback", backend="saved_model")):
+        for rows in (0, 1, 2, 7):
+            feeds = {"word": np.array(TEXTS[:rows], object).reshape(rows, 1), "a": A[:rows].astype("float32")}
+            found = each(**feeds)
+            assert found.y.shape == (rows, 1)
+            if rows:
+                y, first, _ = live_answers(live, feeds, "float32")
+                np.testing.assert_allclose(found.y, y, rtol=2e-5, atol=2e-6)
+                np.testing.assert_allclose(found.dy_da, first, rtol=2e-5, atol=2e-6)
 
 
 def live_answers(live: keras.Model, feeds: dict[str, Any], dtype: Any) -> tuple[Any, Any, Any]:
@@ -216,13 +276,20 @@ REFUSED: dict[str, tuple[Callable[[], keras.Model], list[str]]] = {
     "hashed": (lambda: beside_floats(L.Hashing(8, name="hash"), embedded), ["hash", "a"]),
     "one of two columns": (lambda: of_two_columns(lambda: L.Hashing(8, name="hash")), ["hash", "city", "a"]),
     "regular expressions": (
-        lambda: beside_floats(L.TextVectorization(vocabulary=WORDS, output_sequence_length=2, name="found"), embedded),
+        lambda: beside_floats(vectorized(standardize=without_brackets, output_sequence_length=2), embedded),
+        ["found", "a"],
+    ),
+    "single letters": (
+        lambda: beside_floats(vectorized(split="character", output_sequence_length=2), embedded),
         ["found", "a"],
     ),
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param("three unknown", marks=pytest.mark.slow), *list(REFUSED)[1:]])
+@pytest.mark.parametrize("name", [
+        name if name in ("hashed", "one of two columns", "regular expressions") else pytest.param(name, marks=pytest.mark.slow)
+        for name in REFUSED
+    ])
 def test_what_the_refusal_says_exports(name: str, tmp_path: pathlib.Path) -> None:
     build, names = REFUSED[name]
     live = build()
@@ -304,9 +371,11 @@ def test_a_captured_constant(known: list[Any], tmp_path: pathlib.Path) -> None:
     assert assert_parity(count, bundle.path, inputs=specs).ok
 
 
-def test_sums_of_strings_are_refused(tmp_path: pathlib.Path) -> None:
-    """Joining them is TensorFlow's ``Add``, whose rule means numbers."""
-    table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(["a!", "b!"], [1.0, 2.0]), -1.0)
+def test_sums_of_strings(tmp_path: pathlib.Path) -> None:
+    """Joining them is TensorFlow's ``Add``, as that of numbers is."""
+    table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(["a!", "!b!"], [1.0, 2.0]), -1.0)
     specs = [tf.TensorSpec([None], tf.string, "word"), tf.TensorSpec([None], tf.float32, "a")]
-    with pytest.raises(UnsupportedOpsError, match=r"Add in .*exactly as TensorFlow does"):
-        export(lambda word, a: {"y": table.lookup(word + "!") * a}, tmp_path / "f", inputs=specs)
+    bundle = export(
+        lambda word, a: {"y": (table.lookup(word + "!") + table.lookup("!" + word + "!")) * a}, tmp_path / "f", inputs=specs
+    )
+    np.testing.assert_array_equal(bundle(["a", "b", "!b"], [1.0, 1.0, 2.0]).y, [0, 1, 2])

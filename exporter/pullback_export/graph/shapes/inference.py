@@ -40,7 +40,7 @@ def infer(fresh: Fresh, op_type: str, operands: Operands, attributes: Attributes
         return [(dtype, None)] * outputs
     if op_type == "TopK" or (op_type == "MaxPool" and outputs == 2):
         return [(dtype, shapes[0]), (_INT64, shapes[0])]
-    if op_type == "Unique":
+    if op_type in ("StringSplit", "Unique"):
         return [(dtype if index == 0 else _INT64, shape) for index, shape in enumerate(shapes)]
     return [(dtype, shape) for shape in shapes]
 
@@ -156,6 +156,12 @@ def _unique(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: i
     return [values, (found,), (product(shape) if axis is None else shape[axis],), (found,)][:outputs]
 
 
+def _string_split(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
+    """As many pieces as the string with most of them has, and how many each has."""
+    shape = dims_of(operands)
+    return [(*shape, fresh("split")), shape][:outputs]
+
+
 def _constant_of_shape(fresh: Fresh, operands: Operands, attributes: Attributes, outputs: int) -> list[Shape]:
     if operands[0] is None or operands[0].sizes is None:
         raise CannotInfer
@@ -203,5 +209,7 @@ _SHAPES: dict[str, Rule] = {
     "Shape": _shape,
     "Size": _scalar,
     "Compress": unknown,
+    "StringNormalizer": _same,
+    "StringSplit": _string_split,
     "Unique": _unique,
 }

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from pullback_export.errors import ExportError
 from pullback_export.lowering.flows.captured_tables import CapturedTable, captured_tables
+from pullback_export.sources.inside.composed_texts import marks_of, texts_of
 from pullback_export.sources.source import Source
 
 # Of each input at most so many, evenly spaced.
@@ -28,17 +29,25 @@ def known_strings(source: Source) -> Mapping[str, tuple[str, ...]]:
         return {}  # the trace that is exported says in its words what is wrong
     starts = {spec.name: tensor for spec, tensor in zip(source.inputs, traced.inputs, strict=False)}
     tables = {table.name: table for table in captured_tables(traced.graph) if table.key_type == tf.string}
-    return {name: _spaced(set(_reached(starts[name], tables))) for name in names}
+    return {name: _told_apart(starts[name], tables) for name in names}
 
 
-def _reached(start: Any, tables: Mapping[str, CapturedTable]) -> Iterator[str]:
+def _told_apart(start: Any, tables: Mapping[str, CapturedTable]) -> tuple[str, ...]:
     """What strings that ``start`` leads to meet; where they get to a function that is called, keys of all tables."""
+    reached = list(_reached(start))
+    known = {text for op in reached for text in _met(op, tables)}
+    marks = list(dict.fromkeys(mark for op in reached for mark in marks_of(op)))
+    return _spaced(known | set(texts_of(sorted(known), marks)) if marks else known)
+
+
+def _reached(start: Any) -> Iterator[Any]:
+    """The operators that strings which ``start`` leads to get to."""
     waiting, seen = [start], set()
     while waiting:
         for op in waiting.pop().consumers():
             if op.name not in seen:
                 seen.add(op.name)
-                yield from _met(op, tables)
+                yield op
                 waiting += [output for output in op.outputs if output.dtype == tf.string]
 
 

@@ -32,6 +32,18 @@ def from_nested_rows(values: Any) -> Any:
     return tf.RaggedTensor.from_nested_value_rowids(values, rows, [4, 4], validate=False)
 
 
+def counted(weights: bool = False, **options: Any) -> Any:
+    """Numbers in each row of a ragged tensor, one of which has none and some of which are too large to count."""
+
+    def function(values: Any) -> Any:
+        given = tf.cast(values[:6] if weights else tf.constant([], values.dtype), values.dtype)
+        number = tf.constant([1, 1, 0, 3, 5, 2])
+        counts = tf.raw_ops.RaggedBincount(splits=SPLITS, values=number, size=4, weights=given, **options)
+        return counts * tf.reshape(values, [1, -1])[:, :1]
+
+    return function
+
+
 def dense(make: Any, shape: Any = None) -> Any:
     return lambda values, default: make(values).to_tensor(default, shape=shape) ** 2
 
@@ -126,6 +138,9 @@ CASES = [
         gathered_by_data,
         (VALUES, fixed(SPLITS, "int64"), fixed([3, 1, 2], "int32", free=())),
     ),
+    Case("ragged_counts", "RaggedBincount", counted(), (Arg((6,), free=()),)),
+    Case("ragged_counts_of_any", "RaggedBincount", counted(binary_output=True), (Arg((6,), free=()),)),
+    Case("ragged_sums_of_weights", "RaggedBincount", counted(weights=True), (Arg((6,), free=()),), order=0),
     *[Case(f"ragged_range_{kind}", "RaggedRange", ranges(kind), (Arg((9,)),)) for kind in ("each", "shared", "scalar")],
     Case("ragged_fill", FILL, filled([0, 0, 2, 2, 2, 4], 6), (VALUES, SCALAR)),
     Case("ragged_fill_full", FILL, filled([0, 0, 1, 2, 2, 3], 4), (VALUES, SCALAR)),

@@ -125,6 +125,84 @@ COMPARISONS = [
     ),
 ]
 
+# Delimiters side by side, in front and behind, and alone; whitespace of all kinds; bytes, letters and no text.
+SENTENCES = fixed(["up Up", "", " \t\n\v\f\r ", "up\u00a0up", "日本,, 日,", "\tup\n\nÄrger\r\nup ", ",", "a\0b a\0b"], "object")
+GRAMS = fixed(["up up up", "", "日 本 up", "a b", "日本", "x y z up a a"], "object")
+COLUMNS = fixed([["Up, DOWN!", "ÄRGER"], ["日本 [x]", ""], ["<br />up<br /><br />", "a-b_c"]], "object")
+
+
+def tokens(words: Any, x: Any, known: Any = FLOATS) -> Any:
+    """Numbers of the pieces of each row, weighed by their place, and how many there are."""
+    sparse = words.to_sparse() if isinstance(words, tf.RaggedTensor) else words
+    weights = tf.cast(1 + sparse.indices[:, 1] + 10 * sparse.indices[:, 0], x.dtype)
+    numbers = tf.cast(known.lookup(sparse.values), x.dtype)
+    count = tf.cast(tf.reduce_sum(sparse.dense_shape), x.dtype)
+    return tf.sin(x) * (tf.reduce_sum(numbers * weights) + count)
+
+
+def divided(name: str, split: Callable[[Any], Any], texts: Arg = SENTENCES) -> Case:
+    return row(name, ("StringSplitV2", FIND), lambda words, x: tokens(split(words), x), texts, normal(texts.shape[0]))
+
+
+def changed(name: str, op: str, change: Callable[[Any], Any], strings: Arg = COLUMNS) -> Case:
+    """Strings that ``change`` writes anew: all of them are keys, so that a wrong letter is another number."""
+    keys = change(tf.constant(strings.draw(np.random.default_rng(0), strings.shape))).numpy().ravel()  # type: ignore[misc]
+    known = table(np.arange(1.0, 1 + len(set(keys))), -5.0, sorted(set(keys)), tf.string)
+
+    def function(words: Any, x: Any) -> Any:
+        return scaled(known.lookup(change(words)), x)
+
+    return row(name, (op, FIND), function, strings, normal(*strings.shape))
+
+
+def grams(name: str, widths: Any, **options: Any) -> Case:
+    """Neighbouring words, all of which are keys."""
+
+    def joined(words: Any) -> Any:
+        return tf.strings.ngrams(tf.strings.split(words), widths, **options)
+
+    keys = sorted(set(joined(tf.constant(GRAMS.draw(None, GRAMS.shape))).flat_values.numpy()))  # type: ignore[misc, arg-type]
+    known = table(np.arange(1.0, 1 + len(keys)), -5.0, keys, tf.string)
+    return row(name, ("StringNGrams", FIND), lambda words, x: tokens(joined(words), x, known), GRAMS, normal(6))
+
+
+WRITTEN = [
+    divided("at_whitespace", tf.strings.split),
+    divided("at_a_comma", lambda words: tf.strings.split(words, ",")),
+    divided("at_several_letters", lambda words: tf.strings.split(words, "日本")),
+    divided("at_a_nul", lambda words: tf.strings.split(words, "\0")),
+    divided("once", lambda words: tf.strings.split(words, "up", maxsplit=1)),
+    divided("not_at_all", lambda words: tf.strings.split(words, ",", maxsplit=0)),
+    divided("of_nothing", tf.strings.split, fixed(["", " "], "object")),
+    row(
+        "as_one_tensor",
+        ("StringSplitV2", "RaggedTensorToTensor", FIND),
+        lambda words, x: found(tf.strings.split(words).to_tensor("up", shape=[None, 4]), x),
+        SENTENCES,
+        normal(8),
+    ),
+    row(
+        "some_rows",
+        ("StringSplitV2", "RaggedGather", FIND),
+        lambda words, x: found(tf.gather(tf.strings.split(words), [5, 0, 4, 0]).to_tensor(), x),
+        SENTENCES,
+        normal(8),
+    ),
+    grams("pairs", 2),
+    grams("up_to_three", (3, 1, 2), separator=""),
+    changed("lower", "StringLower", tf.strings.lower),
+    changed("upper", "StringUpper", tf.strings.upper),
+    changed("joined_strings", "StringJoin", lambda words: tf.strings.join([words, "up", words[:, ::-1]], separator="--")),
+    changed("joined_scalars", "StringJoin", lambda words: tf.strings.join(["<", words, ">"])),
+    changed("added", "AddV2", lambda words: words + tf.reverse(words, [1])),
+    changed("without_a_text", "StaticRegexReplace", lambda words: tf.strings.regex_replace(words, "<br />", "")),
+    changed("a_text_for_a_text", "StaticRegexReplace", lambda words: tf.strings.regex_replace(words, "<br />", "日 ")),
+    changed("without_a_set", "StaticRegexReplace", lambda words: tf.strings.regex_replace(words, r"[!,\-\[\]<-?]", "")),
+    changed("a_mark_for_each", "StaticRegexReplace", lambda words: tf.strings.regex_replace(words, r"[\s!]", "__")),
+    changed("a_mark_for_runs", "StaticRegexReplace", lambda words: tf.strings.regex_replace(words, r"[<> br/]+", "_")),
+    changed("letters", "StaticRegexReplace", lambda words: tf.strings.regex_replace(words, "[日Ä]", "e\u0301")),
+]
+
 CASES = [
     row("float", FIND, lambda words, x: scaled(FLOATS.lookup(words), x), ASKED, normal(5, 2)),
     row("double", FIND, lambda words, x: scaled(DOUBLES.lookup(words), x), ASKED, normal(5, 2)),
@@ -160,4 +238,5 @@ CASES = [
     ),
     *COMPARISONS,
     *MOVES,
+    *WRITTEN,
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -11,16 +10,8 @@ from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
 from pullback_export.lowering.flows.complex_value import each, real_of
 from pullback_export.lowering.numerics.matrices.batches import indices as numbers_below
+from pullback_export.lowering.numerics.ragged_rows import Rows, from_rows, from_splits, length
 from pullback_export.lowering.registry import lowers
-
-
-@dataclasses.dataclass(frozen=True)
-class _Rows:
-    """A ragged axis: for each element its row and its column, int64 vectors; the number of rows, a vector of one."""
-
-    row: Value
-    column: Value
-    count: Value
 
 
 @lowers("RaggedTensorToTensor")
@@ -31,7 +22,7 @@ def ragged_to_tensor(op: OpContext, shape: Value, values: Any, default: Any, *pa
     axes = _axes(op, partitions)
     places, sizes = _places(op, axes)
     if b"ROW_SPLITS" in op.tf_op.get_attr("row_partition_types"):  # values after the last split are in no row
-        values = each(lambda part: op.Slice(part, [0], _length(op, places), [0]), values)
+        values = each(lambda part: op.Slice(part, [0], length(op, places), [0]), values)
     if shape.rank == 1:
         wanted = op.Slice(op.cast(shape, np.int64), [0], [len(axes) + 1], [0])
         sizes = op.Where(wanted < 0, sizes, wanted)
@@ -53,13 +44,13 @@ def ragged_to_tensor(op: OpContext, shape: Value, values: Any, default: Any, *pa
 def ragged_to_sparse(op: OpContext, *operands: Any) -> list[Any]:
     """The places of all values, the values as a vector, and the shape: each axis as long as its longest row."""
     *splits, values = operands
-    places, sizes = _places(op, [_from_splits(op, item) for item in splits])
+    places, sizes = _places(op, [from_splits(op, item) for item in splits])
     like = real_of(values)
     inner = op.Slice(op.shape_of(like), [1], [2**31 - 1], [0])
     for axis in range(1, like.rank):
         count = places.dims[1] if isinstance(places.dims[1], int) else -1
         along = numbers_below(op, like.dims[axis])
-        shape = op.Concat(_length(op, places), op.shape_of(along), axis=0)
+        shape = op.Concat(length(op, places), op.shape_of(along), axis=0)
         before = op.Expand(op.Unsqueeze(places, [1]), op.Concat(shape, op.const([1], np.int64), axis=0))
         last = op.Unsqueeze(op.Expand(op.Unsqueeze(along, [0]), shape), [2])
         places = op.Reshape(op.Concat(before, last, axis=2), [-1, count + 1])
@@ -78,7 +69,7 @@ def ragged_gather(op: OpContext, *operands: Any) -> list[Any]:
         lengths = op.Gather(item, chosen + 1, axis=0) - start
         ends = op.Concat(op.const([0], np.int64), op.CumSum(lengths, op.const(0, np.int64)), axis=0)
         results.append(ends)
-        rows = _from_splits(op, ends)
+        rows = from_splits(op, ends)
         chosen = op.Gather(start, rows.row, axis=0) + rows.column
     results = [op.cast(item, op.output_dtype(0)) for item in results]
     return [*results, each(lambda part: op.Gather(part, chosen, axis=0), values)]
@@ -96,13 +87,31 @@ def ragged_range(op: OpContext, starts: Value, limits: Value, deltas: Value) -> 
     way = (limit - start) * sign
     counts = op.Reshape(op.Max((way + op.Abs(delta) - 1) / op.Abs(delta), op.const(0, np.int64)), [-1])
     ends = op.Concat(op.const([0], np.int64), op.CumSum(counts, op.const(0, np.int64)), axis=0)
-    rows = _from_splits(op, ends)
+    rows = from_splits(op, ends)
 
     def of_row(item: Value) -> Value:
         return op.Gather(op.Expand(op.Reshape(item, [-1]), op.shape_of(counts)), rows.row, axis=0)
 
     values = of_row(start) + of_row(delta) * rows.column
     return [op.cast(ends, op.output_dtype(0)), op.cast(values, op.output_dtype(1))]
+
+
+@lowers("RaggedBincount")
+def ragged_bincount(op: OpContext, splits: Value, values: Value, size: Value, weights: Value) -> Value:
+    """How often each number below ``size`` occurs in each row, or the sum of its weights where there are any.
+
+    ``binary_output``: 1 where it occurs at all. Larger numbers do not count; negative ones are an error in TensorFlow.
+    """
+    dtype, rows = op.output_dtype(), from_splits(op, splits)
+    count = op.cast(op.Reshape(size, [1]), np.int64)
+    # What does not count goes to a column of its own, behind those that are kept.
+    number = op.Min(op.cast(values, np.int64), count)
+    places = op.Concat(op.Unsqueeze(rows.row, [1]), op.Unsqueeze(number, [1]), axis=1)
+    binary = bool(op.attr("binary_output"))
+    added = op.full_like(values, 1, dtype) if binary or weights.dims == (0,) else weights
+    zeros = op.Expand(op.const(0, dtype), op.Concat(rows.count, count + 1, axis=0))
+    result = op.Slice(op.ScatterND(zeros, places, added, reduction="add"), [0], count, [1])
+    return op.cast(result > 0, dtype) if binary else result
 
 
 def _even(op: OpContext, x: Value, axis: int) -> Value:
@@ -112,23 +121,23 @@ def _even(op: OpContext, x: Value, axis: int) -> Value:
     return op.Range(op.const(0, np.int64), outer + 1, op.const(1, np.int64)) * size
 
 
-def _axes(op: OpContext, partitions: tuple[Value, ...]) -> list[_Rows]:
+def _axes(op: OpContext, partitions: tuple[Value, ...]) -> list[Rows]:
     """The ragged axes, from the outermost on: by their splits, or by the row of each element."""
     kinds = [bytes(kind).decode() for kind in op.tf_op.get_attr("row_partition_types")]
-    axes: list[_Rows] = []
+    axes: list[Rows] = []
     count: Value | None = None
     for kind, item in zip(kinds, partitions, strict=True):
         if kind == "FIRST_DIM_SIZE":
             count = op.Reshape(op.cast(item, np.int64), [1])
         elif kind == "ROW_SPLITS":
-            axes.append(_from_splits(op, item))
+            axes.append(from_splits(op, item))
         elif kind == "VALUE_ROWIDS":
-            rows = count if not axes else _length(op, axes[-1].row)
+            rows = count if not axes else length(op, axes[-1].row)
             if rows is None:
                 raise op.unsupported(
                     "the number of ragged rows is unknown; build the ragged tensor from row_splits or row_lengths"
                 )
-            axes.append(_from_rows(op, op.cast(item, np.int64), rows))
+            axes.append(from_rows(op, op.cast(item, np.int64), rows))
         else:
             raise op.unsupported(
                 f"row partitions of type {kind} are not supported; build the ragged tensor from row_splits"
@@ -136,26 +145,7 @@ def _axes(op: OpContext, partitions: tuple[Value, ...]) -> list[_Rows]:
     return axes
 
 
-def _from_splits(op: OpContext, splits: Value) -> _Rows:
-    """Rows that begin at ``splits[:-1]`` and end before ``splits[1:]``."""
-    splits = op.cast(splits, np.int64)
-    ends = op.Slice(splits, [1], [2**31 - 1], [0])
-    total = op.Slice(splits, [-1], [2**31 - 1], [0])
-    marks = op.full(total + 1, 0, np.int64)
-    ended = op.ScatterND(marks, op.Unsqueeze(ends, [1]), op.full_like(ends, 1), reduction="add")
-    row = op.Slice(op.CumSum(ended, op.const(0, np.int64)), [0], [-1], [0])
-    return _Rows(row, _numbers(op, row) - op.Gather(splits, row, axis=0), _length(op, ends))
-
-
-def _from_rows(op: OpContext, row: Value, count: Value) -> _Rows:
-    """Rows whose elements say, in order, which row they are in."""
-    zeros = op.full(count, 0, np.int64)
-    lengths = op.ScatterND(zeros, op.Unsqueeze(row, [1]), op.full_like(row, 1), reduction="add")
-    starts = op.CumSum(lengths, op.const(0, np.int64), exclusive=1)
-    return _Rows(row, _numbers(op, row) - op.Gather(starts, row, axis=0), count)
-
-
-def _places(op: OpContext, axes: list[_Rows]) -> tuple[Value, Value]:
+def _places(op: OpContext, axes: list[Rows]) -> tuple[Value, Value]:
     """The index of each value, one row each, and the sizes that hold them all."""
     places = op.Unsqueeze(axes[0].row, [1])
     sizes = [axes[0].count]
@@ -166,13 +156,3 @@ def _places(op: OpContext, axes: list[_Rows]) -> tuple[Value, Value]:
         longest = op.ReduceMax(op.Concat(axis.column, op.const([-1], np.int64), axis=0), [0], keepdims=1) + 1
         sizes.append(longest)
     return places, op.Concat(*sizes, axis=0)
-
-
-def _length(op: OpContext, x: Value) -> Value:
-    """The size of the first axis, as a vector of one."""
-    return op.Slice(op.shape_of(x), [0], [1], [0])
-
-
-def _numbers(op: OpContext, x: Value) -> Value:
-    """``0, 1, ...``, one for each element of a vector."""
-    return op.Range(op.const(0, np.int64), op.Squeeze(_length(op, x), op.const([0])), op.const(1, np.int64))

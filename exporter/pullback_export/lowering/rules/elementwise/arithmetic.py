@@ -15,12 +15,13 @@ from pullback_export.lowering.flows.complex_value import ComplexValue, conj
 from pullback_export.lowering.numerics import complex_elementary
 from pullback_export.lowering.numerics.elementary import zero_where
 from pullback_export.lowering.registry import lowers
+from pullback_export.lowering.texts import are_texts
 
 
 @lowers("Add", "AddV2")
 def add(op: OpContext, x: Any, y: Any) -> Any:
-    """``x + y``."""
-    return x + y
+    """``x + y``; of strings, one behind the other."""
+    return op.StringConcat(x, y) if are_texts(x) else x + y
 
 
 @lowers("AddN", "AccumulateNV2", complex_parts=True)
