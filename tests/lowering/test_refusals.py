@@ -52,6 +52,35 @@ def test_refusal(function: Callable[..., Any], arg: Arg, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lambda words: tf.strings.split(words, maxsplit=1).values, "maxsplit=1 beside whitespace"),
+        (lambda words: tf.strings.lower(words, "utf-8"), "case of letters beyond ASCII"),
+        (lambda words: tf.strings.regex_replace(words, "<[^>]*>", ""), "more than a text or a set"),
+        (lambda words: tf.strings.regex_replace(words, "a", r"\\0\\0"), "more than a text or a set"),
+        (lambda words: tf.strings.regex_replace(words, "a", "", replace_global=False), "first match alone"),
+        (
+            lambda words: tf.strings.ngrams(tf.strings.split(words), 2, pad_values="#").values,
+            "with padding, or shorter ones",
+        ),
+        (
+            lambda words: tf.strings.ngrams(tf.strings.split(words), 2, preserve_short_sequences=True).values,
+            "with padding, or shorter ones",
+        ),
+        (lambda words: tf.raw_ops.StringSplitV2(input=words, sep=words[0])[1], "value of sep depends on the data"),
+    ],
+    ids=["whitespace once", "letters", "pattern", "rewrite", "first match", "padded grams", "short grams", "separator"],
+)
+def test_refusals_of_strings(function: Callable[..., Any], reason: str) -> None:
+    def looked_up(words: Any) -> Any:
+        return tf.cast(tf.equal(function(words), "up"), tf.float32)
+
+    concrete = tf.function(looked_up).get_concrete_function(tf.TensorSpec([None], tf.string))
+    with pytest.raises(UnsupportedOpsError, match=reason):
+        convert(concrete, [Arg((3,), dtype="object")], free=True)
+
+
+@pytest.mark.parametrize(
     ("name", "said"),
     [
         ("ResourceApplyAdam", "changes a variable"),

@@ -1,7 +1,8 @@
 """Strings in a graph: arrays of NumPy's dtype ``object`` that hold ``str``, and the operators that may see them.
 
-ONNX moves strings around, compares them, joins, splits and normalises them and finds them in tables (``LabelEncoder`` of
-``ai.onnx.ml``). Other operators on them have rules that mean numbers; the table here is closed, so that none gets any.
+ONNX moves strings around, compares them, joins and splits them, changes their case and finds them in tables
+(``LabelEncoder`` of ``ai.onnx.ml``). Other operators on them have rules that mean numbers; the table here is closed, so
+that none of them gets any.
 """
 
 from __future__ import annotations

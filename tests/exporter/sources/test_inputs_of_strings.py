@@ -286,10 +286,15 @@ REFUSED: dict[str, tuple[Callable[[], keras.Model], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("name", [
-        name if name in ("hashed", "one of two columns", "regular expressions") else pytest.param(name, marks=pytest.mark.slow)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        if name in ("hashed", "one of two columns", "regular expressions")
+        else pytest.param(name, marks=pytest.mark.slow)
         for name in REFUSED
-    ])
+    ],
+)
 def test_what_the_refusal_says_exports(name: str, tmp_path: pathlib.Path) -> None:
     build, names = REFUSED[name]
     live = build()
@@ -376,6 +381,8 @@ def test_sums_of_strings(tmp_path: pathlib.Path) -> None:
     table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(["a!", "!b!"], [1.0, 2.0]), -1.0)
     specs = [tf.TensorSpec([None], tf.string, "word"), tf.TensorSpec([None], tf.float32, "a")]
     bundle = export(
-        lambda word, a: {"y": (table.lookup(word + "!") + table.lookup("!" + word + "!")) * a}, tmp_path / "f", inputs=specs
+        lambda word, a: {"y": (table.lookup(word + "!") + table.lookup("!" + word + "!")) * a},
+        tmp_path / "f",
+        inputs=specs,
     )
     np.testing.assert_array_equal(bundle(["a", "b", "!b"], [1.0, 1.0, 2.0]).y, [0, 1, 2])

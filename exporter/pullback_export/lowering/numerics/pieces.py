@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -45,7 +45,9 @@ def split(op: OpContext, pieces: Pieces, delimiter: str, maxsplit: int | None = 
     found, counts = op.StringSplit(pieces.texts, delimiter=delimiter, maxsplit=maxsplit, outputs=2)
     rows = length(op, pieces.texts)
     wide = op.Concat(found, op.Expand(op.const([NOTHING]), op.Concat(rows, [1], axis=0)), axis=1)
-    columns = op.Range(op.const(0, np.int64), op.Gather(op.shape_of(wide), op.const(1, np.int64)), op.const(1, np.int64))
+    columns = op.Range(
+        op.const(0, np.int64), op.Gather(op.shape_of(wide), op.const(1, np.int64)), op.const(1, np.int64)
+    )
     is_one = op.Unsqueeze(columns, [0]) < op.Unsqueeze(op.Max(counts, op.const(1, np.int64)), [1])
     row = op.Expand(op.Unsqueeze(pieces.row, [1]), op.shape_of(wide))
     flat = Pieces(op.Reshape(wide, [-1]), op.Reshape(row, [-1]), pieces.count)
@@ -85,8 +87,8 @@ def joined(op: OpContext, pieces: Pieces, between: str) -> Value:
         return [op.StringConcat(state[0], op.Gather(texts, place, axis=0))], []
 
     longest = op.ReduceMax(op.Concat(lengths, [0], axis=0), [0], keepdims=0)
-    (result,), _ = repeat(op, longest, [op.Expand(op.const(NOTHING), pieces.count)], step)
-    return result
+    results, _ = repeat(op, longest, [op.Expand(op.const(NOTHING), pieces.count)], step)
+    return cast(Value, results[0])
 
 
 def _kept(op: OpContext, pieces: Pieces, kept: Value) -> Pieces:

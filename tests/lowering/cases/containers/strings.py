@@ -126,7 +126,9 @@ COMPARISONS = [
 ]
 
 # Delimiters side by side, in front and behind, and alone; whitespace of all kinds; bytes, letters and no text.
-SENTENCES = fixed(["up Up", "", " \t\n\v\f\r ", "up\u00a0up", "日本,, 日,", "\tup\n\nÄrger\r\nup ", ",", "a\0b a\0b"], "object")
+SENTENCES = fixed(
+    ["up Up", "", " \t\n\v\f\r ", "up\u00a0up", "日本,, 日,", "\tup\n\nÄrger\r\nup ", ",", "a\0b a\0b"], "object"
+)
 GRAMS = fixed(["up up up", "", "日 本 up", "a b", "日本", "x y z up a a"], "object")
 COLUMNS = fixed([["Up, DOWN!", "ÄRGER"], ["日本 [x]", ""], ["<br />up<br /><br />", "a-b_c"]], "object")
 
@@ -192,7 +194,9 @@ WRITTEN = [
     grams("up_to_three", (3, 1, 2), separator=""),
     changed("lower", "StringLower", tf.strings.lower),
     changed("upper", "StringUpper", tf.strings.upper),
-    changed("joined_strings", "StringJoin", lambda words: tf.strings.join([words, "up", words[:, ::-1]], separator="--")),
+    changed(
+        "joined_strings", "StringJoin", lambda words: tf.strings.join([words, "up", words[:, ::-1]], separator="--")
+    ),
     changed("joined_scalars", "StringJoin", lambda words: tf.strings.join(["<", words, ">"])),
     changed("added", "AddV2", lambda words: words + tf.reverse(words, [1])),
     changed("without_a_text", "StaticRegexReplace", lambda words: tf.strings.regex_replace(words, "<br />", "")),
@@ -200,6 +204,11 @@ WRITTEN = [
     changed("without_a_set", "StaticRegexReplace", lambda words: tf.strings.regex_replace(words, r"[!,\-\[\]<-?]", "")),
     changed("a_mark_for_each", "StaticRegexReplace", lambda words: tf.strings.regex_replace(words, r"[\s!]", "__")),
     changed("a_mark_for_runs", "StaticRegexReplace", lambda words: tf.strings.regex_replace(words, r"[<> br/]+", "_")),
+    changed(
+        "a_pattern_of_tensors",
+        "RegexReplace",
+        lambda words: tf.raw_ops.RegexReplace(input=words, pattern=tf.constant("[- ]"), rewrite=tf.constant("+")),
+    ),
     changed("letters", "StaticRegexReplace", lambda words: tf.strings.regex_replace(words, "[日Ä]", "e\u0301")),
 ]
 

@@ -1,6 +1,7 @@
 """Strings that are joined, split, changed in case or freed of some characters, as ``TextVectorization`` does it.
 
-ONNX has ``StringConcat``, ``StringSplit`` and ``StringNormalizer``; what a pattern matches is replaced by splitting at it.
+ONNX has ``StringConcat``, ``StringSplit`` and ``StringNormalizer``; what a pattern matches is replaced by splitting
+there.
 """
 
 from __future__ import annotations
