@@ -6,10 +6,8 @@ import pathlib
 from typing import Any
 
 import numpy as np
-import pytest
 import tensorflow as tf
 from pullback_export import export
-from pullback_export.errors import UnsupportedOpsError
 
 CORNERS = np.random.default_rng(3).uniform(0, 4, (9, 2))
 ANCHORS = np.concatenate([CORNERS, CORNERS + 1.5], 1).astype(np.float32)
@@ -37,10 +35,25 @@ def test_a_detector(tmp_path: pathlib.Path) -> None:
     np.testing.assert_allclose(found.dy_dx, tape.gradient(y, given), rtol=1e-4, atol=1e-5)
 
 
-def test_soft_suppression_is_refused(tmp_path: pathlib.Path) -> None:
-    def soft(x: Any) -> Any:
-        kept, _ = tf.image.non_max_suppression_with_scores(tf.constant(ANCHORS), x[:, 4], 5, soft_nms_sigma=0.5)
-        return {"y": tf.reduce_sum(tf.gather(x, kept))}
+def softly(x: Any) -> Any:
+    """The same with scores that overlaps lower, as the kernel returns them."""
+    boxes = tf.constant(ANCHORS) + 0.2 * tf.tanh(x[:, :4])
+    scores = tf.sigmoid(x[:, 4])
+    kept, lowered = tf.image.non_max_suppression_with_scores(
+        boxes, scores, 5, iou_threshold=0.3, score_threshold=0.05, soft_nms_sigma=0.3
+    )
+    corners = tf.gather(boxes, kept)
+    return {"y": tf.reduce_sum(tf.reduce_sum(corners**2, 1) * tf.gather(scores, kept)), "scores": lowered}
 
-    with pytest.raises(UnsupportedOpsError, match="soft suppression"):
-        export(soft, tmp_path / "a.pullback", inputs=[SPEC], batched=False)
+
+def test_soft_suppression(tmp_path: pathlib.Path) -> None:
+    bundle = export(softly, tmp_path / "a.pullback", ["gradient(y, x)"], inputs=[SPEC], batched=False)
+    x = np.random.default_rng(1).normal(size=(9, 5)).astype(np.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(given := tf.constant(x))
+        wanted = softly(given)
+    found = bundle(x=x)
+    np.testing.assert_allclose(found.y, wanted["y"], rtol=1e-5)
+    np.testing.assert_allclose(found.scores, wanted["scores"], rtol=1e-5)
+    assert (found.scores < tf.sigmoid(x[:, 4]).numpy().max()).any()
+    np.testing.assert_allclose(found.dy_dx, tape.gradient(wanted["y"], given), rtol=1e-4, atol=1e-5)

@@ -75,6 +75,22 @@ def _v5(pad: bool) -> Any:
     return detect
 
 
+def _soft(sigma: float, count: int = 20, least: float = float("-inf"), pad: bool = False) -> Any:
+    def detect(boxes: Any, scores: Any) -> Any:
+        kept, chosen, valid = tf.raw_ops.NonMaxSuppressionV5(
+            boxes=boxes,
+            scores=scores,
+            max_output_size=count,
+            iou_threshold=0.3,
+            score_threshold=least,
+            soft_nms_sigma=sigma,
+            pad_to_max_output_size=pad,
+        )
+        return _read(boxes, scores, kept) * tf.cast(valid, boxes.dtype), tf.stop_gradient(chosen), kept
+
+    return detect
+
+
 def _row(name: str, op: str, function: Any, boxes: Any = BOXES, scores: Any = SCORES) -> Case:
     return Case(f"nms_{name}", op, function, (fixed(boxes), fixed(scores)), order=2, dtypes=F32, smooth=False)
 
@@ -93,4 +109,12 @@ CASES = [
     _row("v4_padded", "NonMaxSuppressionV4", _v4(True)),
     _row("v5", "NonMaxSuppressionV5", _v5(False)),
     _row("v5_padded", "NonMaxSuppressionV5", _v5(True)),
+    _row("v5_soft", "NonMaxSuppressionV5", _soft(0.5)),
+    _row("v5_soft_padded", "NonMaxSuppressionV5", _soft(0.2, pad=True)),
+    _row("v5_soft_few", "NonMaxSuppressionV5", _soft(0.4, 5, 0.1)),
+    _row("v5_soft_none", "NonMaxSuppressionV5", _soft(0.4, 5, 2.0, pad=True)),
+    _row("v5_soft_ties", "NonMaxSuppressionV5", _soft(0.3, 9, 0.05), BOXES, TIED),
+    _row("v5_soft_negative", "NonMaxSuppressionV5", _soft(0.3), BOXES, SCORES - 0.8),
+    _row("v5_soft_edges", "NonMaxSuppressionV5", _soft(0.5), EDGES, [0.9, 0.8, 0.7, 0.9, 0.1]),
+    _row("v5_soft_flipped", "NonMaxSuppressionV5", _soft(0.5, 6), FLIPPED),
 ]

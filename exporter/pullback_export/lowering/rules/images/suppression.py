@@ -13,6 +13,7 @@ import numpy as np
 
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
+from pullback_export.lowering.numerics.soft_suppression import Kept, suppressed_softly
 from pullback_export.lowering.registry import lowers
 
 
@@ -47,9 +48,11 @@ def suppression_v4(
 def suppression_v5(
     op: OpContext, boxes: Value, scores: Value, count: Value, overlap: Value, least: Value, sigma: Value
 ) -> list[Value]:
-    """Indices, scores and how many are kept, for hard suppression (``soft_nms_sigma = 0``)."""
-    if np.any(op.constant_of(sigma, "soft_nms_sigma") != 0):
-        raise op.unsupported("soft suppression, which lowers scores, is not supported; use soft_nms_sigma=0")
+    """Indices, scores and how many are kept; with ``soft_nms_sigma`` overlaps lower scores, and drop nothing."""
+    width = op.constant_of(sigma, "soft_nms_sigma")
+    _require_float32(op, boxes)
+    if np.any(width > 0):
+        return _softly(op, suppressed_softly(op, boxes, scores, op.cast(count, np.int64), least, width))
     kept = _kept(op, boxes, scores, count, overlap, least)
     chosen = op.Gather(scores, kept, axis=0)
     return [
@@ -59,10 +62,17 @@ def suppression_v5(
     ]
 
 
+def _softly(op: OpContext, found: Kept) -> list[Value]:
+    kept, chosen = found.boxes, found.scores
+    if not _pads(op):
+        end = op.reshape(found.count, [1])
+        kept, chosen = op.Slice(kept, [0], end, [0]), op.Slice(chosen, [0], end, [0])
+    return [op.cast(kept, np.int32), chosen, op.cast(found.count, np.int32)]
+
+
 def _kept(op: OpContext, boxes: Value, scores: Value, count: Value, overlap: Value, least: Value | None) -> Value:
     """Indices ``(K,)`` of int64."""
-    if boxes.dtype != np.float32:
-        raise op.unsupported(f"boxes of {boxes.dtype}: ONNX's operator takes float32 only; cast them to float32")
+    _require_float32(op, boxes)
     found = op.NonMaxSuppression(
         op.Unsqueeze(boxes, [0]),
         op.Unsqueeze(scores, [0, 1]),
@@ -71,6 +81,11 @@ def _kept(op: OpContext, boxes: Value, scores: Value, count: Value, overlap: Val
         None if least is None else op.reshape(op.cast(least, np.float32), [1]),
     )
     return op.Squeeze(op.Slice(found, [2], [3], [1]), [1])
+
+
+def _require_float32(op: OpContext, boxes: Value) -> None:
+    if boxes.dtype != np.float32:
+        raise op.unsupported(f"boxes of {boxes.dtype}: ONNX's operator takes float32 only; cast them to float32")
 
 
 def _length(op: OpContext, kept: Value) -> Value:
