@@ -157,7 +157,7 @@ def _loop(
     return _unflatten(state, outputs[: len(flat)]), _unflatten(scans, outputs[len(flat) :])
 
 
-def repeat_while(op: OpContext, limit: Size, state: Sequence[Any], step: Step) -> list[Any]:
+def repeat_while(op: OpContext, limit: Size | Value, state: Sequence[Any], step: Step) -> list[Any]:
     """Like :func:`repeat` as a ``Loop`` which ends as soon as the one scan of ``step``, a boolean, is false."""
     return _loop(op, limit, list(state), step, until=True)[0]
 
