@@ -1,13 +1,16 @@
 """What became slower or faster since a commit: ``python -m tests.benchmarks.against COMMIT [ROW ...]``.
 
 The exporter of the commit writes the networks of today's rows, its runtime runs what it wrote; today's do the same, and
-they take turns, one process each. Each number is the median of ratios within a round, with quartiles. Rows that either
-one does not export are named. ``--publish`` puts the table into ``docs/benchmarks.md``.
+they take turns, one process each. Each number is the median of ratios within a round, with quartiles. Where a process
+has its memory makes a difference of some percent, so they are opened anew several times; and a second process of then
+takes turns with them, which says how far the same sources are from themselves. Rows that either one does not export are
+named. ``--publish`` puts the table into ``docs/benchmarks.md``.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import pathlib
@@ -25,7 +28,12 @@ from tests.benchmarks.rows import REFERENCE, spread
 ROOT = rounds.ROOT
 ALLOWED = 1.03
 """So many times the time of the commit a row may take."""
-HEAD = ["|  | batch | threads | then | now / then | load |", "| --- | --: | --: | --: | --: | --: |"]
+HEAD = [
+    "|  | batch | threads | then | now / then | then / then | load |",
+    "| --- | --: | --: | --: | --: | --: | --: |",
+]
+SIDES = {"then": "then", "now": "now", "again": "then"}
+"""The processes that take turns, and whose sources and files each has."""
 
 
 def main() -> int:
@@ -43,10 +51,9 @@ def main() -> int:
             continue
         batches = [batch for batch in item.batches if not options.batches or batch in options.batches]
         for threads in options.threads:
-            for batch, load, seconds in _measured(item, folders, sources, batches, threads, options.rounds):
-                ratio = spread([now / before for now, before in zip(seconds["now"], seconds["then"], strict=True)])
-                lines.append(line(item, batch, threads, seconds["then"], ratio, load))
-                slower += [f"{item.name} {batch} ({threads})"] * (ratio[0] > ALLOWED)
+            for batch, load, seconds in _measured(item, folders, sources, batches, threads, options):
+                lines.append(line(item, batch, threads, seconds, load))
+                slower += [f"{item.name} {batch} ({threads})"] * (_ratio(seconds, "now")[0] > ALLOWED)
                 print(lines[-1], flush=True)
     verdict = f"Slower by more than {ALLOWED - 1:.0%}: {', '.join(slower) or 'none'}."
     print(verdict)
@@ -59,18 +66,24 @@ def main() -> int:
 
 ABOUT = (
     "Value and derivative of the same networks, exported and run by the sources of then and by those of now, which take"
-    " turns; medians of ratios within a round, and quartiles. Times are processor time with one thread, of the clock"
-    " with more."
+    " turns; medians of ratios within a round, and quartiles. *then / then* is another process with the sources of"
+    " then: what is no further from 1 than that is noise. Times are processor time with one thread, of the clock with more."
 )
 
 
-def line(
-    item: work.Work, batch: int, threads: int, then: list[float], ratio: tuple[float, float, float], load: float
-) -> str:
-    """One row of the table: ``ratio`` is median and quartiles of the time of now over that of ``then``, in seconds."""
-    middle, low, high = ratio
-    cells = [item.title, f"{batch:,}", f"{threads}", duration(statistics.median(then))]
-    return "| " + " | ".join([*cells, f"**{middle:.3f}** ({low:.3f} to {high:.3f})", f"{load:.1f}"]) + " |"
+def line(item: work.Work, batch: int, threads: int, seconds: Mapping[str, list[float]], load: float) -> str:
+    """One row of the table, of the ``seconds`` of a call in each round by :data:`SIDES`."""
+    cells = [item.title, f"{batch:,}", f"{threads}", duration(statistics.median(seconds["then"]))]
+    for side in ("now", "again"):
+        middle, low, high = _ratio(seconds, side)
+        text = f"{middle:.3f}" if side == "again" else f"**{middle:.3f}**"
+        cells.append(f"{text} ({low:.3f} to {high:.3f})")
+    return "| " + " | ".join([*cells, f"{load:.1f}"]) + " |"
+
+
+def _ratio(seconds: Mapping[str, list[float]], side: str) -> tuple[float, float, float]:
+    """Median and quartiles of the time of ``side`` over that of then."""
+    return spread([own / before for own, before in zip(seconds[side], seconds["then"], strict=True)])
 
 
 def _named(commit: str) -> tuple[str, str]:
@@ -111,20 +124,35 @@ def _measured(
     sources: Mapping[str, pathlib.Path],
     batches: list[int],
     threads: int,
-    times: int,
+    options: argparse.Namespace,
 ) -> Iterator[tuple[int, float, dict[str, list[float]]]]:
-    """Batch size, load of the machine, and seconds of a call in each round, by name."""
+    """Batch size, load of the machine, and seconds of a call in each round, by :data:`SIDES`."""
+    load = os.getloadavg()[0]
+    found: dict[int, dict[str, list[float]]] = {batch: {side: [] for side in SIDES} for batch in batches}
+    for _ in range(options.openings):
+        with _opened(item, folders, sources, threads) as processes:
+            for batch in batches:
+                for side, seconds in _rounds(processes, batch, max(1, options.rounds // options.openings)).items():
+                    found[batch][side] += seconds
+    for batch, seconds_by_side in found.items():
+        yield batch, load, seconds_by_side
+
+
+@contextlib.contextmanager
+def _opened(
+    item: work.Work, folders: Mapping[str, pathlib.Path], sources: Mapping[str, pathlib.Path], threads: int
+) -> Iterator[dict[str, rounds.Process]]:
+    """A process for each of :data:`SIDES`."""
     engine = engines.engine(REFERENCE)
     processes = {
-        name: rounds.Process(engine, item, folder, threads, _path(sources[name])) for name, folder in folders.items()
+        side: rounds.Process(engine, item, folders[whose], threads, _path(sources[whose]))
+        for side, whose in SIDES.items()
     }
     try:
-        for name, process in processes.items():
+        for side, process in processes.items():
             if "ready" not in (reply := process.answer(rounds.OPENING_SECONDS)):
-                raise RuntimeError(f"{item.name} {name}: {reply['skipped']}")
-        for batch in batches:
-            load = os.getloadavg()[0]
-            yield batch, load, _rounds(processes, batch, times)
+                raise RuntimeError(f"{item.name} {side}: {reply['skipped']}")
+        yield processes
     finally:
         for process in processes.values():
             process.close()
@@ -136,7 +164,9 @@ def _rounds(processes: Mapping[str, rounds.Process], batch: int, times: int) -> 
     calls = max(1, min(5000, round(0.1 / max(min(once), 1e-7))))
     seconds: dict[str, list[float]] = {name: [] for name in processes}
     for number in range(times):
-        for name in list(processes)[:: 1 if number % 2 else -1]:
+        first = number % len(processes)
+        names = [*processes][first:] + [*processes][:first]
+        for name in names[:: 1 if number % 2 else -1]:
             seconds[name].append(processes[name].measure(batch, calls)["seconds"] / calls)
     return seconds
 
@@ -148,7 +178,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("work", nargs="*", metavar="ROW", help=f"rows to measure (default: all): {', '.join(rows)}")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], help="default: 1 2")
     parser.add_argument("--batches", nargs="+", type=int, help="of the rows' batch sizes only these (default: all)")
-    parser.add_argument("--rounds", type=int, default=15, help="how often each has its turn (default: 15)")
+    parser.add_argument("--rounds", type=int, default=25, help="how often each has its turn (default: 25)")
+    parser.add_argument(
+        "--openings", type=int, default=5, help="in so many processes, one after the other (default: 5)"
+    )
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "build" / "benchmarks" / "against")
     parser.add_argument("--publish", action="store_true", help="write the section of docs/benchmarks.md")
     options = parser.parse_args()
