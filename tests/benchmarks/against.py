@@ -67,7 +67,8 @@ def main() -> int:
 ABOUT = (
     "Value and derivative of the same networks, exported and run by the sources of then and by those of now, which take"
     " turns; medians of ratios within a round, and quartiles. *then / then* is another process with the sources of"
-    " then: what is no further from 1 than that is noise. Times are processor time with one thread, of the clock with more."
+    " then: what is no further from 1 than that is noise. Times are processor time with one thread, of the clock with"
+    " more."
 )
 
 
