@@ -56,8 +56,8 @@ def test_refusal(function: Callable[..., Any], arg: Arg, reason: str) -> None:
     [
         (lambda words: tf.strings.split(words, maxsplit=1).values, "maxsplit=1 beside whitespace"),
         (lambda words: tf.strings.lower(words, "utf-8"), "case of letters beyond ASCII"),
-        (lambda words: tf.strings.regex_replace(words, "<[^>]*>", ""), "more than a text or a set"),
-        (lambda words: tf.strings.regex_replace(words, "a", r"\\0\\0"), "more than a text or a set"),
+        (lambda words: tf.strings.regex_replace(words, "<[^>]*>", ""), "is not one text, or a set"),
+        (lambda words: tf.strings.regex_replace(words, "a", r"\\0\\0"), "repeats what the regular"),
         (lambda words: tf.strings.regex_replace(words, "a", "", replace_global=False), "first match alone"),
         (
             lambda words: tf.strings.ngrams(tf.strings.split(words), 2, pad_values="#").values,

@@ -136,10 +136,11 @@ _FOLDS: dict[str, Callable[[Sequence[Any], dict[str, Any]], Any]] = {
     "Expand": _numpy(
         lambda x, shape: (
             x * np.ones(tuple(int(s) for s in shape), x.dtype)
-            if x.dtype != bool
+            if x.dtype not in (bool, object)
             else np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(int(s) for s in shape)))
         )
     ),
+    "StringConcat": _numpy(np.add),
     "Tile": _numpy(lambda x, repeats: np.tile(x, [int(r) for r in repeats])),
     "Range": _range,
     "ReduceSum": _reduce(np.sum),

@@ -36,7 +36,7 @@ def opset_of(graph: Region, wanted: int) -> int:
 
 def to_model(graph: Graph, opset: int, metadata: Mapping[str, str]) -> onnx.ModelProto:
     """The model of ``graph``, see :func:`opset_of`; equal graphs give equal bytes in every process."""
-    model, weights = _without_weights(graph, opset, metadata)
+    model, weights = _without_weights(graph, opset_of(graph, opset), metadata)
     model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in weights)
     return model
 
@@ -74,7 +74,6 @@ def _check(model: onnx.ModelProto, weights: Sequence[Weight]) -> None:
 def _without_weights(graph: Graph, opset: int, metadata: Mapping[str, str]) -> tuple[onnx.ModelProto, list[Weight]]:
     """The model, and the initializers that it lacks."""
     writer = _Writer(graph, metadata)
-    opset = opset_of(graph, opset)
     proto = writer.graph_proto(graph, "pullback")
     imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(*item) for item in sorted(writer.domains))]
     model = helper.make_model(proto, opset_imports=imports, producer_name="pullback", ir_version=_ir_version(opset))

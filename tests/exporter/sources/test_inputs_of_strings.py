@@ -9,6 +9,7 @@ import re
 import string
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
@@ -16,6 +17,7 @@ import pullback
 import pytest
 import tensorflow as tf
 from pullback_export import ExportError, UnsupportedOpsError, assert_parity, export
+from pullback_export.lowering.numerics.pieces import whole
 
 L = keras.layers
 WORDS = ["down", "up", "Ärger", "日本"]
@@ -263,6 +265,43 @@ def test_samples_that_are_no_strings(word: Any, message: str, tmp_path: pathlib.
     live = beside_floats(lookup(), embedded)
     with pytest.raises(ExportError, match=message):
         export(live, tmp_path / "it.pullback", samples={"word": word, "a": A[:2]})
+
+
+def in_a_function(words: Any) -> Any:
+    return tf.function(lambda texts: tf.strings.split(texts, ";;").to_tensor())(words)
+
+
+@pytest.mark.parametrize(
+    ("split", "marks"),
+    [
+        (lambda words: tf.strings.split(words, ";;").to_tensor(), [";;"]),
+        (lambda words: tf.strings.split(words).to_tensor(), [" ", "\t", "\n"]),
+        (in_a_function, [";;"]),
+        (lambda words: tf.strings.regex_replace(words, "[#%]", ""), ["#", "%"]),
+        (lambda words: tf.raw_ops.RegexReplace(input=words, pattern=tf.constant("<br>"), rewrite=""), ["<br>"]),
+    ],
+    ids=["separator", "whitespace", "function", "set", "text"],
+)
+def test_samples_hold_what_is_split_at(split: Any, marks: list[str], tmp_path: pathlib.Path) -> None:
+    """Else a rule that never splits, or that deletes nothing, would not be noticed: it is refused."""
+    table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(["a", "b", "ab"], [1.0, 2.0, 4.0]), -1.0)
+    specs = [tf.TensorSpec([None], tf.string, "words"), tf.TensorSpec([None], tf.float32, "a")]
+
+    def total(words: Any, a: Any) -> Any:
+        return {"y": tf.reduce_sum(tf.reshape(table.lookup(split(words)), [tf.size(words), -1]), 1) * a}
+
+    bundle = export(total, tmp_path / "it", inputs=specs, batched=False)
+    drawn = {text for case in bundle.samples()["evaluate"] for text in case.inputs["words"].ravel().tolist()}
+    for mark in marks:
+        assert any(mark in text and text != mark for text in drawn)
+    with (
+        mock.patch("pullback_export.lowering.rules.containers.strings.replaced", lambda op, texts, *_: texts),
+        mock.patch(
+            "pullback_export.lowering.rules.containers.strings.split", lambda op, texts, *_, **__: whole(op, texts)
+        ),
+        pytest.raises(pullback.ParityError),
+    ):
+        export(total, tmp_path / "wrong", inputs=specs, batched=False)
 
 
 def test_strings_have_no_derivative(tmp_path: pathlib.Path) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-import tensorflow as tf
+from tensorflow.python.framework import tensor_util
 
 from pullback_export.lowering.numerics.literal_patterns import matched
 
@@ -16,16 +16,39 @@ _LEAST = 6
 _WHITESPACE = (" ", "  ", "\t", " \n", "\r\n")
 
 
-def marks_of(op: Any) -> tuple[str, ...]:
-    """What tells an operator of TensorFlow where a part of a string ends; empty where it sees strings as a whole."""
-    if op.type == "StringSplitV2":
-        between = _constant(op.inputs[1])
+def marks_in(nodes: Iterable[Any], names: Collection[str] | None = None) -> list[str]:
+    """What tells operators where a part of a string ends; nothing where they see strings as a whole.
+
+    ``nodes`` are those of a graph or of a function in its library (``NodeDef``); all of them count, or those ``names``.
+    """
+    by_name = {node.name: node for node in nodes}
+    found = [mark for name, node in by_name.items() if names is None or name in names for mark in _of(node, by_name)]
+    return list(dict.fromkeys(found))
+
+
+def _of(node: Any, others: dict[str, Any]) -> tuple[str, ...]:
+    if node.op == "StringSplitV2":
+        between = _constant(others, node.input[1])
         return (between,) if between else _WHITESPACE
-    if op.type in ("RegexReplace", "StaticRegexReplace"):
-        is_static = op.type == "StaticRegexReplace"
-        found = matched(op.get_attr("pattern").decode() if is_static else _constant(op.inputs[1]))
+    if node.op in ("RegexReplace", "StaticRegexReplace"):
+        is_static = node.op == "StaticRegexReplace"
+        found = matched(_decoded(node.attr["pattern"].s) if is_static else _constant(others, node.input[1]))
         return found.texts if found is not None else ()
-    return (" ",) if op.type in ("StringLower", "StringUpper") else ()
+    return (" ",) if node.op in ("StringLower", "StringUpper") else ()
+
+
+def _constant(others: dict[str, Any], name: str) -> str:
+    """The contents of a scalar, empty where it is not known."""
+    node = others.get(name.removeprefix("^").split(":")[0])
+    if node is None or node.op != "Const":
+        return ""
+    contents = tensor_util.MakeNdarray(node.attr["value"].tensor).ravel()
+    return _decoded(contents[0]) if len(contents) == 1 and isinstance(contents[0], bytes) else ""
+
+
+def _decoded(text: bytes) -> str:
+    """What is not UTF-8 matches nothing that a bundle is called with."""
+    return text.decode(errors="replace")
 
 
 def texts_of(words: Sequence[str], marks: Sequence[str]) -> Iterator[str]:
@@ -43,9 +66,3 @@ def texts_of(words: Sequence[str], marks: Sequence[str]) -> Iterator[str]:
         text = "".join(word + next(between) for word in chosen)
         yield next(between) + text if number % 2 else text + chosen[0]
         left -= count
-
-
-def _constant(tensor: Any) -> str:
-    """The contents of a scalar, empty where it is not known."""
-    found = tf.get_static_value(tensor)
-    return found.decode(errors="replace") if isinstance(found, bytes) else ""

@@ -1,4 +1,7 @@
-"""The strings that a model tells apart, for the samples that parity is measured on: keys of tables, mask tokens."""
+"""The strings that a model tells apart, for the samples that parity is measured on.
+
+Keys of tables, mask tokens, and texts that hold several of them with what the model splits at in between.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import tensorflow as tf
 
 from pullback_export.errors import ExportError
 from pullback_export.lowering.flows.captured_tables import CapturedTable, captured_tables
-from pullback_export.sources.inside.composed_texts import marks_of, texts_of
+from pullback_export.sources.inside.composed_texts import marks_in, texts_of
 from pullback_export.sources.source import Source
 
 # Of each input at most so many, evenly spaced.
@@ -19,7 +22,7 @@ _CALLS = ("PartitionedCall", "StatefulPartitionedCall", "If", "StatelessIf", "Ca
 
 
 def known_strings(source: Source) -> Mapping[str, tuple[str, ...]]:
-    """For each input of strings, those that it is looked up among or compared with; none where no trace tells."""
+    """For each input of strings, what it is looked up among or compared with, and texts of it; none without a trace."""
     names = [spec.name for spec in source.inputs if spec.dtype == tf.string]
     if not names:
         return {}
@@ -33,11 +36,23 @@ def known_strings(source: Source) -> Mapping[str, tuple[str, ...]]:
 
 
 def _told_apart(start: Any, tables: Mapping[str, CapturedTable]) -> tuple[str, ...]:
-    """What strings that ``start`` leads to meet; where they get to a function that is called, keys of all tables."""
+    """What strings that ``start`` leads to meet; where they get to a function that is called, keys of all tables.
+
+    Where a part of them is met, after they were split or cleaned, these are texts of several words, too.
+    """
     reached = list(_reached(start))
     known = {text for op in reached for text in _met(op, tables)}
-    marks = list(dict.fromkeys(mark for op in reached for mark in marks_of(op)))
+    marks = _marks(start.graph, reached)
     return _spaced(known | set(texts_of(sorted(known), marks)) if marks else known)
+
+
+def _marks(graph: Any, reached: Sequence[Any]) -> list[str]:
+    """What ends a part of a string for the operators that are ``reached``, or for any in a function that is called."""
+    definition = graph.as_graph_def()
+    found = marks_in(definition.node, {op.name for op in reached})
+    for function in definition.library.function if any(op.type in _CALLS for op in reached) else ():
+        found += marks_in(function.node_def)
+    return list(dict.fromkeys(found))
 
 
 def _reached(start: Any) -> Iterator[Any]:

@@ -157,6 +157,12 @@ def changed(name: str, op: str, change: Callable[[Any], Any], strings: Arg = COL
     return row(name, (op, FIND), function, strings, normal(*strings.shape))
 
 
+def cleaned_size(words: Any, dtype: Any) -> Any:
+    """How many strings there are after they were changed."""
+    changed = tf.strings.regex_replace(tf.strings.lower(words), "b", "")
+    return tf.cast(tf.size(tf.strings.join([changed, changed])) + tf.shape(changed)[0], dtype)
+
+
 def grams(name: str, widths: Any, **options: Any) -> Case:
     """Neighbouring words, all of which are keys."""
 
@@ -193,6 +199,13 @@ WRITTEN = [
     grams("pairs", 2),
     grams("up_to_three", (3, 1, 2), separator=""),
     changed("lower", "StringLower", tf.strings.lower),
+    row(
+        "lower_of_nothing",
+        ("StringLower", "StaticRegexReplace"),
+        lambda words, x: tf.sin(x) * cleaned_size(words[:, :0], x.dtype),
+        COLUMNS,
+        normal(3),
+    ),
     changed("upper", "StringUpper", tf.strings.upper),
     changed(
         "joined_strings", "StringJoin", lambda words: tf.strings.join([words, "up", words[:, ::-1]], separator="--")
@@ -209,6 +222,12 @@ WRITTEN = [
         "RegexReplace",
         lambda words: tf.raw_ops.RegexReplace(input=words, pattern=tf.constant("[- ]"), rewrite=tf.constant("+")),
     ),
+    changed(
+        "a_mark_that_is_matched", "StaticRegexReplace", lambda words: tf.strings.regex_replace(words, "[-_ ]", "_ -")
+    ),
+    changed("runs_of_a_letter", "StaticRegexReplace", lambda words: tf.strings.regex_replace(words, "p+", "r")),
+    changed("joined_nothing", "StringJoin", lambda words: tf.strings.join([words])),
+    changed("joined_constants", "StringJoin", lambda words: words + tf.strings.join(["a", "b"], "-")),
     changed("letters", "StaticRegexReplace", lambda words: tf.strings.regex_replace(words, "[日Ä]", "e\u0301")),
 ]
 

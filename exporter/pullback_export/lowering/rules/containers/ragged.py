@@ -100,15 +100,17 @@ def ragged_range(op: OpContext, starts: Value, limits: Value, deltas: Value) -> 
 def ragged_bincount(op: OpContext, splits: Value, values: Value, size: Value, weights: Value) -> Value:
     """How often each number below ``size`` occurs in each row, or the sum of its weights where there are any.
 
-    ``binary_output``: 1 where it occurs at all. Larger numbers do not count; negative ones are an error in TensorFlow.
+    ``binary_output``: 1 where it occurs at all. Larger numbers do not count, nor do negative ones, which are an error
+    in TensorFlow.
     """
     dtype, rows = op.output_dtype(), from_splits(op, splits)
     count = op.cast(op.Reshape(size, [1]), np.int64)
     # What does not count goes to a column of its own, behind those that are kept.
-    number = op.Min(op.cast(values, np.int64), count)
+    number = op.cast(op.Reshape(values, [-1]), np.int64)
+    number = op.Where(number < 0, count, op.Min(number, count))
     places = op.Concat(op.Unsqueeze(rows.row, [1]), op.Unsqueeze(number, [1]), axis=1)
     binary = bool(op.attr("binary_output"))
-    added = op.full_like(values, 1, dtype) if binary or weights.dims == (0,) else weights
+    added = op.full_like(number, 1, dtype) if binary or weights.dims == (0,) else op.Reshape(weights, [-1])
     zeros = op.Expand(op.const(0, dtype), op.Concat(rows.count, count + 1, axis=0))
     result = op.Slice(op.ScatterND(zeros, places, added, reduction="add"), [0], count, [1])
     return op.cast(result > 0, dtype) if binary else result

@@ -13,27 +13,20 @@ import numpy as np
 
 from pullback_export.graph.values import Value
 from pullback_export.lowering.context import OpContext
-from pullback_export.lowering.numerics.literal_patterns import matched
-from pullback_export.lowering.numerics.pieces import (
-    NOTHING,
-    joined,
-    split,
-    split_at_each,
-    whole,
-    without_empty,
-)
+from pullback_export.lowering.numerics.literal_patterns import LARGEST_SET, matched
+from pullback_export.lowering.numerics.pieces import NOTHING, replaced, split, whole
 from pullback_export.lowering.numerics.ragged_rows import from_rows, from_splits, length, lengths_of
 from pullback_export.lowering.registry import lowers
-from pullback_export.lowering.texts import REFUSAL
+from pullback_export.lowering.texts import REFUSAL, decoded
 
-# What TensorFlow splits at where no separator is given (absl::ascii_isspace).
-WHITESPACE = " \t\n\v\f\r"
+# What TensorFlow splits at beside spaces where no separator is given (absl::ascii_isspace).
+OTHER_WHITESPACE = "\t\n\v\f\r"
 
 
 @lowers("StringJoin")
 def string_join(op: OpContext, *texts: Value) -> Value:
     """The strings one behind the other, with ``separator`` in between; scalars beside a tensor are repeated."""
-    between = op.attr("separator")
+    between = _text(op, "separator")
     ends = op.const(np.array(between, object))
     parts = [op.StringConcat(text, ends) if between else text for text in texts[:-1]]
     return functools.reduce(op.StringConcat, [*parts, texts[-1]])
@@ -48,7 +41,7 @@ def string_case(op: OpContext, texts: Value) -> Value:
     # The operator takes vectors of at least one string.
     vector = op.Concat(op.Reshape(texts, [-1]), op.const(NOTHING), axis=0)
     changed = op.StringNormalizer(vector, case_change_action=action, is_case_sensitive=1, locale="C")
-    return op.Reshape(op.Slice(changed, [0], [-1], [0]), op.shape_of(texts))
+    return op.Reshape(op.Slice(changed, [0], [-1], [0]), op.shape_of(texts), allowzero=1)
 
 
 @lowers("StringSplitV2")
@@ -60,11 +53,12 @@ def string_split(op: OpContext, texts: Value, separator: Value) -> list[Value]:
     between, maxsplit = str(op.constant_of(separator, "sep").item()), op.attr("maxsplit")
     if maxsplit >= 0 and not between:
         raise op.unsupported(f"maxsplit={maxsplit} beside whitespace of any length: {REFUSAL}")
-    pieces = whole(op, texts)
-    if between:
-        pieces = pieces if maxsplit == 0 else split(op, pieces, between, maxsplit if maxsplit > 0 else None)
+    if not between:
+        pieces = split(op, replaced(op, texts, OTHER_WHITESPACE, " "), " ", empty=False)
+    elif maxsplit == 0:
+        pieces = whole(op, texts)
     else:
-        pieces = without_empty(op, split_at_each(op, pieces, WHITESPACE))
+        pieces = split(op, texts, between, maxsplit if maxsplit > 0 else None)
     rows = from_rows(op, pieces.row, pieces.count)
     places = op.Concat(op.Unsqueeze(rows.row, [1]), op.Unsqueeze(rows.column, [1]), axis=1)
     lengths = lengths_of(op, pieces.row, pieces.count)
@@ -101,7 +95,7 @@ def string_n_grams(op: OpContext, texts: Value, splits: Value) -> list[Value]:
 
 def _neighbours(op: OpContext, texts: Value, width: int) -> Value:
     """Each string with the ``width - 1`` behind it, which are empty behind the last one."""
-    between, joined_so_far = op.const(np.array(op.attr("separator"), object)), texts
+    between, joined_so_far = op.const(np.array(_text(op, "separator"), object)), texts
     for number in range(1, width):
         later = op.Slice(texts, [number], [2**31 - 1], [0])
         missing = op.Expand(op.const(NOTHING), length(op, texts) - length(op, later))
@@ -113,7 +107,7 @@ def _neighbours(op: OpContext, texts: Value, width: int) -> Value:
 @lowers("StaticRegexReplace")
 def static_regex_replace(op: OpContext, texts: Value) -> Value:
     """The strings with ``rewrite`` in place of what ``pattern`` matches: one text, or the characters of a set."""
-    return _replaced(op, texts, op.attr("pattern"), op.attr("rewrite"))
+    return _replaced(op, texts, _text(op, "pattern"), _text(op, "rewrite"))
 
 
 @lowers("RegexReplace")
@@ -125,12 +119,17 @@ def regex_replace(op: OpContext, texts: Value, pattern: Value, rewrite: Value) -
 
 def _replaced(op: OpContext, texts: Value, pattern: str, rewrite: str) -> Value:
     found = matched(pattern)
-    if found is None or "\\" in rewrite:
-        what = f"the regular expression {pattern!r} with {rewrite!r} is more than a text or a set of characters"
-        raise op.unsupported(f"{what}: {REFUSAL}")
+    if found is None:
+        what = f"one text, or a set of at most {LARGEST_SET} characters"
+        raise op.unsupported(f"the regular expression {pattern!r} is not {what}: {REFUSAL}")
+    if "\\" in rewrite:
+        raise op.unsupported(f"{rewrite!r} repeats what the regular expression {pattern!r} matches: {REFUSAL}")
     if not op.attr("replace_global"):
         raise op.unsupported(f"the first match alone (replace_global=False): {REFUSAL}")
-    pieces = split_at_each(op, whole(op, op.Reshape(texts, [-1])), found.texts)
-    if not rewrite or found.runs:
-        pieces = without_empty(op, pieces, inside_only=bool(rewrite))
-    return op.Reshape(joined(op, pieces, rewrite), op.shape_of(texts))
+    vector = replaced(op, op.Reshape(texts, [-1]), found.texts, rewrite, found.runs)
+    return op.Reshape(vector, op.shape_of(texts), allowzero=1)
+
+
+def _text(op: OpContext, name: str) -> str:
+    """An attribute that is a string."""
+    return str(decoded(op.tf_op.get_attr(name)).item())
