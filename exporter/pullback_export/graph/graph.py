@@ -160,7 +160,7 @@ class Graph(Region):
             return self.constant(np.zeros([known(size) for size in shape], dtype))
         if not all(map(self.knows_size, shape)):
             return None
-        return self.emit("Expand", [self.constant("" if dtype == object else 0, dtype), self.sizes_value(shape)])
+        return self.emit("Expand", [self.constant("" if dtype.kind == "O" else 0, dtype), self.sizes_value(shape)])
 
     def _shared_pool(
         self, owner: Graph, operands: list[Value | None], attributes: dict[str, Attribute], outputs: int
