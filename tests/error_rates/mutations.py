@@ -70,6 +70,12 @@ def wrong_index(graph: Any, value: Any) -> Any:
     return graph.emit("Max", [value - 1, graph.constant(0, value.dtype)])
 
 
+def wrong_text(graph: Any, value: Any) -> Any:
+    """A letter too many behind every string."""
+    more = graph.constant(np.array("~", object))
+    return graph.emit("StringConcat", [value, more]) if value.dtype.kind == "O" else None
+
+
 MUTATIONS: dict[str, Mutation] = {
     "wrong sign": wrong_sign,
     "wrong factor": wrong_factor,
@@ -79,6 +85,7 @@ MUTATIONS: dict[str, Mutation] = {
     "stale row": stale_row,
     "wrong constant": shifted,
     "wrong index": wrong_index,
+    "wrong text": wrong_text,
 }
 
 
