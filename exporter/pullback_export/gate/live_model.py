@@ -149,6 +149,24 @@ def joined(inputs: Sequence[Arrays], whole: Collection[str]) -> Arrays | None:
     }
 
 
+def distinct(inputs: Arrays, whole: Collection[str]) -> tuple[list[int], list[int]]:
+    """The rows of ``inputs`` without those that occurred before, and where among these each row is."""
+    places: dict[tuple[bytes, ...], int] = {}
+    kept: list[int] = []
+    found: list[int] = []
+    for row in range(row_count(inputs, whole)):
+        key = tuple(_contents(array[row : row + 1]) for name, array in inputs.items() if name not in whole)
+        if key not in places:
+            places[key] = len(kept)
+            kept.append(row)
+        found.append(places[key])
+    return kept, found
+
+
+def _contents(row: np.ndarray[Any, Any]) -> bytes:
+    return repr(row.tolist()).encode() if row.dtype == object else row.tobytes()
+
+
 def values(source: Source, inputs: Mapping[str, Any], whole: bool = False) -> Arrays:
     """Outputs of the live model, without derivatives; raises :class:`Refused`."""
     with refusals("values", whole):

@@ -11,12 +11,14 @@ from pullback_export.gate.live_model import (
     Arrays,
     Refused,
     answer,
+    distinct,
     joined,
     live_rows,
     of_one_size,
     refusal_of_given,
     row_count,
     rows_at_once,
+    rows_of,
 )
 from pullback_export.gate.samples import Sample
 from pullback_export.sources.source import Source
@@ -85,7 +87,7 @@ def references(
     independent = are_independent(function, source, interacting, apart)
     for group in of_one_size(inputs, full, function.whole) if independent else ():
         together = joined([inputs[index] for index in group], function.whole) if len(group) > 1 else None
-        answers = live_rows(function, together) if together is not None else None
+        answers = _of_distinct(function, together) if together is not None else None
         start = 0
         for index in group if answers is not None else ():
             rows = row_count(inputs[index], function.whole)
@@ -95,6 +97,13 @@ def references(
         if found[index] is None:
             found[index] = _alone(function, sample, inputs[index], independent)
     return [item for item in found if item is not None]
+
+
+def _of_distinct(function: Function, inputs: Arrays) -> Arrays | None:
+    """The live model's answers to rows that do not influence each other; what occurs twice is asked once."""
+    kept, places = distinct(inputs, function.whole)
+    answers = live_rows(function, rows_of(inputs, kept, function.whole))
+    return None if answers is None else rows_of(answers, places)
 
 
 def are_independent(function: Function, source: Source, interacting: bool, apart: bool) -> bool:

@@ -21,6 +21,7 @@ from pullback_export.errors import ExportError
 from pullback_export.gate.live_model import (
     Arrays,
     Refused,
+    are_large,
     in_every_row,
     joined,
     refusal_of_given,
@@ -178,8 +179,9 @@ def _first_taken(source: Source, drawn: Sequence[Sample]) -> tuple[Sample | None
 
 def _in_parts(source: Source, sample: Sample, shared: Collection[str]) -> Arrays | None:
     """Values of the first rows, computed one at a time, or two where the model rejects one alone; else None."""
+    most = 2 if are_large(sample.inputs, shared) else 4
     for size in (1, 2):
-        rows = min(sample.rows or 0, 4) // size * size
+        rows = min(sample.rows or 0, most) // size * size
         try:
             some = [rows_of(sample.inputs, slice(at, at + size), source.shared) for at in range(0, rows, size)]
             parts = [in_every_row(values(source, part), shared, part, source.shared) for part in some]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback_export.gate.live_model import MANY, are_large
+from pullback_export.gate.live_model import MANY, are_large, rows_of
 from pullback_export.gate.sampling import domain_search
 from pullback_export.gate.sampling.free_axes import FIRST_SEED, Sampler, Sizes, sizes_to_compare, with_found_axes
 from pullback_export.gate.sampling.given import Given, read_samples
@@ -175,11 +175,15 @@ def _resized(samples: Samples, sizes: Sizes, number: int, smooth: bool) -> Sampl
 
 
 def _batches(source: Source, sampler: Sampler, given: bool) -> list[Sample]:
-    """Several batch sizes; of large rows fewer."""
+    """Several batch sizes; of large rows fewer, and what is a batch alone is one of those that are a batch together."""
     one = sampler.draw("usual", 1, {}, 1)
-    many, few = (_few(one), 1) if are_large(one, source.shared) else (MANY, 2)
+    large = are_large(one, source.shared)
+    many, few = (_few(one), 1) if large else (MANY, 2)
+    together = sampler.draw("usual", many, {}, 0)
+    if large:
+        one = rows_of(together, slice(1), source.shared)
     found = [
-        Sample(f"{many} {_alike(many, given)}", sampler.draw("usual", many, {}, 0), many, True, not given),
+        Sample(f"{many} {_alike(many, given)}", together, many, True, not given),
         Sample(f"1 {_alike(1, given)}", one, 1, False, False),
         Sample(f"{_rows(few)} of zeros", sampler.draw("zeros", few, {}, 2), few, False, not given, extreme=True),
         Sample(f"{_rows(few)} of large values", sampler.draw("large", few, {}, 3), few, False, False, extreme=True),

@@ -15,6 +15,7 @@ from pullback_export.derivatives.plan import Function
 from pullback_export.gate.exact_reference import ExactFunction
 from pullback_export.gate.live_model import (
     Arrays,
+    distinct,
     in_every_row,
     in_pieces,
     joined,
@@ -97,7 +98,8 @@ def _answers(
         if together is None:
             continue
         with contextlib.suppress(*_REFUSALS):
-            answer = _watched(exact, together, independent)
+            kept, places = distinct(together, exact.whole)
+            answer = rows_of(_watched(exact, rows_of(together, kept, exact.whole), independent), places)
             start = 0
             for index in group:
                 rows = row_count(inputs[index], exact.whole)

@@ -12,8 +12,10 @@ import tensorflow as tf
 from pullback import ParityError
 from pullback.parity import Report
 from pullback_export import ExportError, compare, export
+from pullback_export.derivatives.plan import Derivatives
 from pullback_export.gate import live_model
-from pullback_export.gate.samples import draw_samples, open_samples
+from pullback_export.gate.references import references
+from pullback_export.gate.samples import Sample, draw_samples, open_samples
 from pullback_export.gate.written_files import Answer, Arrays, Artifact
 from pullback_export.sources.opening import open_source
 
@@ -166,6 +168,31 @@ def test_large_rows_are_few(at_once: int, labels: tuple[str, ...], monkeypatch: 
     drawn, _ = draw_samples(open_samples(source, None))
     assert tuple(sample.label for sample in drawn) == labels
     assert [len(sample.inputs["x"]) for sample in drawn] == [int(label.split()[0]) for label in labels]
+    first, one = (sample.inputs["x"][:1] for sample in drawn[:2])
+    assert np.array_equal(first, one) == (labels is LARGE)  # what a large row is known to be is not asked twice
+
+
+def test_equal_rows_are_asked_once() -> None:
+    """Equal in all inputs but those that have no rows: zeros of either sign and texts are told apart."""
+    x = np.array([[0.0, 1.0], [-0.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
+    words = np.array(["a", "a", "b", "a"], object)
+    inputs = {"x": x, "words": words, "shared": np.ones(2)}
+    assert live_model.distinct(inputs, {"shared"}) == ([0, 1, 2], [0, 1, 2, 0])
+    asked: list[int] = []
+
+    def model(x: Any) -> Any:
+        asked.append(len(x))
+        return {"y": x}
+
+    source = open_source(model, [tf.TensorSpec([None, 3], tf.float32, name="x")], None, None, False)
+    function = Derivatives(source, [], "zero").functions()[0]
+    drawn = [Sample("1", {"x": VALID[:1]}, 1, True, True), Sample("3", {"x": VALID[:3]}, 3, True, True)]
+    given = [sample.inputs for sample in drawn]
+    asked.clear()
+    one, three = references(function, source, drawn, given, False)
+    assert asked == [3]
+    np.testing.assert_array_equal(one["y"], VALID[:1])  # type: ignore[call-overload, index]
+    np.testing.assert_array_equal(three["y"], VALID[:3])  # type: ignore[call-overload, index]
 
 
 @pytest.mark.parametrize(
