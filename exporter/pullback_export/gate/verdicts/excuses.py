@@ -12,7 +12,7 @@ SURROGATES = {
     "PreventGradient": "TensorFlow has no derivative there and raises an error if one is requested",
     "FakeQuant": "rounding passes the gradient straight through, as training with quantisation wants it",
     "QuantizeAndDequantize": "rounding passes the gradient straight through, as training with quantisation wants it",
-    "NextAfter": "the neighbour among floats climbs in steps, and TensorFlow takes the gradient of the line through them",
+    "NextAfter": "the neighbour among floats climbs in steps; TensorFlow takes the gradient of the line through them",
     "tf.custom_gradient": "the model, or a function of TensorFlow such as `tf.nn.silu`, brings a gradient of its own",
 }
 HELD = frozenset({"StopGradient", "tf.custom_gradient"})
