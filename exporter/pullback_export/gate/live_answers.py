@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -167,43 +166,41 @@ class Live:
     def require_own_derivatives(self) -> None:
         """Raises :class:`ExportError` where derivatives of a row change with the rows beside it, though values do not.
 
-        A gradient of the model's own may mix rows. Two rows are asked again, each alone; one of them may lie at a tie,
-        where rounding decides.
+        A gradient of the model's own may mix rows. Two rows are asked again in other company; one alone may lie at a
+        tie, where rounding decides.
         """
         for index, function in enumerate(self.functions):
             names = {request.name for request in function.requests}
             if not names or not self.independent(index):
                 continue
-            for number, (row, known, again) in enumerate(self._alone(index)):
-                names = {name for name in names & known.keys() if _is_another(known[name], row, again[name])}
-                if names and number:
+            known, again = self._in_other_company(index)
+            # Where sizes follow from the data, they may be others in other company: then nothing can be said.
+            for name in (name for name in names & known.keys() if known[name].shape == again[name].shape):
+                off = moved_by(known[name], again[name]).reshape(len(known[name]), -1).max(axis=1, initial=0.0)
+                if (off > OWN * np.abs(known[name]).max(initial=0.0)).all():
                     raise ExportError(
-                        f"derivative {min(names)!r} of one sample changes with the other samples of its batch, as by a"
+                        f"derivative {name!r} of one sample changes with the other samples of its batch, as by a"
                         " gradient of the model's own, so there is no derivative per sample; export with batched=False,"
                         " where derivatives are those of the whole tensor"
                     )
-                if not names:
-                    break
 
-    def _alone(self, index: int) -> Iterator[tuple[int, Arrays, Arrays]]:
-        """The last row, then the one in the middle, with the best answers to all rows and to this one alone.
+    def _in_other_company(self, index: int) -> tuple[Arrays, Arrays]:
+        """The best answers of the last row and the one in the middle, as they are and with no other rows beside them.
 
-        Nothing where no sample of three rows or more has any, or the model takes no single row.
+        Nothing where no sample of three rows or more has any.
         """
         function, truths = self.functions[index], self.truths[index].answers
         for number, sample in enumerate(self.samples):
             known = self.answers[index][number] if truths[number] is None else truths[number]
             if known is None or sample.extreme or (sample.rows or 0) < LEAST_ROWS:
                 continue
-            last = row_count(self.inputs[index][number], function.whole) - 1
-            for row in (last, last // 2):
-                one = rows_of(self.inputs[index][number], [row], function.whole)
-                again = live(function, one) if truths[number] is None else self._truth_at(function, one)
-                if again is None:
-                    break
-                yield row, known, again
-            else:
-                return
+            rows = [row_count(self.inputs[index][number], function.whole) - 1]
+            rows.append(rows[0] // 2)
+            two = rows_of(self.inputs[index][number], rows, function.whole)
+            again = live(function, two) if truths[number] is None else self._truth_at(function, two)
+            if again is not None:
+                return rows_of(known, rows), again
+        return {}, {}
 
     def _truth_at(self, function: Function, inputs: Arrays) -> Arrays | None:
         exact = self.exact.functions[function.name]
@@ -226,17 +223,6 @@ class Live:
             return compare(wanted, answer(function, inputs), tolerance).ok
         except Refused:
             return False
-
-
-def _is_another(known: np.ndarray[Any, Any], row: int, again: np.ndarray[Any, Any]) -> bool:
-    """Whether ``again`` is further than :data:`OWN` from what is ``known`` of a row.
-
-    Where sizes follow from the data, they may be others for one row: then nothing can be said.
-    """
-    among = known[row : row + 1]
-    if among.shape != again.shape:
-        return False
-    return bool(moved_by(among, again).max(initial=0.0) > OWN * np.abs(known).max(initial=0.0))
 
 
 def ask(
