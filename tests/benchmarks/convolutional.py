@@ -107,7 +107,6 @@ def without_rewrites() -> Iterator[None]:
     rules = {name: rule for name, rule in identities._RULES.items() if name != "And"}
     with (
         mock.patch.object(pipeline, "FINAL", final),
-        mock.patch.object(pipeline, "WHOLE", ()),
         mock.patch.object(identities, "_RULES", rules),
         mock.patch.object(pooling, "_are_tiles", return_value=False),
         mock.patch.object(blocked_channels, "made_by", return_value=None),

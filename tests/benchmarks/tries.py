@@ -31,10 +31,10 @@ PHASES = (
     " `ConvTranspose`; zeros between the results and one convolution 1.54 and 3.44 ms."
 )
 PARTS = (
-    "Wide images in parts of their channels that stay in a core's cache: kept. On an Intel Xeon, of the time without,"
-    " in two runs, with one thread 0.93 and 0.97 (MobileNetV2), 0.94 and 0.97 (EfficientNetB0), with two 0.93 and"
-    " 0.95, 1.04 and 0.86; parts of half the size gave 0.90 and 0.91, 0.87 and 0.93, with two 1.00 and 1.03, 1.14"
-    " and 0.98."
+    "Wide images in parts of their channels that stay in a core's cache: not kept any more. On an Intel Xeon, of the"
+    " time without, with one thread 0.93 and 0.97 (MobileNetV2, two runs), 0.94 and 0.97 (EfficientNetB0), but with two"
+    " threads that do not spin, as sessions are opened, 1.08 and 1.07: a third more operators wake a thread each. Parts"
+    " of half the size gave 0.90 and 0.91, 0.87 and 0.93 with one."
 )
 MAXIMA = (
     "Where the maxima of 64 x 114 x 114 numbers are, from comparisons with the maxima of parts of each window instead"

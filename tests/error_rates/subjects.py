@@ -136,14 +136,6 @@ def of_images(layers: Callable[[Any], Any]) -> Callable[[], Any]:
     return build
 
 
-def wide_and_separable() -> Any:
-    """So many channels that they are computed in parts."""
-    x = keras.Input((16, 16, 3), name="x")
-    hidden = L.ReLU(6.0)(L.Conv2D(2560, 1)(x))
-    hidden = L.Conv2D(4, 1)(L.ReLU(6.0)(L.DepthwiseConv2D(3, padding="same")(hidden)))
-    return keras.Model(x, L.Dense(1)(L.GlobalAveragePooling2D()(hidden)))
-
-
 def normalised() -> Any:
     """A scale for each place, as training leaves it."""
     x = keras.Input((5, 6), name="x")
@@ -195,7 +187,6 @@ NETWORKS = (
     NetworkSubject("GRU", gru, "gradient(y, x)"),
     NetworkSubject("normalised", normalised, "gradient(y, x)"),
     NetworkSubject("masked in both directions", masked_in_both_directions, "gradient(y, x)"),
-    NetworkSubject("wide and separable", wide_and_separable, "gradient(y, x)"),
 )
 # With free sizes, of which others are computed.
 SIZED = tuple(NetworkSubject(build.__name__, build, "gradient(y, x)") for build in (slices, pairs))

@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from pullback_export.graph.graph import Graph
 from pullback_export.graph.pruning import prune
-from pullback_export.optimize.channels.parts import in_parts
 from pullback_export.optimize.final.blocked_channels import blocked_scalar
 from pullback_export.optimize.final.channel_factors import affine_channels, factor_before_mask
 from pullback_export.optimize.final.common_factor import factor_taken_out, from_known_product
@@ -194,16 +193,6 @@ FINAL: tuple[Row[Final], ...] = (
     ),
 )
 
-# On the whole graph, when everything else is done.
-WHOLE: tuple[Row[Callable[[Graph], None]], ...] = (
-    Row(
-        "in_parts",
-        in_parts,
-        "wide images in parts of their channels, which stay in the cache between convolutions",
-        "tests/exporter/optimize/test_channel_parts.py::test_operators",
-    ),
-)
-
 
 def new_graph() -> Graph:
     """An empty graph that applies the local rewrites."""
@@ -218,5 +207,3 @@ def finish(graph: Graph) -> None:
         prune(graph)
     for final in FINAL:
         rewrite(graph, final.apply)
-    for whole in WHOLE:
-        whole.apply(graph)

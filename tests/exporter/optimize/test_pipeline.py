@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from pullback_export.optimize import pipeline
-from pullback_export.optimize.pipeline import FINAL, LOCAL, LOOPS, WHOLE
+from pullback_export.optimize.pipeline import FINAL, LOCAL, LOOPS
 from pullback_export.optimize.rewrite import Row
 
 ROOT = pathlib.Path(__file__).parents[3]
-ROWS: tuple[Row[Any], ...] = (*LOCAL, *LOOPS, *FINAL, *WHOLE)
+ROWS: tuple[Row[Any], ...] = (*LOCAL, *LOOPS, *FINAL)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
